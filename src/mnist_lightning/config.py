@@ -1,0 +1,390 @@
+"""The configuration: every key's name, type, default, range and one sentence about it, written once.
+
+Plain dataclasses: Hydra composes against them as a schema, `parse` turns what it composed into a `RunConfig`,
+and `RunConfig(...)` works without Hydra. Each section checks itself when it is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_lightning.errors import ConfigError, Problem
+
+IMAGE_SIZE = 28
+NUM_CLASSES = 10
+LONGEST_NAME = 80
+FINGERPRINT_IN_NAME = 8
+
+# name on the command line -> name in tables and directories (the report's name where it has one)
+OPTIMIZERS = {
+    "adam": "Adam",
+    "sgd": "SGD",
+    "rmsprop": "RMSprop",
+    "adamax": "Adamax",
+    "adadelta": "Adadelta",
+    "adagrad": "Adagrad",
+    "adamw": "AdamW",
+    "nadam": "NAdam",
+    "torch_adam": "TorchAdam",
+    "torch_sgd": "TorchSGD",
+    "torch_rmsprop": "TorchRMSprop",
+}
+LOSSES = ("mse", "mae", "cross_entropy")
+DATASETS = ("mnist", "fashion_mnist", "kmnist", "qmnist", "synthetic")
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
+_PRECISION_SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+
+
+def conf_dir() -> Path:
+    """The directory of the YAML files: inside the package when installed, the checkout's `conf/` otherwise."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf"
+
+
+def fresh_directory() -> str:
+    """A new name under `outputs/` that no other process, started in the same second or not, can also get."""
+    return f"outputs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
+
+
+def _key(
+    default: Any = None,
+    about: str = "",
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: Iterable[str] | None = None,
+    dotted: bool = False,
+    identity: bool = True,
+    factory: Any = None,
+) -> Any:
+    """A field with its range: `low`/`high` inclusive, `above` exclusive, `choices`, or a dotted path.
+
+    `identity=False` marks what changes where or how a run is done but not what it computes; such a key is no
+    part of the fingerprint, so that a sweep moved to another machine still recognises its runs.
+    """
+    rule = {"about": about, "low": low, "high": high, "above": above, "dotted": dotted}
+    metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _legal(f: Field[Any]) -> str:
+    """The legal values of a key, as a phrase."""
+    rule = f.metadata
+    if rule["choices"]:
+        return "one of " + ", ".join(rule["choices"]) + (" or a dotted path" if rule["dotted"] else "")
+    if rule["above"] is not None:
+        return f"a number above {rule['above']:g}" + (f", at most {rule['high']:g}" if rule["high"] else "")
+    if rule["low"] is not None and rule["high"] is not None:
+        return f"{rule['low']:g} to {rule['high']:g}"
+    if rule["low"] is not None:
+        return f"{rule['low']:g} or more"
+    return rule["about"]
+
+
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` for the known word closest to `word`, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _type_problem(value: Any, hint: Any) -> str:
+    """Why `value` is not of the annotated type, or an empty string."""
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return ""
+    base = next(o for o in options if o is not type(None))
+    wanted = get_origin(base) or base
+    if wanted is Any or isinstance(value, wanted) and not (isinstance(value, bool) and wanted is not bool):
+        return ""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return f"not {words.get(wanted, 'a ' + wanted.__name__)}"
+
+
+def _range_problem(value: Any, f: Field[Any]) -> str:
+    """Why `value` is outside the key's range, or an empty string."""
+    rule = f.metadata
+    if rule["choices"] and value is not None:
+        if value in rule["choices"] or (rule["dotted"] and "." in value):
+            return ""
+        return near_miss(str(value), rule["choices"]) or "unknown"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a finite number"
+    if rule["above"] is not None and value is not None and value <= rule["above"]:
+        return "too small"
+    if rule["low"] is not None and value is not None and value < rule["low"]:
+        return "too small"
+    return "too large" if rule["high"] is not None and value is not None and value > rule["high"] else ""
+
+
+@dataclass
+class Section:
+    """What every section of the configuration does: widen ints given for floats, then check itself."""
+
+    def __post_init__(self) -> None:
+        problems = self.problems()
+        if problems:
+            raise ConfigError(problems)
+
+    def problems(self, prefix: str = "") -> list[Problem]:
+        found = []
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if hints[f.name] is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                setattr(self, f.name, value)
+            what = _type_problem(value, hints[f.name]) or ("" if is_dataclass(value) else _range_problem(value, f))
+            if what:
+                legal = _legal(f)
+                found.append(Problem(prefix + f.name, value, what, f"use {legal}" if legal else "see --help"))
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """What the section computes with: its keys that have a value and are part of the fingerprint."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("identity", True)}
+        plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
+        return {k: v for k, v in plain.items() if v is not None}
+
+
+@dataclass
+class ModelConfig(Section):
+    num_channels: int = _key(32, "filters of the first convolution; each later one doubles", low=1, high=4096)
+    num_conv: int = _key(2, "convolutions after the first, each with 2x2 pooling", low=0)
+    num_dense: int = _key(1, "hidden dense layers", low=0, high=100)
+
+    def problems(self, prefix: str = "model.") -> list[Problem]:
+        found = super().problems(prefix)
+        most = IMAGE_SIZE.bit_length() - 1
+        if not found and self.num_conv > most:
+            sizes = ", ".join(str(IMAGE_SIZE >> i) for i in range(most + 1))
+            what = f"the image vanishes: {IMAGE_SIZE} pixels halve to {sizes} and then nothing"
+            found.append(Problem(f"{prefix}num_conv", self.num_conv, what, f"use 0 to {most}"))
+        return found
+
+
+@dataclass
+class OptimizerConfig(Section):
+    name: str = _key("rmsprop", "the optimizer", choices=OPTIMIZERS, dotted=True)
+    options: dict[str, Any] = _key(about="further arguments of the optimizer", factory=dict)
+
+    def problems(self, prefix: str = "optimizer.") -> list[Problem]:
+        return super().problems(prefix)
+
+    @property
+    def label(self) -> str:
+        """The name in tables and directories: the report's, or the class name of a dotted path."""
+        return OPTIMIZERS.get(self.name) or self.name.rpartition(".")[2]
+
+
+@dataclass
+class DataConfig(Section):
+    name: str = _key("mnist", "the data set", choices=DATASETS)
+    root: str = _key(
+        about="directory of the data files; default $MNIST_LIGHTNING_DATA, else data",
+        factory=lambda: os.environ.get("MNIST_LIGHTNING_DATA") or "data",
+        identity=False,
+    )
+    download: bool = _key(True, "fetch missing files", identity=False)
+    batch_size: int = _key(64, "images a step", low=1, high=1_000_000)
+    train_size: int | None = _key(None, "use the first n training images; null: all", low=1)
+    test_size: int | None = _key(None, "use the first n test images; null: all", low=1)
+    val_size: int = _key(0, "hold out the last n training images; 0: validate on the test set", low=0)
+
+    def problems(self, prefix: str = "data.") -> list[Problem]:
+        found = super().problems(prefix)
+        if not found and self.train_size is not None and self.val_size >= self.train_size:
+            way_out = f"use less than data.train_size={self.train_size}"
+            found.append(Problem(f"{prefix}val_size", self.val_size, "leaves nothing to train on", way_out))
+        return found
+
+
+@dataclass
+class TrainerConfig(Section):
+    """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default."""
+
+    max_epochs: int = _key(20, "passes over the training set", low=1)
+    precision: str = _key("auto", "auto is 32-true", choices=PRECISIONS)
+    accelerator: Any = _key("auto", "cpu, gpu, ...", identity=False)
+    devices: Any = _key("auto", "which device; one run uses one", identity=False)
+    strategy: Any = _key(None, "", identity=False)
+    num_nodes: Any = _key(None, "", identity=False)
+    fast_dev_run: Any = _key(None)
+    min_epochs: Any = _key(None)
+    max_steps: Any = _key(None)
+    min_steps: Any = _key(None)
+    max_time: Any = _key(None)
+    limit_train_batches: Any = _key(None)
+    limit_val_batches: Any = _key(None)
+    limit_test_batches: Any = _key(None)
+    limit_predict_batches: Any = _key(None)
+    overfit_batches: Any = _key(None)
+    val_check_interval: Any = _key(None)
+    check_val_every_n_epoch: Any = _key(None)
+    num_sanity_val_steps: Any = _key(None, "", identity=False)
+    log_every_n_steps: Any = _key(None, "", identity=False)
+    enable_checkpointing: Any = _key(None, "", identity=False)
+    enable_progress_bar: Any = _key(None, "", identity=False)
+    enable_model_summary: Any = _key(None, "", identity=False)
+    accumulate_grad_batches: Any = _key(None)
+    gradient_clip_val: Any = _key(None)
+    gradient_clip_algorithm: Any = _key(None)
+    deterministic: Any = _key(None, "", identity=False)
+    benchmark: Any = _key(None, "", identity=False)
+    inference_mode: Any = _key(None, "", identity=False)
+    use_distributed_sampler: Any = _key(None, "", identity=False)
+    profiler: Any = _key(None, "", identity=False)
+    detect_anomaly: Any = _key(None, "", identity=False)
+    barebones: Any = _key(None, "", identity=False)
+    plugins: Any = _key(None, "", identity=False)
+    sync_batchnorm: Any = _key(None, "", identity=False)
+    reload_dataloaders_every_n_epochs: Any = _key(None, "", identity=False)
+    default_root_dir: Any = _key(None, "", identity=False)
+    enable_autolog_hparams: Any = _key(None, "", identity=False)
+    model_registry: Any = _key(None, "", identity=False)
+
+    def problems(self, prefix: str = "trainer.") -> list[Problem]:
+        self.precision = _PRECISION_SHORT.get(str(self.precision), self.precision)
+        return super().problems(prefix)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that were set, for `lightning.Trainer(**arguments)`."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+
+@dataclass
+class SweepConfig(Section):
+    max_retries: int = _key(1, "how often a run that killed its worker is tried again", low=0, identity=False)
+
+    def problems(self, prefix: str = "sweep.") -> list[Problem]:
+        return super().problems(prefix)
+
+
+@dataclass
+class RunConfig(Section):
+    """One configuration of the grid; the defaults are the report's."""
+
+    optimizer: OptimizerConfig = _key(factory=OptimizerConfig)
+    lr: float = _key(0.001, "learning rate", above=0, high=1e30)
+    loss: str = _key("mse", "the loss", choices=LOSSES)
+    seed: int = _key(0, "initial weights and batch order", low=0, high=2**32 - 1)
+    model: ModelConfig = _key(factory=ModelConfig)
+    data: DataConfig = _key(factory=DataConfig)
+    trainer: TrainerConfig = _key(factory=TrainerConfig)
+    sweep: SweepConfig = _key(factory=SweepConfig, identity=False)
+    logger: dict[str, Any] = _key(about="the logger group's content", factory=dict, identity=False)
+    callbacks: list[Any] = _key(about="a list of {_target_: class, ...}", factory=list)
+    ckpt_path: str | None = _key(None, "checkpoint to continue from")
+
+    def __post_init__(self) -> None:
+        # `RunConfig(optimizer="adam", data="synthetic")` is what people type first
+        if isinstance(self.optimizer, str):
+            self.optimizer = OptimizerConfig(self.optimizer)
+        if isinstance(self.data, str):
+            self.data = DataConfig(self.data)
+        super().__post_init__()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that differ whenever the configuration would compute something else."""
+        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def run_name(self) -> str:
+        """The report's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_-]."""
+        m = self.model
+        rest = (
+            f"_{self.loss}_lr{self.lr:.0e}_num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
+            f"_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
+        )
+        label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
+        return label[: LONGEST_NAME - len(rest)] + rest
+
+
+def schema() -> DictConfig:
+    """The dataclasses as the schema Hydra composes against.
+
+    Further optimizer and logger options need no `+`: those two dictionaries are open.
+    """
+    node = OmegaConf.structured(RunConfig)
+    OmegaConf.set_struct(node.optimizer.options, False)
+    OmegaConf.set_struct(node.logger, False)
+    return node
+
+
+def known_keys() -> list[str]:
+    """Every key as it is written on the command line, sections' keys dotted."""
+    keys = []
+    for f in fields(RunConfig):
+        section = f.default_factory
+        keys.append(f.name)
+        if isinstance(section, type) and is_dataclass(section):
+            keys += [f"{f.name}.{inner.name}" for inner in fields(section)]
+    return keys
+
+
+def parse(composed: DictConfig | Mapping[str, Any]) -> RunConfig:
+    """A checked `RunConfig` from what Hydra composed, or from nested plain dictionaries.
+
+    Raises ConfigError with all problems found: unknown keys, wrong types, values out of range.
+    """
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore[reportArgumentType]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {error.msg}; see --help") from error
+    assert isinstance(plain, dict)
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for name, value in plain.items():
+        f = next((f for f in fields(RunConfig) if f.name == name), None)
+        if f is None:
+            problems.append(_unknown(str(name), value))
+        elif isinstance(f.default_factory, type) and is_dataclass(f.default_factory) and isinstance(value, dict):
+            values[f.name] = _section(f.default_factory, f.name, value, problems)
+        else:
+            values[f.name] = value
+    try:
+        config = RunConfig(**values)
+    except ConfigError as error:
+        problems += error.problems
+    else:
+        if not problems:
+            return config
+    raise ConfigError(problems)
+
+
+def _section(kind: Any, name: str, value: dict[Any, Any], problems: list[Problem]) -> Any:
+    known = {f.name for f in fields(kind)}
+    problems += [_unknown(f"{name}.{k}", v) for k, v in value.items() if k not in known]
+    try:
+        return kind(**{k: v for k, v in value.items() if k in known})
+    except ConfigError as error:
+        problems += error.problems
+        return kind()
+
+
+def _unknown(key: str, value: Any) -> Problem:
+    return Problem(key, value, "no such key", suggest_key(key) or "see --help for the keys")
+
+
+def suggest_key(key: str) -> str:
+    """`did you mean X?` for an unknown key: one with the same last word elsewhere, or one spelt alike."""
+    elsewhere = [k for k in known_keys() if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    return f"did you mean {elsewhere[0]}?" if elsewhere else near_miss(key, known_keys())

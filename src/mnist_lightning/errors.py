@@ -1,0 +1,88 @@
+"""Errors for the user: one line each, with the exit code the command ends with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_BAD_INPUT = 2
+EXIT_RUNS_MISSING = 3
+EXIT_DATA = 4
+EXIT_OUTPUT = 5
+EXIT_REFUSED = 6
+EXIT_BUSY = 7
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+LONGEST_LINE = 200
+
+
+class UserError(Exception):
+    """Something the user can mend. `str(error)` is `<key=value or file>: <what is wrong>; <the way out>`."""
+
+    exit_code = EXIT_BUG
+
+
+class Problem(NamedTuple):
+    """One wrong key of a configuration."""
+
+    key: str
+    value: object
+    what: str
+    way_out: str
+
+    def __str__(self) -> str:
+        shown = "null" if self.value is None else str(self.value)
+        return f"{self.key}={shown[:60]}: {self.what}; {self.way_out}"
+
+
+class ConfigError(UserError, ValueError):
+    """A key, a value or a combination of them is refused. `problems` holds all that were found."""
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, problems: list[Problem] | str) -> None:
+        self.problems = [] if isinstance(problems, str) else problems
+        super().__init__(problems if isinstance(problems, str) else self._summary(problems))
+
+    @staticmethod
+    def _summary(problems: list[Problem]) -> str:
+        if len(problems) == 1:
+            return str(problems[0])
+        others = ", ".join(f"{p.key}={str(p.value)[:20]}" for p in problems[1:])
+        return f"{problems[0]} (also wrong: {others})"
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[list[Problem] | str]]:
+        return type(self), (self.problems or str(self),)
+
+
+class DataError(UserError):
+    """A data file is missing, damaged, or could not be fetched."""
+
+    exit_code = EXIT_DATA
+
+
+class OutputError(UserError):
+    """Something could not be written."""
+
+    exit_code = EXIT_OUTPUT
+
+
+class RefusedError(UserError):
+    """A checkpoint or a record was refused."""
+
+    exit_code = EXIT_REFUSED
+
+
+class BusyError(UserError):
+    """Another process works in the same sweep directory."""
+
+    exit_code = EXIT_BUSY
+
+
+def one_line(text: str, limit: int = LONGEST_LINE) -> str:
+    """`text` as a single line of at most `limit` printable characters; control characters are escaped."""
+    flat = " ".join(text.split())
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+    return safe if len(safe) <= limit else safe[: limit - 3] + "..."

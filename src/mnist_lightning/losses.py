@@ -1,0 +1,49 @@
+"""Losses on the softmax of the logits against one-hot labels, as Keras takes them.
+
+All serve one network, logits [N, K], and a stack of them, logits [G, N, K] with labels [N] shared by its
+members; the loss is a scalar or [G]. Members are never mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the classes, at least in float32: half precision loses the gradients of these losses."""
+    dtype = torch.float32 if logits.dtype in (torch.bfloat16, torch.float16) else logits.dtype
+    return torch.softmax(logits, dim=-1, dtype=dtype)  # [..., N, K]
+
+
+def one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Labels [N] as one-hot rows [N, K] of `like`'s type and number of classes."""
+    return functional.one_hot(labels.long(), like.shape[-1]).to(like.dtype)
+
+
+def mse(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over images and classes of (softmax - one-hot)^2."""
+    p = probabilities(logits)
+    return (p - one_hot(labels, p)).square().mean(dim=(-2, -1))
+
+
+def mae(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over images and classes of |softmax - one-hot|."""
+    p = probabilities(logits)
+    return (p - one_hot(labels, p)).abs().mean(dim=(-2, -1))
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over images of -log softmax at the label."""
+    dtype = torch.float32 if logits.dtype in (torch.bfloat16, torch.float16) else logits.dtype
+    log_p = torch.log_softmax(logits, dim=-1, dtype=dtype)  # [..., N, K]
+    index = labels.long().expand(log_p.shape[:-1]).unsqueeze(-1)
+    return -log_p.gather(-1, index).squeeze(-1).mean(dim=-1)
+
+
+LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "cross_entropy": cross_entropy}

@@ -1,0 +1,32 @@
+"""The report's metrics as sums over images, so that batches of any size add up exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mnist_lightning.losses import Loss, one_hot, probabilities
+
+METRICS = ("loss", "mse", "mae", "accuracy", "binary_accuracy")
+
+
+@torch.no_grad()
+def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    """Sums over the N images of METRICS, in float64, for logits [N, K] -> [5] or [G, N, K] -> [5, G].
+
+    Divided by the number of images: the mean loss; mean squared and absolute error of the softmax outputs; the
+    share of images whose largest output is the label's (the first of equals, as Keras takes it); and Keras'
+    `BinaryAccuracy`, the share of the K outputs on the right side of 0.5.
+    """
+    p = probabilities(logits)  # [..., N, K]
+    error = p - one_hot(labels, p)
+    correct = p.argmax(-1) == labels
+    right_side = (p > 0.5) == (one_hot(labels, p) > 0.5)
+    sums = (
+        loss(logits, labels).double() * labels.shape[0],
+        error.square().double().mean(-1).sum(-1),
+        error.abs().double().mean(-1).sum(-1),
+        correct.double().sum(-1),
+        right_side.double().mean(-1).sum(-1),
+    )
+    return torch.stack(sums)

@@ -1,0 +1,74 @@
+"""The report's network: convolutions with pooling, dense layers, ten logits; Keras initialisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig
+
+
+class ConvDenseNet(nn.Module):
+    """One 3x3 convolution, `num_conv` more with 2x2 max pooling, `num_dense` hidden layers, one output layer.
+
+    The first convolution has `num_channels` filters and each later one twice as many as the one before. Hidden
+    layer i of n has int(2000 (n - i) / (n + 1)) units, i from 0. Everything but the output is followed by ReLU;
+    the outputs are logits, the softmax belongs to the losses. Source: section 7.1 of the report.
+
+    Kernels are Glorot uniform and biases zero, as Keras makes them; `seed` fixes them without touching torch's
+    global generator. Raises ConfigError (a ValueError) for sizes out of range, among them a `num_conv` whose
+    pooling leaves no pixel.
+
+    Shape: float images [N, 1, 28, 28] -> logits [N, 10].
+    """
+
+    def __init__(self, num_channels: int = 32, num_conv: int = 2, num_dense: int = 1, *, seed: int | None = None):
+        super().__init__()
+        ModelConfig(num_channels, num_conv, num_dense)  # refuses sizes out of range
+        channels = [num_channels * 2**i for i in range(num_conv + 1)]
+        self.stem = nn.Conv2d(1, channels[0], 3, padding=1)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(channels, channels[1:], strict=False)
+        )
+        side = IMAGE_SIZE >> num_conv  # 28, 14, 7, 3, 1: pooling floors
+        widths = [channels[-1] * side**2, *dense_widths(num_dense)]
+        self.denses = nn.ModuleList(
+            nn.Linear(before, after) for before, after in zip(widths, widths[1:], strict=False)
+        )
+        self.output = nn.Linear(widths[-1], NUM_CLASSES)
+        initialise(self, seed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = torch.relu(self.stem(images))  # [N,C,28,28]
+        for conv in self.convs:
+            # ReLU after the pooling: the same values and gradients from a quarter of the elements
+            x = torch.relu(nn.functional.max_pool2d(conv(x), 2))  # [N,2C,H/2,W/2]
+        x = x.flatten(1)
+        for dense in self.denses:
+            x = torch.relu(dense(x))
+        return self.output(x)  # [N,K]
+
+
+def dense_widths(num_dense: int) -> list[int]:
+    """Units of the hidden dense layers, the report's formula: 1: [1000], 3: [1500, 1000, 500]."""
+    return [int(2000 * (num_dense - i) / (num_dense + 1)) for i in range(num_dense)]
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, seed: int | None = None) -> None:
+    """Glorot uniform kernels, U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), and zero biases, in place.
+
+    Source: Glorot and Bengio 2010, Keras' default. A fan counts the kernel's receptive field. Without a seed
+    the numbers come from torch's global generator.
+    """
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters, as Keras' `count_params` gives for this network."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,209 @@
+"""Keras' update rules and torch's own optimizers, in one registry.
+
+Keras and torch differ in where epsilon stands and in defaults; for gradients of 1e-6, common behind a softmax
+with squared error, that decides what is learned. Rules: keras.io, optimizers, Keras 3. All are ordinary
+`torch.optim.Optimizer`s.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mnist_lightning.config import OPTIMIZERS, OptimizerConfig, near_miss
+from mnist_lightning.errors import ConfigError, Problem
+
+KERAS_EPSILON = 1e-7
+Parameters = Iterable[Tensor]
+
+
+def float32(x: float) -> float:
+    """`x` rounded to float32: Keras rounds the betas so before it raises them to the power of the step."""
+    return torch.tensor(x, dtype=torch.float32).item()
+
+
+class _KerasRule(Optimizer):
+    """An optimizer whose rule treats each parameter by itself: subclasses give its state and its update."""
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        if not 0 < defaults["lr"] < math.inf:
+            raise ValueError(f"lr is {defaults['lr']}, but must be a positive number")
+        super().__init__(params, defaults)
+
+    def start(self, p: Tensor) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def update(self, p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(self.start(p))
+                self.update(p, p.grad, state, group)
+        return loss
+
+
+class KerasRMSprop(_KerasRule):
+    """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps): epsilon inside the root, rho 0.9."""
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.9, eps: float = KERAS_EPSILON) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
+
+    def start(self, p: Tensor) -> dict[str, Any]:
+        return {"square_avg": torch.zeros_like(p)}
+
+    def update(self, p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        v = state["square_avg"].mul_(group["rho"]).addcmul_(grad, grad, value=1 - group["rho"])
+        p.addcdiv_(grad, (v + group["eps"]).sqrt_(), value=-group["lr"])
+
+
+class KerasAdamax(_KerasRule):
+    """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps)."""
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = KERAS_EPSILON,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps})
+
+    def start(self, p: Tensor) -> dict[str, Any]:
+        return {"step": 0, "exp_avg": torch.zeros_like(p), "exp_inf": torch.zeros_like(p)}
+
+    def update(self, p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        state["step"] += 1
+        m = state["exp_avg"].lerp_(grad, 1 - beta1)
+        u = state["exp_inf"]
+        torch.maximum(u.mul_(beta2), grad.abs(), out=u)
+        correction = 1 - float32(beta1) ** state["step"]
+        p.addcdiv_(m, u + group["eps"], value=-group["lr"] / correction)
+
+
+class KerasAdam(torch.optim.Adam):
+    """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): torch's kernels with Keras' "epsilon hat".
+
+    torch divides sqrt(v) by sqrt(1 - b2^t) before it adds its eps, so Keras' eps is torch's multiplied by that
+    root: another value each step. Keras also rounds the betas to float32 in the two corrections; the learning
+    rate of the step carries that difference.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = KERAS_EPSILON,
+        **options: Any,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, **options)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        loss = None
+        if closure is not None:  # before the groups are touched: it may look at them
+            with torch.enable_grad():
+                loss = closure()
+        asked = [(group["lr"], group["eps"]) for group in self.param_groups]
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            t = self._steps_done(group) + 1
+            root = math.sqrt(1 - beta2**t)
+            keras = math.sqrt(1 - float32(beta2) ** t) / (1 - float32(beta1) ** t)
+            group["lr"] *= keras * (1 - beta1**t) / root
+            group["eps"] /= root
+        try:
+            super().step()
+        finally:
+            for group, (lr, eps) in zip(self.param_groups, asked, strict=True):
+                group["lr"], group["eps"] = lr, eps
+        return loss
+
+    def _steps_done(self, group: dict[str, Any]) -> int:
+        return next((int(self.state[p]["step"]) for p in group["params"] if self.state.get(p)), 0)
+
+
+class KerasAdagrad(torch.optim.Adagrad):
+    """a = a + g^2 from 0.1;  w -= lr g / sqrt(a + eps): torch's rule with eps moved into the start value."""
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        initial_accumulator_value: float = 0.1,
+        eps: float = KERAS_EPSILON,
+    ) -> None:
+        super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0)
+
+
+class KerasAdadelta(torch.optim.Adadelta):
+    """torch's rule, which has epsilon inside both roots as Keras has, with Keras' rho 0.95 and eps 1e-7."""
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.95, eps: float = KERAS_EPSILON) -> None:
+        super().__init__(params, lr=lr, rho=rho, eps=eps)
+
+
+REGISTRY: dict[str, type[Optimizer]] = {
+    "adam": KerasAdam,
+    "sgd": torch.optim.SGD,  # no momentum unless asked for, as in Keras: the rules are the same
+    "rmsprop": KerasRMSprop,
+    "adamax": KerasAdamax,
+    "adadelta": KerasAdadelta,
+    "adagrad": KerasAdagrad,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "torch_adam": torch.optim.Adam,
+    "torch_sgd": torch.optim.SGD,
+    "torch_rmsprop": torch.optim.RMSprop,
+}
+
+
+def load_class(dotted: str, base: type | tuple[type, ...]) -> type:
+    """The class behind a dotted path, if it is a `base`; ValueError says what is wrong otherwise.
+
+    The only way a name from a configuration becomes code: whatever is no such class is not called.
+    """
+    module, _, name = dotted.rpartition(".")
+    bases = base if isinstance(base, tuple) else (base,)
+    wanted = " or ".join(f"{b.__module__.split('.')[0]} {b.__name__}" for b in bases)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"cannot be imported ({error})") from error
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        raise ValueError(f"not a {wanted}")
+    return found
+
+
+def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float) -> Optimizer:
+    """The configured optimizer over `params`. Raises ConfigError for an unknown name or a refused option."""
+    kind = REGISTRY.get(config.name)
+    if kind is None:
+        try:
+            kind = load_class(config.name, Optimizer)
+        except ValueError as error:
+            way_out = near_miss(config.name, OPTIMIZERS) or "use a class such as torch.optim.RAdam"
+            raise ConfigError([Problem("optimizer", config.name, str(error), way_out)]) from error
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
+    try:
+        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue]
+    except (TypeError, ValueError) as error:
+        what = f"refused by {config.label} ({error})"
+        raise ConfigError([Problem("optimizer.options", config.options, what, "see the optimizer's arguments")]) from error

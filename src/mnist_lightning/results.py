@@ -1,0 +1,186 @@
+"""The record of a run: `RunResult` is the one place where columns are named; durable save, load and scan."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from mnist_lightning.errors import OutputError, RefusedError
+
+RECORD = "result.json"
+Status = Literal["completed", "diverged", "failed"]
+
+
+def _column(default: Any, number_format: str = "General", about: str = "") -> Any:
+    return field(default=default, metadata={"number_format": number_format, "about": about})
+
+
+_COUNT = "#,##0"
+_LOSS = "0.00000"
+_SHARE = "0.0000"
+_NAN = math.nan
+
+
+@dataclass
+class RunResult:
+    """One row. First the report's columns, in its order and under its names, then ours.
+
+    Metrics are those of the final weights on the whole training and test set; NaN where there are none.
+    `accuracy` is top-1; `binary_accuracy` is what the report calls accuracy: the share of the 10 outputs per
+    image on the right side of 0.5.
+    """
+
+    optimizer: str = _column("", about="optimizer")
+    loss_func: str = _column("", about="loss the network was trained with")
+    learning_rate: float = _column(_NAN, "0.0E+00", "learning rate")
+    loss: float = _column(_NAN, _LOSS, "mean training loss")
+    mse: float = _column(_NAN, _LOSS, "training mean squared error of the softmax outputs")
+    mae: float = _column(_NAN, _LOSS, "training mean absolute error of the softmax outputs")
+    accuracy: float = _column(_NAN, _SHARE, "training accuracy, top-1, share of images")
+    loss_test: float = _column(_NAN, _LOSS, "mean test loss")
+    mse_test: float = _column(_NAN, _LOSS, "test mean squared error")
+    mae_test: float = _column(_NAN, _LOSS, "test mean absolute error")
+    accuracy_test: float = _column(_NAN, _SHARE, "test accuracy, top-1, share of images")
+    model_path: str = _column("", about="final weights, relative to the sweep directory")
+    best_epoch: int | None = _column(None, _COUNT, "epoch of the lowest validation loss, from 1")
+    num_parameters: int | None = _column(None, _COUNT, "trainable parameters")
+    num_channels: int | None = _column(None, _COUNT, "filters of the first convolution")
+    num_conv: int | None = _column(None, _COUNT, "convolutions after the first")
+    num_dense: int | None = _column(None, _COUNT, "hidden dense layers")
+    binary_accuracy: float = _column(_NAN, _SHARE, "training accuracy as the report counts it")
+    binary_accuracy_test: float = _column(_NAN, _SHARE, "test accuracy as the report counts it")
+    status: Status = _column("failed", about="completed, diverged or failed")
+    error: str = _column("", about="why the run failed or diverged")
+    dataset: str = _column("", about="data set")
+    train_size: int | None = _column(None, _COUNT, "images trained on")
+    test_size: int | None = _column(None, _COUNT, "images tested on")
+    batch_size: int | None = _column(None, _COUNT, "images a step")
+    epochs: int | None = _column(None, _COUNT, "epochs trained")
+    seed: int | None = _column(None, "0", "seed of initial weights and batch order")
+    precision: str = _column("", about="arithmetic that ran, Lightning's name")
+    engine: str = _column("", about="what trained it: lightning (alone) or fused (in a group)")
+    group_size: int | None = _column(None, _COUNT, "runs trained together")
+    device: str = _column("", about="hardware")
+    duration_seconds: float = _column(_NAN, "0.0", "training and evaluation, s")
+    samples_per_second: float = _column(_NAN, _COUNT, "training images per second of training")
+    fingerprint: str = _column("", about="of the whole configuration")
+    run_name: str = _column("", about="name of the run and of its directory")
+    version: str = _column("", about="mnist_lightning")
+    python_version: str = _column("", about="Python")
+    torch_version: str = _column("", about="torch")
+    torchvision_version: str = _column("", about="torchvision")
+    lightning_version: str = _column("", about="lightning")
+    commit: str = _column("", about="git commit of the source, when run from a checkout")
+    val_size: int | None = _column(None, _COUNT, "images held out of training; 0: validated on the test set")
+    loss_val: float = _column(_NAN, _LOSS, "validation loss of the final weights")
+    accuracy_val: float = _column(_NAN, _SHARE, "validation accuracy of the final weights")
+
+
+COLUMNS: tuple[Field[Any], ...] = fields(RunResult)
+_TYPES = get_type_hints(RunResult)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put `content` under `path`: at any instant, also after a power cut, the old file is there or the new one.
+
+    Raises OutputError naming the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another directory"
+        ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a directory; a rename is durable there without this
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def to_json(result: RunResult) -> str:
+    """The record as strict JSON; NaN and infinity, which JSON lacks, as the strings nan, inf and -inf."""
+    plain = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(result).items()}
+    return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str | bytes) -> RunResult:
+    """The record back, equal to what was saved. Raises ValueError for anything that is no record."""
+    plain = json.loads(text)
+    if not isinstance(plain, dict):
+        raise ValueError("not a JSON object")
+    values = {name: _typed(name, plain[name]) for name in _TYPES if name in plain}
+    if not values.get("fingerprint"):
+        raise ValueError("no fingerprint")
+    return RunResult(**values)
+
+
+def _typed(name: str, value: Any) -> Any:
+    kind = _TYPES[name]
+    if kind is float and (isinstance(value, (int, float)) or value in ("nan", "inf", "-inf")):
+        return float(value)
+    if kind == int | None and (value is None or isinstance(value, int)):
+        return value
+    if kind not in (float, int | None) and isinstance(value, str):
+        return value
+    raise ValueError(f"{name} is {value!r:.40}")
+
+
+def save(result: RunResult, directory: Path) -> Path:
+    """Commit the record of one run to its directory."""
+    path = directory / RECORD
+    write_durably(path, to_json(result).encode())
+    return path
+
+
+def load(path: Path) -> RunResult:
+    """One record. Raises RefusedError naming a file that is no whole record; OSError if it cannot be read."""
+    try:
+        return from_json(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"{path}: not a whole record ({error}); delete it and run again") from error
+
+
+def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
+    """All records of a sweep's directory, or the one of a run's directory, ordered by run name.
+
+    Raises RefusedError for a damaged record, FileNotFoundError where there is no such directory.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such directory")
+    paths = [root / RECORD] if (root / RECORD).is_file() else sorted(root.glob(f"*/{RECORD}"))
+    return sorted((load(path) for path in paths), key=lambda result: result.run_name)
+
+
+def to_csv(results: Iterable[RunResult]) -> str:
+    """The table: a header, then one line a run; floats with all their digits, None as an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(column.name for column in COLUMNS)
+    writer.writerows([getattr(result, column.name) for column in COLUMNS] for result in results)
+    return out.getvalue()

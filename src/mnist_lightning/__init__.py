@@ -1,0 +1,65 @@
+"""A grid of small MNIST networks in PyTorch Lightning and Hydra, with numerics equal to Keras.
+
+The public names are loaded when first used: `import mnist_lightning` alone imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+    from mnist_lightning.lightning_modules import MNISTClassifier, MNISTDataModule
+    from mnist_lightning.model import ConvDenseNet
+    from mnist_lightning.report import write_report
+    from mnist_lightning.results import RunResult, load_results
+    from mnist_lightning.train import train
+
+_HOMES = {
+    "ConvDenseNet": "model",
+    "DataConfig": "config",
+    "MNISTClassifier": "lightning_modules",
+    "MNISTDataModule": "lightning_modules",
+    "ModelConfig": "config",
+    "OptimizerConfig": "config",
+    "RunConfig": "config",
+    "RunResult": "results",
+    "TrainerConfig": "config",
+    "load_results": "results",
+    "train": "train",
+    "write_report": "report",
+}
+
+__all__ = [
+    "ConvDenseNet",
+    "DataConfig",
+    "MNISTClassifier",
+    "MNISTDataModule",
+    "ModelConfig",
+    "OptimizerConfig",
+    "RunConfig",
+    "RunResult",
+    "TrainerConfig",
+    "load_results",
+    "train",
+    "write_report",
+]
+
+# A wheel carries conf/ inside the package; in a checkout it lies at the top level. Hydra looks for the package
+# `mnist_lightning.conf`, so there the checkout becomes a second place of this package.
+if not (Path(__file__).parent / "conf").is_dir():
+    __path__.append(str(Path(__file__).resolve().parents[2]))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # `train` is also a module: from now on the name is the function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

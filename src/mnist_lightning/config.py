@@ -92,10 +92,16 @@ def _legal(f: Field[Any]) -> str:
     if rule["above"] is not None:
         return f"a number above {rule['above']:g}" + (f", at most {rule['high']:g}" if rule["high"] else "")
     if rule["low"] is not None and rule["high"] is not None:
-        return f"{rule['low']:g} to {rule['high']:g}"
+        return f"{rule['low']} to {rule['high']}"
     if rule["low"] is not None:
-        return f"{rule['low']:g} or more"
+        return f"{rule['low']} or more"
     return rule["about"]
+
+
+def _way_out(value: Any, f: Field[Any]) -> str:
+    legal = _legal(f)
+    guess = near_miss(str(value), f.metadata["choices"] or ())
+    return f"{guess} ({legal})" if guess else f"use {legal}" if legal else "see --help"
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
@@ -123,7 +129,7 @@ def _range_problem(value: Any, f: Field[Any]) -> str:
     if rule["choices"] and value is not None:
         if value in rule["choices"] or (rule["dotted"] and "." in value):
             return ""
-        return near_miss(str(value), rule["choices"]) or "unknown"
+        return "unknown"
     if isinstance(value, float) and not math.isfinite(value):
         return "not a finite number"
     if rule["above"] is not None and value is not None and value <= rule["above"]:
@@ -152,8 +158,7 @@ class Section:
                 setattr(self, f.name, value)
             what = _type_problem(value, hints[f.name]) or ("" if is_dataclass(value) else _range_problem(value, f))
             if what:
-                legal = _legal(f)
-                found.append(Problem(prefix + f.name, value, what, f"use {legal}" if legal else "see --help"))
+                found.append(Problem(prefix + f.name, value, what, _way_out(value, f)))
         return found
 
     def identity(self) -> dict[str, Any]:
@@ -378,6 +383,16 @@ def _section(kind: Any, name: str, value: dict[Any, Any], problems: list[Problem
     except ConfigError as error:
         problems += error.problems
         return kind()
+
+
+def wrong_type(key: str, value: str) -> Problem:
+    """What is wrong when `key`, written on the command line, has a value of another type than its field's."""
+    section: Any = RunConfig
+    *path, name = key.split(".")
+    for part in path:
+        section = next(f for f in fields(section) if f.name == part).default_factory
+    f = next(f for f in fields(section) if f.name == name)
+    return Problem(key, value, _type_problem(object(), get_type_hints(section)[name]), _way_out(value, f))
 
 
 def _unknown(key: str, value: Any) -> Problem:

@@ -185,18 +185,22 @@ def fetch(name: str, root: Path) -> None:
     kind = getattr(datasets, files.torchvision_class)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)  # torchvision sets none: a dead host would hang us
+    is_new = not root.exists()
     try:
-        raw.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
             with redirect_stdout(StringIO()):  # it prints each failing mirror
                 for train in (True, False):
                     kind(temporary, train=train, download=True)
+            raw.mkdir(parents=True, exist_ok=True)
             for file in files.names():
                 (Path(temporary) / files.torchvision_class / "raw" / file).replace(raw / file)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        what = f"{name} is not there and could not be downloaded ({reason:.60})"
-        raise DataError(f"data.root={root}: {what}; put the raw files into {raw}, or use data=synthetic") from error
+        if is_new and root.is_dir():
+            root.rmdir()
+        what = f"no {name} in {raw.relative_to(root)}, and no download ({reason:.60})"
+        raise DataError(f"data.root={root}: {what}; put its files there, or use data=synthetic") from error
     finally:
         socket.setdefaulttimeout(before)
 
@@ -219,10 +223,12 @@ class Batches:
     """One pass over a split in batches of (images uint8 [N, 1, 28, 28], labels int64 [N]); the last may be small.
 
     With a seed each pass is shuffled, by `set_epoch`'s epoch; without one the order is that of the files.
+    Lightning asks any loader for its `sampler` and `batch_sampler`, and calls their `set_epoch`.
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int | None = None) -> None:
         self.split, self.batch_size, self.seed, self.epoch = split, batch_size, seed, 0
+        self.sampler = self.batch_sampler = self
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

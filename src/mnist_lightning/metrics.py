@@ -12,21 +12,22 @@ METRICS = ("loss", "mse", "mae", "accuracy", "binary_accuracy")
 
 @torch.no_grad()
 def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """Sums over the N images of METRICS, in float64, for logits [N, K] -> [5] or [G, N, K] -> [5, G].
+    """Sums over the N images of METRICS, in float64 where there is one, for logits [N, K] -> [5] or [G, N, K] -> [5, G].
 
     Divided by the number of images: the mean loss; mean squared and absolute error of the softmax outputs; the
     share of images whose largest output is the label's (the first of equals, as Keras takes it); and Keras'
     `BinaryAccuracy`, the share of the K outputs on the right side of 0.5.
     """
     p = probabilities(logits)  # [..., N, K]
+    wide = torch.float32 if p.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
     error = p - one_hot(labels, p)
     correct = p.argmax(-1) == labels
     right_side = (p > 0.5) == (one_hot(labels, p) > 0.5)
     sums = (
-        loss(logits, labels).double() * labels.shape[0],
-        error.square().double().mean(-1).sum(-1),
-        error.abs().double().mean(-1).sum(-1),
-        correct.double().sum(-1),
-        right_side.double().mean(-1).sum(-1),
+        loss(logits, labels).to(wide) * labels.shape[0],
+        error.square().to(wide).mean(-1).sum(-1),
+        error.abs().to(wide).mean(-1).sum(-1),
+        correct.sum(-1),
+        right_side.sum(dim=(-2, -1)).to(wide) / p.shape[-1],
     )
-    return torch.stack(sums)
+    return torch.stack([s.to(wide) for s in sums])

@@ -1,0 +1,236 @@
+"""The command line: Hydra underneath, one line per error, an exit code that tells the truth."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+from unittest.mock import patch
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hydra_plugins.mnist_lightning_sweeper import GridSweeperConf
+from mnist_lightning import sweep
+from mnist_lightning.config import fresh_directory, near_miss, parse, schema, suggest_key, wrong_type
+from mnist_lightning.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT,
+    EXIT_TERMINATED,
+    ConfigError,
+    UserError,
+    one_line,
+)
+
+PROGRAM = "mnist-lightning"
+_SIGNALS = {"SIGINT": ("interrupted", EXIT_INTERRUPTED), "SIGTERM": ("terminated", EXIT_TERMINATED)}
+
+
+class Interrupted(BaseException):
+    """A signal asked the program to end. No Exception: a run must not record it as its own failure."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.word, self.exit_code = _SIGNALS[name]
+
+
+class PassedOn(BaseException):
+    """Carries a UserError out of a job. Hydra would print and go on after an Exception."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on `argv` (default: `sys.argv[1:]`) and return the exit code; never raises."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verbose = "-v" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    arguments = [a for a in arguments if a != "-v"]
+    sweep.directory = None
+    code, line = 0, ""
+    with _signals_raise():
+        try:
+            _refuse_removals(arguments)
+            code = _run_hydra(arguments)
+        except Interrupted as interrupt:
+            code, line = interrupt.exit_code, interrupt.word
+        except BaseException as error:
+            code, line = _explain(error, arguments)
+            if verbose:
+                traceback.print_exc()
+        try:
+            return _end(code, line, arguments)
+        except Interrupted as interrupt:  # a second Ctrl-C: the records are there, the tables can wait
+            return interrupt.exit_code
+        except Exception as error:
+            code, line = _explain(error, arguments)
+            if verbose:
+                traceback.print_exc()
+            _complain(line)
+            return code
+
+
+def _end(code: int, line: str, arguments: list[str]) -> int:
+    """The tables if they are still missing, the last line, the exit code."""
+    where = sweep.directory
+    if where is None or not where.is_dir() or not (sweep.read_plan(where) or sweep.records.load_results(where)):
+        if line:
+            _complain(line)
+        return code
+    if not sweep.collected:
+        sweep.collect(where)
+    found, summary = sweep.outcome(where)
+    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+        command = " ".join([f"python -m {__package__}", *(f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)])
+        print(f"{line}: {summary}; resume: {command}", file=sys.stderr)
+    elif line:
+        _complain(line)
+    else:
+        print(summary)
+    return code or found
+
+
+def _complain(line: str) -> None:
+    print(one_line(f"{PROGRAM}: error: {line}"), file=sys.stderr)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://mnist_lightning.conf", config_name="config")
+def _job(composed: DictConfig) -> float:
+    from mnist_lightning.cli import PassedOn  # by name: workers get this function by value
+    from mnist_lightning.sweep import run_job
+
+    try:
+        return run_job(composed)
+    except UserError as error:
+        raise PassedOn from error
+
+
+def register(arguments: Sequence[str] = ()) -> None:
+    """Give Hydra the schema, the sweeper, directories' names, a choice for each dotted optimizer in `arguments`."""
+    store = ConfigStore.instance()
+    store.store("mnist_lightning_schema", schema())
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "optimizer":
+            for dotted in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
+                store.store(dotted, {"name": dotted}, group="optimizer")
+    # A YAML file of this name would be checked against Hydra's own entry, with a deprecation warning; and that
+    # entry is made when the plugins are found, so they are found first
+    Plugins.instance()
+    store.store("basic", GridSweeperConf, group="hydra/sweeper", provider="mnist_lightning")
+    new = OmegaConf.register_new_resolver
+    new("mnist_lightning.fresh_directory", fresh_directory, use_cache=True, replace=True)
+    new("mnist_lightning.sweep_directory", _sweep_directory, use_cache=True, replace=True)
+    new("mnist_lightning.run_name", _run_name, replace=True)
+
+
+def _sweep_directory(experiment: str | None) -> str:
+    """An experiment's own, so that repeating the command resumes it; otherwise a fresh one."""
+    return f"outputs/{experiment}" if experiment else fresh_directory()
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore
+
+
+def _run_hydra(arguments: list[str]) -> int:
+    register(arguments)
+    # Hydra would print its errors over many lines and exit with 1; so it hands them on
+    environment = {"HYDRA_FULL_ERROR": "1"}
+    with (
+        patch.object(sys, "argv", [PROGRAM, *arguments]),
+        patch.dict(os.environ, environment),
+        patch.object(argparse.ArgumentParser, "error", _usage_error),
+    ):
+        try:
+            _job()
+        except SystemExit as exit_:
+            return exit_.code if isinstance(exit_.code, int) else 0
+        finally:
+            GlobalHydra.instance().clear()
+    return 0
+
+
+def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise ConfigError(f"{message}; keys are given as key=value, see --help")
+
+
+def _refuse_removals(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if argument.startswith("~") and not argument.startswith("~hydra"):
+            raise ConfigError(f"{argument}: a key cannot be removed; give it a value")
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """SIGINT and SIGTERM as exceptions. Lightning leaves handlers alone that it finds; its own end with code 0."""
+
+    def handler(number: int, frame: Any) -> NoReturn:
+        raise Interrupted(signal.Signals(number).name)
+
+    try:
+        before = {name: signal.signal(getattr(signal, name), handler) for name in _SIGNALS}
+    except ValueError:  # not the main thread: whoever runs us has the signals
+        before = {}
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            signal.signal(getattr(signal, name), old)
+
+
+def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
+    """Exit code and the one line for anything that ended a command."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    for link in chain:
+        if isinstance(link, UserError):
+            return link.exit_code, str(link)
+    for link in chain:
+        if isinstance(link, MissingConfigException) and link.options is not None:
+            return EXIT_BAD_INPUT, _unknown_choice(link)
+        if isinstance(link, OverrideParseException):
+            return EXIT_BAD_INPUT, f"{link.override}: cannot be read ({link.args[0].splitlines()[0]}); quote the value"
+    if "torchvision::nms" in str(error):
+        return EXIT_BAD_INPUT, "torch and torchvision do not fit each other; pip install -U torch torchvision together"
+    if isinstance(error, (HydraException, OmegaConfBaseException, ConfigError)):
+        return EXIT_BAD_INPUT, _hydra_line(chain, arguments)
+    if isinstance(error, OSError):
+        where = error.filename or "output"
+        return EXIT_OUTPUT, f"{where}: {error.strerror or error}; choose another directory or free the disk"
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "interrupted"
+    return EXIT_BUG, f"{type(error).__name__}: {error}; a bug: please report it with the output of -v"
+
+
+def _unknown_choice(error: MissingConfigException) -> str:
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    options = [str(option) for option in error.options or []]
+    way_out = near_miss(choice, options) or "use one of " + ", ".join(options)
+    return f"{group or 'config'}={choice}: unknown; {way_out}"
+
+
+def _hydra_line(chain: Sequence[BaseException], arguments: Sequence[str]) -> str:
+    text = str(chain[0])
+    if found := re.search(r"Could not override '([^']+)'", text):
+        key = found[1].lstrip("+")
+        value = next((a.partition("=")[2] for a in arguments if a.lstrip("+").partition("=")[0] == key), "")
+        return f"{key}={value}: no such key; {suggest_key(key) or 'see --help for the keys'}"
+    if found := re.search(r"Error merging override (.*)", text):
+        key, _, value = found[1].partition("=")
+        with suppress(StopIteration):
+            return str(wrong_type(key, value))
+        return f"{found[1]}: {text.splitlines()[-1]}; see --hydra-help"
+    return f"{' '.join(text.split())}; see --help"
+

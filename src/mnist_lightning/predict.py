@@ -1,0 +1,75 @@
+"""`python -m mnist_lightning.predict CHECKPOINT IMAGE...`: classify image files with a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mnist_lightning.config import IMAGE_SIZE
+from mnist_lightning.errors import EXIT_OK, DataError, RefusedError, UserError, one_line
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m mnist_lightning.predict", description=__doc__)
+    parser.add_argument("checkpoint", help="last.ckpt or best.ckpt of a run")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, ...; any size, digit on plain ground")
+    arguments = parser.parse_args(argv)
+    try:
+        for path, digit, probability in predict(arguments.checkpoint, arguments.images):
+            print(f"{path}: {digit}  ({probability:.3f})")
+    except UserError as error:
+        print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
+        return error.exit_code
+    return EXIT_OK
+
+
+def predict(checkpoint: str | Path, images: list[str]) -> list[tuple[str, int, float]]:
+    """(path, digit, probability) of each image file.
+
+    An image is made grey, fitted into 28 x 28 pixels, and inverted if it is dark on light: MNIST's digits are
+    light on dark. Raises RefusedError for a file that is no plain-weights checkpoint of ours, DataError for one
+    that is no image.
+    """
+    import torch
+
+    from mnist_lightning.losses import probabilities
+
+    net = load_classifier(checkpoint)
+    pixels = torch.stack([read_image(path) for path in images])  # [N,1,H,W]
+    with torch.inference_mode():
+        best = probabilities(net(pixels)).max(-1)
+    return list(zip(images, best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def load_classifier(checkpoint: str | Path):  # noqa: ANN201 - the type would import torch
+    """The classifier of a checkpoint, on the CPU. Raises RefusedError for anything but plain weights of ours."""
+    from mnist_lightning.lightning_modules import MNISTClassifier
+
+    try:
+        loaded = MNISTClassifier.load_from_checkpoint(str(checkpoint), map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RefusedError(f"{checkpoint}: no such file; give the path of a last.ckpt or best.ckpt") from error
+    except Exception as error:  # torch has no one type for a file that is no checkpoint
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RefusedError(f"{checkpoint}: refused, not a plain-weights checkpoint of ours ({what:.60})") from error
+    return loaded.eval()
+
+
+def read_image(path: str):  # noqa: ANN201
+    """An image file as uint8 [1, 28, 28], light on dark."""
+    import torch
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            grey = ImageOps.pad(image.convert("L"), (IMAGE_SIZE, IMAGE_SIZE))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable image ({error!s:.60}); give a PNG or JPEG file") from error
+    pixels = torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).view(1, IMAGE_SIZE, IMAGE_SIZE)
+    edge = torch.cat([pixels[0, 0], pixels[0, -1], pixels[0, :, 0], pixels[0, :, -1]])
+    return 255 - pixels if edge.float().median() > 127 else pixels
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""`python -m mnist_lightning.report DIR`: rebuild the tables of a sweep from its records. Needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_OK, UserError, one_line
+from mnist_lightning.report import write_report
+from mnist_lightning.results import load_results
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m mnist_lightning.report", description=__doc__)
+    parser.add_argument("directory", help="a sweep's directory, or a single run's")
+    directory = parser.parse_args(argv).directory
+    try:
+        results = load_results(directory)
+        if not results:
+            raise FileNotFoundError(f"{directory}: holds no record; give the directory of a sweep")
+        for path in write_report(results, directory):
+            print(path)
+    except FileNotFoundError as error:
+        print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except UserError as error:
+        print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
+        return error.exit_code
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""A sweep: its plan, what is stored already, one job, the collected table, the exit code from what is on disk."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mnist_lightning import results as records
+from mnist_lightning.config import RunConfig, parse
+from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, ConfigError, OutputError, UserError, one_line
+from mnist_lightning.results import RECORD, RunResult
+
+PLAN = "plan.json"
+TRACEBACK = "error.txt"
+FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
+
+
+@dataclass
+class Progress:
+    """How far this process's sweep is; for the line per finished run."""
+
+    planned: int
+    stored_at_start: int
+    started: float
+
+
+# What this process is doing, for `cli.main` to end it properly: Hydra calls no callback after an interrupt
+directory: Path | None = None
+progress: Progress | None = None
+collected = False
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    return composed
+
+
+def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list[bool]]:
+    """Refuse what cannot run, commit the plan; True for each run that is to be done, in the batches' shape.
+
+    False: its record is stored already, or the same configuration stands earlier in the plan.
+    Raises ConfigError, DataError or OutputError before anything is trained.
+    """
+    global progress
+    configs = [config for batch in batches for config in batch]
+    if not configs:
+        raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
+    from mnist_lightning.train import check  # imports torch: not for --help and --cfg
+
+    for config in configs:
+        check(config)
+    root = Path(sweep_dir)
+    _commit_plan(root, configs)
+    seen: set[str] = set()
+    todo = [[_is_to_do(config, root, seen) for config in batch] for batch in batches]
+    stored = len(seen) - sum(map(sum, todo))
+    progress = Progress(len(seen), stored, time.monotonic())
+    if len(seen) < len(configs):
+        print(f"{len(configs) - len(seen)} of {len(configs)} runs are repetitions and will run once")
+    if stored:
+        print(f"resuming: {stored} of {len(seen)} done")
+    return todo
+
+
+def _is_to_do(config: RunConfig, root: Path, seen: set[str]) -> bool:
+    if config.fingerprint in seen:
+        return False
+    seen.add(config.fingerprint)
+    record = root / config.run_name / RECORD
+    return not record.is_file() or records.load(record).status not in FINAL
+
+
+def _commit_plan(root: Path, configs: Sequence[RunConfig]) -> None:
+    plan = {config.fingerprint: {"run_name": config.run_name, "config": config.identity()} for config in configs}
+    path = root / PLAN
+    if path.is_file():
+        stored = read_plan(root)
+        if stored.keys() != plan.keys():
+            differences = _differences(stored.values(), json.loads(json.dumps(plan, default=str)).values())
+            raise ConfigError(f"hydra.sweep.dir={root}: holds another sweep ({differences}); choose another directory")
+        return
+    records.write_durably(path, (json.dumps(plan, indent=1, default=str) + "\n").encode())
+
+
+def read_plan(root: Path) -> dict[str, Any]:
+    """{fingerprint: {run_name, config}} of a sweep; empty where there is no plan."""
+    try:
+        return json.loads((root / PLAN).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> str:
+    """`trainer.max_epochs 4 -> 1, seed 0 -> 0 1`: the keys whose values differ between two plans."""
+    before, after = _values(old), _values(new)
+    changed = [k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)]
+    return ", ".join(f"{k} {' '.join(sorted(before.get(k, [])))} -> {' '.join(sorted(after.get(k, [])))}" for k in changed)
+
+
+def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """Every dotted key with all its values in the plan."""
+    values: dict[str, set[str]] = {}
+
+    def walk(prefix: str, node: Any) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(f"{prefix}.{key}" if prefix else key, value)
+        else:
+            values.setdefault(prefix, set()).add(json.dumps(node).strip('"'))
+
+    for run in plan:
+        walk("", run["config"])
+    return values
+
+
+def run_job(composed: DictConfig) -> float:
+    """One job of Hydra's: train it and commit its record, also when it fails. Returns the test accuracy.
+
+    In a sweep whatever a run raises becomes a record with the status `failed`, and the others go on, as in the
+    report; a single run passes errors of the user's on.
+    """
+    from mnist_lightning.train import train
+
+    hydra = HydraConfig.get()
+    in_sweep = not OmegaConf.is_missing(hydra.job, "num")
+    config = parse(composed)
+    run_dir = Path(hydra.runtime.output_dir)
+    if not in_sweep:
+        _begin(run_dir)
+    elif config.trainer.enable_progress_bar is None:
+        config.trainer.enable_progress_bar = False  # a grid has a line per run
+    try:
+        result = train(config, run_dir)
+        (run_dir / TRACEBACK).unlink(missing_ok=True)
+    except Exception as error:
+        if isinstance(error, OutputError) or (isinstance(error, UserError) and not in_sweep):
+            raise
+        result = _record_failure(config, run_dir, error)
+    gc.collect()  # Lightning's trainer and module hold each other: up to 300 MB a run
+    print(_line(result, run_dir.parent if in_sweep else None), flush=True)
+    return result.accuracy_test
+
+
+def _record_failure(config: RunConfig, run_dir: Path, error: Exception) -> RunResult:
+    from mnist_lightning.train import describe
+
+    text = "".join(traceback.format_exception(error))
+    traceback.clear_frames(error.__traceback__)  # they hold the trainer, the network and its data
+    records.write_durably(run_dir / TRACEBACK, text.encode())
+    result = describe(config)
+    result.error = one_line(f"{type(error).__name__}: {error}")
+    records.save(result, run_dir)
+    return result
+
+
+def _line(result: RunResult, sweep_dir: Path | None) -> str:
+    """`3 of 18  RMSprop_mse_...  accuracy 0.9812  4.2 s  about 1 min left`."""
+    parts = [result.run_name]
+    if result.status == "failed":
+        parts.append(f"failed: {result.error}")
+    else:
+        diverged = "diverged, " if result.status == "diverged" else ""
+        parts += [f"{diverged}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
+    if sweep_dir is None:
+        return "  ".join(parts)
+    done = sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
+    planned = progress.planned if progress else len(read_plan(sweep_dir))
+    parts.insert(0, f"{done:>{len(str(planned))}} of {planned}")
+    if progress and planned > done > progress.stored_at_start:
+        pace = (time.monotonic() - progress.started) / (done - progress.stored_at_start)
+        parts.append(f"about {_duration(pace * (planned - done))} left")
+    return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+class CollectResults(Callback):
+    """Collects all records of the sweep, or of the run, into results.xlsx and results.csv when it has ended.
+
+    Hydra turns what a callback raises into a warning and calls none after an interrupt, so `cli.main` collects
+    what this has not; any other Hydra program that uses this configuration gets its workbook from here.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _begin(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        collect(Path(config.hydra.sweep.dir))
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if directory is not None:
+            collect(directory)
+
+
+def _begin(where: Path) -> None:
+    global directory, progress, collected
+    directory, progress, collected = where, None, False
+
+
+def collect(where: Path) -> None:
+    """Rebuild the tables of a sweep or a run from its records. Nothing is written where there is no record."""
+    global collected
+    from mnist_lightning.report import write_report
+
+    found = records.load_results(where)
+    if found:
+        write_report(found, where)
+    collected = True
+
+
+def outcome(where: Path) -> tuple[int, str]:
+    """The exit code and the last line, from what is on disk: the plan, or for a single run its record."""
+    planned = read_plan(where)
+    found = records.load_results(where)
+    completed = {r.fingerprint for r in found if r.status == "completed"}
+    wanted = set(planned) or {r.fingerprint for r in found}
+    counts = [f"{sum(r.status == s for r in found)} {s}" for s in ("failed", "diverged")]
+    wrong = ", ".join(c for c in counts if not c.startswith("0 "))
+    missing = len(wanted - {r.fingerprint for r in found})
+    wrong = ", ".join(w for w in (wrong, f"{missing} missing" if missing else "") if w)
+    everything = bool(wanted) and wanted <= completed
+    line = f"{len(wanted & completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "") + f": {where}"
+    return (EXIT_OK if everything else EXIT_RUNS_MISSING), line

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig
 
@@ -26,16 +29,14 @@ class ConvDenseNet(nn.Module):
         super().__init__()
         ModelConfig(num_channels, num_conv, num_dense)  # refuses sizes out of range
         channels = [num_channels * 2**i for i in range(num_conv + 1)]
-        self.stem = nn.Conv2d(1, channels[0], 3, padding=1)
+        self.stem = _empty(nn.Conv2d, 1, channels[0], 3, padding=1)
         self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(channels, channels[1:], strict=False)
+            _empty(nn.Conv2d, before, after, 3, padding=1) for before, after in pairwise(channels)
         )
         side = IMAGE_SIZE >> num_conv  # 28, 14, 7, 3, 1: pooling floors
         widths = [channels[-1] * side**2, *dense_widths(num_dense)]
-        self.denses = nn.ModuleList(
-            nn.Linear(before, after) for before, after in zip(widths, widths[1:], strict=False)
-        )
-        self.output = nn.Linear(widths[-1], NUM_CLASSES)
+        self.denses = nn.ModuleList(_empty(nn.Linear, before, after) for before, after in pairwise(widths))
+        self.output = _empty(nn.Linear, widths[-1], NUM_CLASSES)
         initialise(self, seed)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -49,6 +50,11 @@ class ConvDenseNet(nn.Module):
         return self.output(x)  # [N,K]
 
 
+def _empty(kind: type[nn.Module], *sizes: int, **options: int) -> nn.Module:
+    """A layer without the initial values torch would draw for it, from the global generator and for nothing."""
+    return skip_init(kind, *sizes, device=torch.get_default_device(), **options)
+
+
 def dense_widths(num_dense: int) -> list[int]:
     """Units of the hidden dense layers, the report's formula: 1: [1000], 3: [1500, 1000, 500]."""
     return [int(2000 * (num_dense - i) / (num_dense + 1)) for i in range(num_dense)]
@@ -59,14 +65,15 @@ def initialise(model: nn.Module, seed: int | None = None) -> None:
     """Glorot uniform kernels, U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), and zero biases, in place.
 
     Source: Glorot and Bengio 2010, Keras' default. A fan counts the kernel's receptive field. Without a seed
-    the numbers come from torch's global generator.
+    the numbers come from torch's global generator. Drawn on the CPU: a seed means the same on every device.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
+            kernel = torch.empty(module.weight.shape, dtype=module.weight.dtype, device="cpu")
+            module.weight.copy_(nn.init.xavier_uniform_(kernel, generator=generator))
             if module.bias is not None:
-                nn.init.zeros_(module.bias)
+                module.bias.zero_()
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -177,7 +177,8 @@ class FitWatch(Callback):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        kept = ("best_epoch", "best_loss", "diverged", "epochs", "train_seconds")
+        return {name: getattr(self, name) for name in kept}  # Lightning has hung methods of its own on us too
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         vars(self).update(state_dict)

@@ -1,0 +1,92 @@
+"""Shared fixtures: a small data set in MNIST's files, the real one where it is, the command line in process."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from mnist_lightning import cli
+from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig, parse
+from mnist_lightning.synthetic import synthetic_digits
+
+REAL_MNIST = os.environ.get("MNIST_LIGHTNING_DATA", "")
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """`run("lr=0.1", "-m")`: the command line in a directory of its own; its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        code = cli.main(list(arguments))
+        return Outcome(code, *capfd.readouterr())
+
+    return call
+
+
+def write_idx(path: Path, values: torch.Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.to(torch.uint8).numpy().tobytes())
+
+
+def write_mnist(root: Path, num_train: int = 192, num_test: int = 64, folder: str = "MNIST") -> Path:
+    """Synthetic digits in the four files of an MNIST-like data set, as torchvision lays them out."""
+    for prefix, count, seed in (("train", num_train, 5), ("t10k", num_test, 6)):
+        images, labels = synthetic_digits(count, seed)
+        write_idx(root / folder / "raw" / f"{prefix}-images-idx3-ubyte", images[:, 0])
+        write_idx(root / folder / "raw" / f"{prefix}-labels-idx1-ubyte", labels)
+    return root
+
+
+@pytest.fixture(scope="session")
+def mini_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with 192 training and 64 test images. Read only."""
+    return write_mnist(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def tiny(mini_mnist: Path) -> Callable[..., RunConfig]:
+    """`tiny(lr=0.1, **{"trainer.max_epochs": 3})`: the smallest configuration that trains, with changes."""
+
+    def make(**changes: object) -> RunConfig:
+        base = RunConfig(
+            model=ModelConfig(2, 1, 0),
+            data=DataConfig(root=str(mini_mnist)),
+            trainer=TrainerConfig(max_epochs=2, accelerator="cpu"),
+        )
+        for key, value in changes.items():
+            section, _, name = key.rpartition(".")
+            setattr(getattr(base, section) if section else base, name, value)
+        return parse(vars(base) | {k: vars(v) for k, v in vars(base).items() if hasattr(v, "identity")})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_arguments(mini_mnist: Path) -> list[str]:
+    """The same as overrides for the command line."""
+    model = ["model.num_channels=2", "model.num_conv=1", "model.num_dense=0"]
+    return [*model, f"data.root={mini_mnist}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+
+
+@pytest.fixture(scope="session")
+def real_mnist() -> Path:
+    root = Path(REAL_MNIST)
+    if not REAL_MNIST or not (root / "MNIST" / "raw").is_dir():
+        pytest.skip("real MNIST not found: set MNIST_LIGHTNING_DATA to torchvision's root directory of it")
+    return root

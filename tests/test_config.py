@@ -1,0 +1,159 @@
+"""The configuration: what is refused, and with which words; fingerprints and names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import lightning as L
+import pytest
+
+from mnist_lightning.config import (
+    LONGEST_NAME,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainerConfig,
+    conf_dir,
+    fresh_directory,
+    parse,
+    schema,
+)
+from mnist_lightning.errors import ConfigError, one_line
+
+
+def test_the_defaults_are_the_reports() -> None:
+    config = RunConfig()
+    assert (config.optimizer.name, config.lr, config.loss) == ("rmsprop", 0.001, "mse")
+    assert (config.model.num_channels, config.model.num_conv, config.model.num_dense) == (32, 2, 1)
+    assert (config.trainer.max_epochs, config.data.batch_size, config.data.val_size) == (20, 64, 0)
+
+
+REFUSED = [
+    ({"lr": 0.0}, "lr=0.0: too small; use a number above 0, at most 1e"),
+    ({"lr": -1.0}, "lr=-1.0: too small"),
+    ({"lr": float("nan")}, "lr=nan: not a finite number"),
+    ({"lr": float("inf")}, "lr=inf: not a finite number"),
+    ({"lr": "fast"}, "lr=fast: not a number"),
+    ({"lr": True}, "lr=True: not a number"),
+    ({"seed": -1}, "seed=-1: too small; use 0 to 4294967295"),
+    ({"seed": 2**32}, "seed=4294967296: too large"),
+    ({"seed": 1.5}, "seed=1.5: not a whole number"),
+    ({"loss": "mes"}, r"loss=mes: unknown; did you mean mse\? \(one of mse, mae, cross_entropy\)"),
+    ({"modle": 1}, r"modle=1: no such key; did you mean model\?"),
+    ({"model": {"lr": 1}}, r"model.lr=1: no such key; did you mean lr\?"),
+    ({"model": {"num_conv": 5}}, "model.num_conv=5: the image vanishes: 28 pixels halve to 28, 14, 7, 3, 1 .* use 0 to 4"),
+    ({"model": {"num_channels": 0}}, "model.num_channels=0: too small"),
+    ({"optimizer": {"name": "adamm"}}, r"optimizer.name=adamm: unknown; did you mean adam\?"),
+    ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs=0: too small; use 1 or more"),
+    ({"trainer": {"max_epoch": 3}}, r"trainer.max_epoch=3: no such key; did you mean trainer.max_epochs\?"),
+    ({"trainer": {"precision": "8"}}, "trainer.precision=8: unknown"),
+    ({"data": {"batch_size": 0}}, "data.batch_size=0: too small"),
+    ({"data": {"train_size": 5, "val_size": 5}}, "data.val_size=5: leaves nothing to train on; use less than"),
+    ({"data": {"name": "minst"}}, r"data.name=minst: unknown; did you mean mnist\?"),
+    ({"callbacks": "none"}, "callbacks=none: not a list"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), REFUSED, ids=[str(values) for values, _ in REFUSED])
+def test_a_bad_value_is_refused_with_the_value_and_the_way_out(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        parse(values)
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match="also wrong") as caught:
+        parse({"lr": -1.0, "model": {"num_conv": 9}, "seed": -5})
+    assert {p.key for p in caught.value.problems} == {"lr", "model.num_conv", "seed"}
+
+
+def test_a_section_judges_itself_without_the_rest() -> None:
+    with pytest.raises(ValueError, match=r"model.num_conv=5: the image vanishes"):
+        ModelConfig(num_conv=5)
+
+
+def test_what_people_type_first_works() -> None:
+    config = RunConfig(optimizer="adam", data="synthetic", lr=1)  # pyright: ignore[reportArgumentType]
+    assert (config.optimizer, config.data.name, config.lr) == (OptimizerConfig("adam"), "synthetic", 1.0)
+
+
+def test_seed_0_is_a_seed() -> None:
+    assert parse({"seed": 0}).seed == 0
+    assert RunConfig(seed=0).fingerprint != RunConfig(seed=1).fingerprint
+
+
+def test_the_schema_and_the_dataclass_have_the_same_keys_and_defaults() -> None:
+    assert parse(schema()) == RunConfig()
+
+
+def test_every_argument_of_lightnings_trainer_is_a_key() -> None:
+    arguments = set(inspect.signature(L.Trainer.__init__).parameters) - {"self", "logger", "callbacks"}
+    assert {f.name for f in TrainerConfig.__dataclass_fields__.values()} == arguments
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"lr": 0.002},
+        {"seed": 1},
+        {"loss": "mae"},
+        {"optimizer": {"name": "adam"}},
+        {"optimizer": {"options": {"rho": 0.8}}},
+        {"model": {"num_dense": 3}},
+        {"data": {"train_size": 100}},
+        {"trainer": {"max_epochs": 1}},
+        {"trainer": {"gradient_clip_val": 1.0}},
+        {"callbacks": [{"_target_": "a.B"}]},
+    ],
+    ids=str,
+)
+def test_the_fingerprint_differs_when_the_computation_does(other: dict[str, Any]) -> None:
+    assert parse(other).fingerprint != RunConfig().fingerprint
+
+
+@pytest.mark.parametrize(
+    "other", [{"data": {"root": "/elsewhere"}}, {"trainer": {"accelerator": "gpu"}}, {"sweep": {"max_retries": 3}}], ids=str
+)
+def test_the_fingerprint_stays_when_only_the_place_differs(other: dict[str, Any]) -> None:
+    assert parse(other).fingerprint == RunConfig().fingerprint
+
+
+def test_the_fingerprint_is_the_same_in_every_version_until_we_mean_otherwise() -> None:
+    config = parse({"data": {"root": "x"}})
+    assert config.run_name == f"RMSprop_mse_lr1e-03_num_channel32_num_conv2_num_dense1_{config.fingerprint[:8]}"
+    assert config.fingerprint == "0a683bf43fb5d73f"
+
+
+@pytest.mark.parametrize(
+    "name", ["rmsprop", "torch_rmsprop", "torch.optim.RAdam", "a." + "LongName" * 20, "a.B\n../../x", "a.é"]
+)
+def test_a_run_name_is_short_and_safe_as_a_directory(name: str) -> None:
+    config = RunConfig(OptimizerConfig(name), loss="cross_entropy", model=ModelConfig(4096, 4, 100))
+    assert re.fullmatch(r"[A-Za-z0-9_-]+\+?[A-Za-z0-9_-]*", config.run_name)
+    assert len(config.run_name) <= LONGEST_NAME
+
+
+def test_fresh_directories_never_collide_within_a_second() -> None:
+    names = {fresh_directory() for _ in range(50)}
+    assert len(names) == 50
+    assert all(name.startswith("outputs/") for name in names)
+
+
+def test_the_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_LIGHTNING_DATA", "/mnt/digits")
+    assert DataConfig().root == "/mnt/digits"
+    monkeypatch.delenv("MNIST_LIGHTNING_DATA")
+    assert DataConfig().root == "data"
+
+
+def test_conf_is_found() -> None:
+    assert (conf_dir() / "config.yaml").is_file()
+
+
+def test_an_error_is_one_printable_line_of_at_most_200_characters() -> None:
+    line = one_line("a\nb\x1b[31m" + "c" * 500)
+    assert len(line) == 200
+    assert line.isprintable()
+    assert line.startswith(r"a b\x1b[31m")

@@ -33,7 +33,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     def call(*arguments: str) -> Outcome:
         capfd.readouterr()
         code = cli.main(list(arguments))
-        return Outcome(code, *capfd.readouterr())
+        printed = capfd.readouterr()
+        return Outcome(code, str(printed.out), str(printed.err))
 
     return call
 

@@ -57,11 +57,12 @@ def load_initial_weights(net: ConvDenseNet) -> None:
             continue
         limit = np.sqrt(6.0 / (np.prod(shape[:-2]) * (shape[-2] + shape[-1])))
         weights.append((rng.random(shape) * 2 - 1) * limit)
-    last = net.convs[-1].out_channels if len(net.convs) else net.stem.out_channels
+    last: Any = net.convs[-1].out_channels if len(net.convs) else net.stem.out_channels
+    modules: list[Any] = [net.stem, *net.convs, *net.denses, net.output]
     side = model_module.IMAGE_SIZE >> len(net.convs)
     first_dense = True
     with torch.no_grad():
-        for module in (net.stem, *net.convs, *net.denses, net.output):
+        for module in modules:
             kernel, bias = torch.from_numpy(weights.pop(0)), torch.from_numpy(weights.pop(0))
             if kernel.ndim == 4:
                 kernel = kernel.permute(3, 2, 0, 1)

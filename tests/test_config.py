@@ -44,7 +44,10 @@ REFUSED = [
     ({"loss": "mes"}, r"loss=mes: unknown; did you mean mse\? \(one of mse, mae, cross_entropy\)"),
     ({"modle": 1}, r"modle=1: no such key; did you mean model\?"),
     ({"model": {"lr": 1}}, r"model.lr=1: no such key; did you mean lr\?"),
-    ({"model": {"num_conv": 5}}, "model.num_conv=5: the image vanishes: 28 pixels halve to 28, 14, 7, 3, 1 .* use 0 to 4"),
+    (
+        {"model": {"num_conv": 5}},
+        "model.num_conv=5: the image vanishes: 28 pixels halve to 28, 14, 7, 3, 1 .* use 0 to 4",
+    ),
     ({"model": {"num_channels": 0}}, "model.num_channels=0: too small"),
     ({"optimizer": {"name": "adamm"}}, r"optimizer.name=adamm: unknown; did you mean adam\?"),
     ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs=0: too small; use 1 or more"),
@@ -114,7 +117,9 @@ def test_the_fingerprint_differs_when_the_computation_does(other: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "other", [{"data": {"root": "/elsewhere"}}, {"trainer": {"accelerator": "gpu"}}, {"sweep": {"max_retries": 3}}], ids=str
+    "other",
+    [{"data": {"root": "/elsewhere"}}, {"trainer": {"accelerator": "gpu"}}, {"sweep": {"max_retries": 3}}],
+    ids=str,
 )
 def test_the_fingerprint_stays_when_only_the_place_differs(other: dict[str, Any]) -> None:
     assert parse(other).fingerprint == RunConfig().fingerprint

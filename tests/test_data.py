@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import write_idx, write_mnist
 from torchvision import datasets
 
+from conftest import write_idx, write_mnist
 from mnist_lightning import data
 from mnist_lightning.config import DATASETS, DataConfig
 from mnist_lightning.data import FILES, Batches, batch_order, load_dataset, read_idx, scale
@@ -182,7 +182,9 @@ def test_a_wrong_download_leaves_nothing_and_names_the_offline_way(body: bytes, 
 
 def test_no_network_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(DataError, match=r"data.root=.*: no mnist in MNIST/raw, and no download \(.*refused.*\)") as caught:
+    with pytest.raises(
+        DataError, match=r"data.root=.*: no mnist in MNIST/raw, and no download \(.*refused.*\)"
+    ) as caught:
         load_dataset(DataConfig(root=str(tmp_path)))
     assert "\n" not in str(caught.value)
 

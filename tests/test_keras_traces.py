@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from keras_layout import BATCH, NUM_IMAGES, STEPS, configurations, inputs, load_initial_weights, traces
 
+from keras_layout import BATCH, NUM_IMAGES, STEPS, configurations, inputs, load_initial_weights, traces
 from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.data import scale
 from mnist_lightning.losses import LOSSES, probabilities

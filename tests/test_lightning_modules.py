@@ -77,7 +77,9 @@ def test_epoch_metrics_are_means_over_all_images() -> None:
     metric, logits, labels = EpochMetrics("mae"), torch.randn(10, 10), torch.randint(10, (10,))
     metric.update(logits[:7], labels[:7])
     metric.update(logits[7:], labels[7:])
-    torch.testing.assert_close(torch.stack([*metric.compute().values()]), metric_sums(logits, labels, LOSSES["mae"]) / 10)
+    torch.testing.assert_close(
+        torch.stack([*metric.compute().values()]), metric_sums(logits, labels, LOSSES["mae"]) / 10
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"optimizer": "adamm"}, {"lr": 0.0}, {"loss": "mes"}, {"num_conv": 5}], ids=str)

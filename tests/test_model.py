@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,12 @@ def test_a_model_whose_image_would_vanish_is_refused_with_a_sentence() -> None:
 
 def test_kernels_are_glorot_uniform_and_biases_zero() -> None:
     net = ConvDenseNet(8, 2, 1, seed=0)
-    for layer, fan_in, fan_out in ((net.stem, 9, 72), (net.convs[1], 16 * 9, 32 * 9), (net.denses[0], 1568, 1000)):
+    layers: list[tuple[Any, int, int]] = [
+        (net.stem, 9, 72),
+        (net.convs[1], 16 * 9, 32 * 9),
+        (net.denses[0], 1568, 1000),
+    ]
+    for layer, fan_in, fan_out in layers:
         limit = math.sqrt(6 / (fan_in + fan_out))
         weight = layer.weight.detach()
         assert weight.abs().max() <= limit

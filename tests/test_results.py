@@ -13,19 +13,31 @@ import pytest
 
 from mnist_lightning import results
 from mnist_lightning.errors import OutputError, RefusedError
-from mnist_lightning.results import COLUMNS, RunResult, from_json, load, load_results, save, to_csv, to_json, write_durably
+from mnist_lightning.results import (
+    COLUMNS,
+    RunResult,
+    from_json,
+    load,
+    load_results,
+    save,
+    to_csv,
+    to_json,
+    write_durably,
+)
 
-REPORT = (
-    "optimizer loss_func learning_rate loss mse mae accuracy loss_test mse_test mae_test accuracy_test model_path "
-    "best_epoch num_parameters"
-).split()
-CONTRACT = (
-    "num_channels num_conv num_dense binary_accuracy binary_accuracy_test status error dataset train_size test_size "
-    "batch_size epochs seed precision engine group_size device duration_seconds samples_per_second fingerprint run_name"
-).split()
+REPORT = """optimizer loss_func learning_rate loss mse mae accuracy loss_test mse_test mae_test accuracy_test
+    model_path best_epoch num_parameters""".split()  # noqa: SIM905 - to be read against the contract
+CONTRACT = """num_channels num_conv num_dense binary_accuracy binary_accuracy_test status error dataset train_size
+    test_size batch_size epochs seed precision engine group_size device duration_seconds samples_per_second fingerprint
+    run_name""".split()  # noqa: SIM905
 
 RESULT = RunResult(
-    optimizer="Adam", learning_rate=1e-3, accuracy_test=0.1 + 0.2, best_epoch=3, fingerprint="ab12", run_name="Adam_ab12"
+    optimizer="Adam",
+    learning_rate=1e-3,
+    accuracy_test=0.1 + 0.2,
+    best_epoch=3,
+    fingerprint="ab12",
+    run_name="Adam_ab12",
 )
 
 
@@ -50,7 +62,16 @@ def test_a_record_comes_back_with_every_digit_as_strict_json(value: float) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "{}", '{"fingerprint": 3}', '{"fingerprint": "a", "loss": "x"}', '{"fingerprint": "a", "best_epoch": 1.5}'],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"fingerprint": 3}',
+        '{"fingerprint": "a", "loss": "x"}',
+        '{"fingerprint": "a", "best_epoch": 1.5}',
+    ],
 )
 def test_what_is_no_record_is_refused_with_the_files_name(text: str, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(text)
@@ -111,6 +132,8 @@ def test_a_path_below_a_file_cannot_be_written(tmp_path: Path) -> None:
 def test_the_records_directory_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(os, "replace", lambda a, b, real=os.replace: (calls.append("rename"), real(a, b)))
-    monkeypatch.setattr(os, "fsync", lambda fd: calls.append("directory" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"))
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: calls.append("directory" if os.path.isdir(f"/proc/self/fd/{fd}") else "file")
+    )
     results.write_durably(tmp_path / "f", b"x")
     assert calls == ["file", "rename", "directory"]

@@ -1,26 +1,22 @@
 """Hydra's basic sweeper, except that the whole grid is judged, and its plan written, before the first run.
 
-Hydra takes sweepers only from this namespace, and every Hydra program scans it: imports stay light here.
+Hydra takes sweepers only from this namespace, and every Hydra program scans it: imports stay light here. Hydra
+runs this file outside `sys.modules`, where no dataclass can be made.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext
 from omegaconf import DictConfig
-
-
-@dataclass
-class GridSweeperConf(BasicSweeperConf):
-    _target_: str = "hydra_plugins.mnist_lightning_sweeper.GridSweeper"
 
 
 class GridSweeper(BasicSweeper):
     """What `hydra/sweeper=basic` is in mnist_lightning's configuration."""
 
-    def validate_batch_is_legal(self, batch: list[list[str]]) -> None:
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job, as Hydra does; then refuse, plan and skip through `sweep.prepare`."""
         assert self.overrides is not None
         assert isinstance(self.config, DictConfig)

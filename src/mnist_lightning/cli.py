@@ -21,9 +21,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.mnist_lightning_sweeper import GridSweeperConf
 from mnist_lightning import sweep
-from mnist_lightning.config import fresh_directory, near_miss, parse, schema, suggest_key, wrong_type
+from mnist_lightning.config import fresh_directory, parse, schema, suggest_key, wrong_type
 from mnist_lightning.errors import (
     EXIT_BAD_INPUT,
     EXIT_BUG,
@@ -34,8 +33,14 @@ from mnist_lightning.errors import (
     UserError,
     one_line,
 )
+from mnist_lightning.section import near_miss
 
 PROGRAM = "mnist-lightning"
+GRID_SWEEPER = {
+    "_target_": "hydra_plugins.mnist_lightning_sweeper.GridSweeper",
+    "max_batch_size": None,
+    "params": None,
+}
 _SIGNALS = {"SIGINT": ("interrupted", EXIT_INTERRUPTED), "SIGTERM": ("terminated", EXIT_TERMINATED)}
 
 
@@ -56,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "-v" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [a for a in arguments if a != "-v"]
+    arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
     sweep.directory = None
     code, line = 0, ""
     with _signals_raise():
@@ -91,7 +97,9 @@ def _end(code: int, line: str, arguments: list[str]) -> int:
         sweep.collect(where)
     found, summary = sweep.outcome(where)
     if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        command = " ".join([f"python -m {__package__}", *(f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)])
+        command = " ".join(
+            [f"python -m {__package__}", *(f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)]
+        )
         print(f"{line}: {summary}; resume: {command}", file=sys.stderr)
     elif line:
         _complain(line)
@@ -127,7 +135,7 @@ def register(arguments: Sequence[str] = ()) -> None:
     # A YAML file of this name would be checked against Hydra's own entry, with a deprecation warning; and that
     # entry is made when the plugins are found, so they are found first
     Plugins.instance()
-    store.store("basic", GridSweeperConf, group="hydra/sweeper", provider="mnist_lightning")
+    store.store("basic", GRID_SWEEPER, group="hydra/sweeper", provider="mnist_lightning")
     new = OmegaConf.register_new_resolver
     new("mnist_lightning.fresh_directory", fresh_directory, use_cache=True, replace=True)
     new("mnist_lightning.sweep_directory", _sweep_directory, use_cache=True, replace=True)
@@ -233,4 +241,3 @@ def _hydra_line(chain: Sequence[BaseException], arguments: Sequence[str]) -> str
             return str(wrong_type(key, value))
         return f"{found[1]}: {text.splitlines()[-1]}; see --hydra-help"
     return f"{' '.join(text.split())}; see --help"
-

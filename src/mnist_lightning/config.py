@@ -1,28 +1,26 @@
 """The configuration: every key's name, type, default, range and one sentence about it, written once.
 
 Plain dataclasses: Hydra composes against them as a schema, `parse` turns what it composed into a `RunConfig`,
-and `RunConfig(...)` works without Hydra. Each section checks itself when it is made.
+and `RunConfig(...)` works without Hydra. Each section checks itself when it is made (section.py).
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import math
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.section import Section, key, near_miss, type_problem, way_out
 
 IMAGE_SIZE = 28
 NUM_CLASSES = 10
@@ -60,119 +58,11 @@ def fresh_directory() -> str:
     return f"outputs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
 
 
-def _key(
-    default: Any = None,
-    about: str = "",
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    choices: Iterable[str] | None = None,
-    dotted: bool = False,
-    identity: bool = True,
-    factory: Any = None,
-) -> Any:
-    """A field with its range: `low`/`high` inclusive, `above` exclusive, `choices`, or a dotted path.
-
-    `identity=False` marks what changes where or how a run is done but not what it computes; such a key is no
-    part of the fingerprint, so that a sweep moved to another machine still recognises its runs.
-    """
-    rule = {"about": about, "low": low, "high": high, "above": above, "dotted": dotted}
-    metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity}
-    if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def _legal(f: Field[Any]) -> str:
-    """The legal values of a key, as a phrase."""
-    rule = f.metadata
-    if rule["choices"]:
-        return "one of " + ", ".join(rule["choices"]) + (" or a dotted path" if rule["dotted"] else "")
-    if rule["above"] is not None:
-        return f"a number above {rule['above']:g}" + (f", at most {rule['high']:g}" if rule["high"] else "")
-    if rule["low"] is not None and rule["high"] is not None:
-        return f"{rule['low']} to {rule['high']}"
-    if rule["low"] is not None:
-        return f"{rule['low']} or more"
-    return rule["about"]
-
-
-def _way_out(value: Any, f: Field[Any]) -> str:
-    legal = _legal(f)
-    guess = near_miss(str(value), f.metadata["choices"] or ())
-    return f"{guess} ({legal})" if guess else f"use {legal}" if legal else "see --help"
-
-
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-def _type_problem(value: Any, hint: Any) -> str:
-    """Why `value` is not of the annotated type, or an empty string."""
-    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if value is None and type(None) in options:
-        return ""
-    base = next(o for o in options if o is not type(None))
-    wanted = get_origin(base) or base
-    if wanted is Any or isinstance(value, wanted) and not (isinstance(value, bool) and wanted is not bool):
-        return ""
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    return f"not {words.get(wanted, 'a ' + wanted.__name__)}"
-
-
-def _range_problem(value: Any, f: Field[Any]) -> str:
-    """Why `value` is outside the key's range, or an empty string."""
-    rule = f.metadata
-    if rule["choices"] and value is not None:
-        if value in rule["choices"] or (rule["dotted"] and "." in value):
-            return ""
-        return "unknown"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "not a finite number"
-    if rule["above"] is not None and value is not None and value <= rule["above"]:
-        return "too small"
-    if rule["low"] is not None and value is not None and value < rule["low"]:
-        return "too small"
-    return "too large" if rule["high"] is not None and value is not None and value > rule["high"] else ""
-
-
-@dataclass
-class Section:
-    """What every section of the configuration does: widen ints given for floats, then check itself."""
-
-    def __post_init__(self) -> None:
-        problems = self.problems()
-        if problems:
-            raise ConfigError(problems)
-
-    def problems(self, prefix: str = "") -> list[Problem]:
-        found = []
-        hints = get_type_hints(type(self))
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if hints[f.name] is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-                setattr(self, f.name, value)
-            what = _type_problem(value, hints[f.name]) or ("" if is_dataclass(value) else _range_problem(value, f))
-            if what:
-                found.append(Problem(prefix + f.name, value, what, _way_out(value, f)))
-        return found
-
-    def identity(self) -> dict[str, Any]:
-        """What the section computes with: its keys that have a value and are part of the fingerprint."""
-        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("identity", True)}
-        plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
-        return {k: v for k, v in plain.items() if v is not None}
-
-
 @dataclass
 class ModelConfig(Section):
-    num_channels: int = _key(32, "filters of the first convolution; each later one doubles", low=1, high=4096)
-    num_conv: int = _key(2, "convolutions after the first, each with 2x2 pooling", low=0)
-    num_dense: int = _key(1, "hidden dense layers", low=0, high=100)
+    num_channels: int = key(32, "filters of the first convolution; each later one doubles", low=1, high=4096)
+    num_conv: int = key(2, "convolutions after the first, each with 2x2 pooling", low=0)
+    num_dense: int = key(1, "hidden dense layers", low=0, high=100)
 
     def problems(self, prefix: str = "model.") -> list[Problem]:
         found = super().problems(prefix)
@@ -186,8 +76,8 @@ class ModelConfig(Section):
 
 @dataclass
 class OptimizerConfig(Section):
-    name: str = _key("rmsprop", "the optimizer", choices=OPTIMIZERS, dotted=True)
-    options: dict[str, Any] = _key(about="further arguments of the optimizer", factory=dict)
+    name: str = key("rmsprop", "the optimizer", choices=OPTIMIZERS, dotted=True)
+    options: dict[str, Any] = key(about="further arguments of the optimizer", factory=dict)
 
     def problems(self, prefix: str = "optimizer.") -> list[Problem]:
         return super().problems(prefix)
@@ -200,17 +90,17 @@ class OptimizerConfig(Section):
 
 @dataclass
 class DataConfig(Section):
-    name: str = _key("mnist", "the data set", choices=DATASETS)
-    root: str = _key(
+    name: str = key("mnist", "the data set", choices=DATASETS)
+    root: str = key(
         about="directory of the data files; default $MNIST_LIGHTNING_DATA, else data",
         factory=lambda: os.environ.get("MNIST_LIGHTNING_DATA") or "data",
         identity=False,
     )
-    download: bool = _key(True, "fetch missing files", identity=False)
-    batch_size: int = _key(64, "images a step", low=1, high=1_000_000)
-    train_size: int | None = _key(None, "use the first n training images; null: all", low=1)
-    test_size: int | None = _key(None, "use the first n test images; null: all", low=1)
-    val_size: int = _key(0, "hold out the last n training images; 0: validate on the test set", low=0)
+    download: bool = key(True, "fetch missing files", identity=False)
+    batch_size: int = key(64, "images a step", low=1, high=1_000_000)
+    train_size: int | None = key(None, "use the first n training images; null: all", low=1)
+    test_size: int | None = key(None, "use the first n test images; null: all", low=1)
+    val_size: int = key(0, "hold out the last n training images; 0: validate on the test set", low=0)
 
     def problems(self, prefix: str = "data.") -> list[Problem]:
         found = super().problems(prefix)
@@ -224,45 +114,45 @@ class DataConfig(Section):
 class TrainerConfig(Section):
     """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default."""
 
-    max_epochs: int = _key(20, "passes over the training set", low=1)
-    precision: str = _key("auto", "auto is 32-true", choices=PRECISIONS)
-    accelerator: Any = _key("auto", "cpu, gpu, ...", identity=False)
-    devices: Any = _key("auto", "which device; one run uses one", identity=False)
-    strategy: Any = _key(None, "", identity=False)
-    num_nodes: Any = _key(None, "", identity=False)
-    fast_dev_run: Any = _key(None)
-    min_epochs: Any = _key(None)
-    max_steps: Any = _key(None)
-    min_steps: Any = _key(None)
-    max_time: Any = _key(None)
-    limit_train_batches: Any = _key(None)
-    limit_val_batches: Any = _key(None)
-    limit_test_batches: Any = _key(None)
-    limit_predict_batches: Any = _key(None)
-    overfit_batches: Any = _key(None)
-    val_check_interval: Any = _key(None)
-    check_val_every_n_epoch: Any = _key(None)
-    num_sanity_val_steps: Any = _key(None, "", identity=False)
-    log_every_n_steps: Any = _key(None, "", identity=False)
-    enable_checkpointing: Any = _key(None, "", identity=False)
-    enable_progress_bar: Any = _key(None, "", identity=False)
-    enable_model_summary: Any = _key(None, "", identity=False)
-    accumulate_grad_batches: Any = _key(None)
-    gradient_clip_val: Any = _key(None)
-    gradient_clip_algorithm: Any = _key(None)
-    deterministic: Any = _key(None, "", identity=False)
-    benchmark: Any = _key(None, "", identity=False)
-    inference_mode: Any = _key(None, "", identity=False)
-    use_distributed_sampler: Any = _key(None, "", identity=False)
-    profiler: Any = _key(None, "", identity=False)
-    detect_anomaly: Any = _key(None, "", identity=False)
-    barebones: Any = _key(None, "", identity=False)
-    plugins: Any = _key(None, "", identity=False)
-    sync_batchnorm: Any = _key(None, "", identity=False)
-    reload_dataloaders_every_n_epochs: Any = _key(None, "", identity=False)
-    default_root_dir: Any = _key(None, "", identity=False)
-    enable_autolog_hparams: Any = _key(None, "", identity=False)
-    model_registry: Any = _key(None, "", identity=False)
+    max_epochs: int = key(20, "passes over the training set", low=1)
+    precision: str = key("auto", "auto is 32-true", choices=PRECISIONS)
+    accelerator: Any = key("auto", "cpu, gpu, ...", identity=False)
+    devices: Any = key("auto", "which device; one run uses one", identity=False)
+    strategy: Any = key(None, "", identity=False)
+    num_nodes: Any = key(None, "", identity=False)
+    fast_dev_run: Any = key(None)
+    min_epochs: Any = key(None)
+    max_steps: Any = key(None)
+    min_steps: Any = key(None)
+    max_time: Any = key(None)
+    limit_train_batches: Any = key(None)
+    limit_val_batches: Any = key(None)
+    limit_test_batches: Any = key(None)
+    limit_predict_batches: Any = key(None)
+    overfit_batches: Any = key(None)
+    val_check_interval: Any = key(None)
+    check_val_every_n_epoch: Any = key(None)
+    num_sanity_val_steps: Any = key(None, "", identity=False)
+    log_every_n_steps: Any = key(None, "", identity=False)
+    enable_checkpointing: Any = key(None, "", identity=False)
+    enable_progress_bar: Any = key(None, "", identity=False)
+    enable_model_summary: Any = key(None, "", identity=False)
+    accumulate_grad_batches: Any = key(None)
+    gradient_clip_val: Any = key(None)
+    gradient_clip_algorithm: Any = key(None)
+    deterministic: Any = key(None, "", identity=False)
+    benchmark: Any = key(None, "", identity=False)
+    inference_mode: Any = key(None, "", identity=False)
+    use_distributed_sampler: Any = key(None, "", identity=False)
+    profiler: Any = key(None, "", identity=False)
+    detect_anomaly: Any = key(None, "", identity=False)
+    barebones: Any = key(None, "", identity=False)
+    plugins: Any = key(None, "", identity=False)
+    sync_batchnorm: Any = key(None, "", identity=False)
+    reload_dataloaders_every_n_epochs: Any = key(None, "", identity=False)
+    default_root_dir: Any = key(None, "", identity=False)
+    enable_autolog_hparams: Any = key(None, "", identity=False)
+    model_registry: Any = key(None, "", identity=False)
 
     def problems(self, prefix: str = "trainer.") -> list[Problem]:
         self.precision = _PRECISION_SHORT.get(str(self.precision), self.precision)
@@ -275,7 +165,7 @@ class TrainerConfig(Section):
 
 @dataclass
 class SweepConfig(Section):
-    max_retries: int = _key(1, "how often a run that killed its worker is tried again", low=0, identity=False)
+    max_retries: int = key(1, "how often a run that killed its worker is tried again", low=0, identity=False)
 
     def problems(self, prefix: str = "sweep.") -> list[Problem]:
         return super().problems(prefix)
@@ -285,17 +175,17 @@ class SweepConfig(Section):
 class RunConfig(Section):
     """One configuration of the grid; the defaults are the report's."""
 
-    optimizer: OptimizerConfig = _key(factory=OptimizerConfig)
-    lr: float = _key(0.001, "learning rate", above=0, high=1e30)
-    loss: str = _key("mse", "the loss", choices=LOSSES)
-    seed: int = _key(0, "initial weights and batch order", low=0, high=2**32 - 1)
-    model: ModelConfig = _key(factory=ModelConfig)
-    data: DataConfig = _key(factory=DataConfig)
-    trainer: TrainerConfig = _key(factory=TrainerConfig)
-    sweep: SweepConfig = _key(factory=SweepConfig, identity=False)
-    logger: dict[str, Any] = _key(about="the logger group's content", factory=dict, identity=False)
-    callbacks: list[Any] = _key(about="a list of {_target_: class, ...}", factory=list)
-    ckpt_path: str | None = _key(None, "checkpoint to continue from")
+    optimizer: OptimizerConfig = key(factory=OptimizerConfig)
+    lr: float = key(0.001, "learning rate", above=0, high=1e30)
+    loss: str = key("mse", "the loss", choices=LOSSES)
+    seed: int = key(0, "initial weights and batch order", low=0, high=2**32 - 1)
+    model: ModelConfig = key(factory=ModelConfig)
+    data: DataConfig = key(factory=DataConfig)
+    trainer: TrainerConfig = key(factory=TrainerConfig)
+    sweep: SweepConfig = key(factory=SweepConfig, identity=False)
+    logger: dict[str, Any] = key(about="the logger group's content", factory=dict, identity=False)
+    callbacks: list[Any] = key(about="a list of {_target_: class, ...}", factory=list)
+    ckpt_path: str | None = key(None, "checkpoint to continue from")
 
     def __post_init__(self) -> None:
         # `RunConfig(optimizer="adam", data="synthetic")` is what people type first
@@ -351,7 +241,7 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> RunConfig:
     Raises ConfigError with all problems found: unknown keys, wrong types, values out of range.
     """
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore[reportArgumentType]
+        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {error.msg}; see --help") from error
     assert isinstance(plain, dict)
@@ -392,7 +282,7 @@ def wrong_type(key: str, value: str) -> Problem:
     for part in path:
         section = next(f for f in fields(section) if f.name == part).default_factory
     f = next(f for f in fields(section) if f.name == name)
-    return Problem(key, value, _type_problem(object(), get_type_hints(section)[name]), _way_out(value, f))
+    return Problem(key, value, type_problem(object(), get_type_hints(section)[name]), way_out(value, f))
 
 
 def _unknown(key: str, value: Any) -> Problem:
@@ -402,4 +292,5 @@ def _unknown(key: str, value: Any) -> Problem:
 def suggest_key(key: str) -> str:
     """`did you mean X?` for an unknown key: one with the same last word elsewhere, or one spelt alike."""
     elsewhere = [k for k in known_keys() if k.rpartition(".")[2] == key.rpartition(".")[2]]
-    return f"did you mean {elsewhere[0]}?" if elsewhere else near_miss(key, known_keys())
+    alike = [k for k in known_keys() if ("." in k) == ("." in key)]
+    return f"did you mean {elsewhere[0]}?" if elsewhere else near_miss(key, alike)

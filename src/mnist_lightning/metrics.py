@@ -7,12 +7,12 @@ from torch import Tensor
 
 from mnist_lightning.losses import Loss, one_hot, probabilities
 
-METRICS = ("loss", "mse", "mae", "accuracy", "binary_accuracy")
+METRICS: tuple[str, ...] = ("loss", "mse", "mae", "accuracy", "binary_accuracy")
 
 
 @torch.no_grad()
 def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """Sums over the N images of METRICS, in float64 where there is one, for logits [N, K] -> [5] or [G, N, K] -> [5, G].
+    """Sums of METRICS over the N images, in float64: logits [N, K] -> [5], or [G, N, K] -> [5, G].
 
     Divided by the number of images: the mean loss; mean squared and absolute error of the softmax outputs; the
     share of images whose largest output is the label's (the first of equals, as Keras takes it); and Keras'

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class ConvDenseNet(nn.Module):
@@ -50,9 +53,14 @@ class ConvDenseNet(nn.Module):
         return self.output(x)  # [N,K]
 
 
-def _empty(kind: type[nn.Module], *sizes: int, **options: int) -> nn.Module:
+def _empty(kind: type[Layer], *sizes: int, **options: int) -> Layer:
     """A layer without the initial values torch would draw for it, from the global generator and for nothing."""
-    return skip_init(kind, *sizes, device=torch.get_default_device(), **options)
+    return skip_init(
+        kind,  # pyright: ignore[reportReturnType]
+        *sizes,
+        device=torch.get_default_device(),
+        **options,
+    )
 
 
 def dense_widths(num_dense: int) -> list[int]:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mnist_lightning.config import OPTIMIZERS, OptimizerConfig, near_miss
+from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
 from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.section import near_miss
 
 KERAS_EPSILON = 1e-7
 Parameters = Iterable[Tensor]
@@ -114,7 +115,7 @@ class KerasAdam(torch.optim.Adam):
         eps: float = KERAS_EPSILON,
         **options: Any,
     ) -> None:
-        super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, **options)
+        super().__init__(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, **options)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         loss = None
@@ -206,4 +207,6 @@ def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float) -> O
         return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue]
     except (TypeError, ValueError) as error:
         what = f"refused by {config.label} ({error})"
-        raise ConfigError([Problem("optimizer.options", config.options, what, "see the optimizer's arguments")]) from error
+        raise ConfigError(
+            [Problem("optimizer.options", config.options, what, "see the optimizer's arguments")]
+        ) from error

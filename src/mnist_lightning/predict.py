@@ -42,7 +42,7 @@ def predict(checkpoint: str | Path, images: list[str]) -> list[tuple[str, int, f
     return list(zip(images, best.indices.tolist(), best.values.tolist(), strict=True))
 
 
-def load_classifier(checkpoint: str | Path):  # noqa: ANN201 - the type would import torch
+def load_classifier(checkpoint: str | Path):
     """The classifier of a checkpoint, on the CPU. Raises RefusedError for anything but plain weights of ours."""
     from mnist_lightning.lightning_modules import MNISTClassifier
 
@@ -56,7 +56,7 @@ def load_classifier(checkpoint: str | Path):  # noqa: ANN201 - the type would im
     return loaded.eval()
 
 
-def read_image(path: str):  # noqa: ANN201
+def read_image(path: str):
     """An image file as uint8 [1, 28, 28], light on dark."""
     import torch
     from PIL import Image, ImageOps

@@ -105,7 +105,9 @@ def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -
     """`trainer.max_epochs 4 -> 1, seed 0 -> 0 1`: the keys whose values differ between two plans."""
     before, after = _values(old), _values(new)
     changed = [k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)]
-    return ", ".join(f"{k} {' '.join(sorted(before.get(k, [])))} -> {' '.join(sorted(after.get(k, [])))}" for k in changed)
+    return ", ".join(
+        f"{k} {' '.join(sorted(before.get(k, [])))} -> {' '.join(sorted(after.get(k, [])))}" for k in changed
+    )
 
 
 def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
@@ -137,7 +139,7 @@ def run_job(composed: DictConfig) -> float:
     config = parse(composed)
     run_dir = Path(hydra.runtime.output_dir)
     if not in_sweep:
-        _begin(run_dir)
+        _begin(run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir)
     elif config.trainer.enable_progress_bar is None:
         config.trainer.enable_progress_bar = False  # a grid has a line per run
     try:

@@ -1,0 +1,215 @@
+"""The `lightning.Trainer` of one run: its arguments, checkpoints and loggers, from the configuration."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import LayerSync, Precision
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
+
+from mnist_lightning.config import RunConfig
+from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.lightning_modules import EpochCSVLogger, MNISTClassifier
+from mnist_lightning.optimizers import load_class
+
+LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+# Trainer arguments that may be given as {_target_: class, ...}, and what the class must be
+_BUILT = {
+    "strategy": (Strategy,),
+    "accelerator": (Accelerator,),
+    "profiler": (Profiler,),
+    "plugins": (Precision, ClusterEnvironment, CheckpointIO, LayerSync),
+}
+
+
+def build_trainer(config: RunConfig, path: Path, *callbacks: Callback) -> L.Trainer:
+    """The Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers."""
+    arguments = _trainer_arguments(config, path)
+    arguments["callbacks"] = [*callbacks, *arguments["callbacks"]]
+    if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run"):
+        arguments["callbacks"] += _checkpoints(path, validates=arguments.get("limit_val_batches") != 0)
+    return L.Trainer(**arguments)
+
+
+def _checkpoints(path: Path, validates: bool) -> list[Callback]:
+    common: dict[str, Any] = {
+        "dirpath": path / "checkpoints",
+        "auto_insert_metric_name": False,
+        "enable_version_counter": False,
+        "save_on_train_epoch_end": True,
+    }
+    last = ModelCheckpoint(filename="last", **common)
+    best = ModelCheckpoint(filename="best", monitor="val_loss", save_weights_only=True, **common)
+    return [last, best] if validates else [last]
+
+
+def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dict[str, Any]:
+    """`lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
+    arguments = {"num_sanity_val_steps": 0, "enable_model_summary": False, "default_root_dir": str(path)}
+    arguments |= config.trainer.arguments()
+    arguments["precision"] = "32-true" if config.trainer.precision == "auto" else config.trainer.precision
+    arguments["devices"] = _one_device(config.trainer.devices)
+    arguments.setdefault("enable_progress_bar", sys.stderr.isatty())
+    names = {"directory": str(path), "run_name": config.run_name}
+    for key, bases in _BUILT.items():
+        values = arguments.get(key)
+        built = [
+            _instance(f"trainer.{key}", v, bases, names, build) if isinstance(v, dict) else v
+            for v in (values if isinstance(values, list) else [values])
+        ]
+        if values is not None:
+            arguments[key] = built if isinstance(values, list) else built[0]
+    arguments["callbacks"] = [_instance("callbacks", c, (Callback,), names, build) for c in config.callbacks]
+    arguments["logger"] = _loggers(config.logger, names, build)
+    return arguments
+
+
+def _loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
+    """metrics.csv always, unless the group's content is `_target_: none`, and the logger of the group."""
+    target = group.get("_target_", "csv")
+    if target == "none":
+        return []
+    csv_logger = [EpochCSVLogger(names["directory"])] if build else []
+    return csv_logger if target == "csv" else [*csv_logger, _instance("logger", group, (Logger,), names, build)]
+
+
+def _instance(key: str, spec: Any, bases: tuple[type, ...], names: dict[str, str], build: bool) -> Any:
+    """What `{_target_: class, **arguments}` describes. `{directory}` and `{run_name}` in texts are filled in."""
+    if not isinstance(spec, dict) or not isinstance(spec.get("_target_"), str):
+        raise ConfigError([Problem(key, spec, "no _target_", "give {_target_: package.Class, argument: value}")])
+    arguments = {
+        str(k): v.replace("{directory}", names["directory"]).replace("{run_name}", names["run_name"])
+        if isinstance(v, str)
+        else v
+        for k, v in spec.items()
+        if k != "_target_"
+    }
+    try:
+        kind = load_class(spec["_target_"], bases)
+        return kind(**arguments) if build else kind
+    except (TypeError, ValueError) as error:
+        raise ConfigError([Problem(f"{key}._target_", spec["_target_"], str(error), "see its arguments")]) from error
+    except ModuleNotFoundError as error:  # Lightning's loggers import their package when they are made
+        extra = spec["_target_"].rpartition(".")[2].removesuffix("Logger").lower()
+        way_out = f'pip install "mnist-lightning[{extra}]"'
+        raise ConfigError([Problem(key, spec["_target_"], f"needs {error.name or extra}", way_out)]) from error
+
+
+def _one_device(devices: Any) -> Any:
+    """Lightning's `devices` for one device: a run this small is never split, the grid's runs are."""
+    chosen = [d for d in devices.split(",") if d.strip()] if isinstance(devices, str) else devices
+    if devices == "auto" or str(devices) == "1":
+        return 1
+    if isinstance(chosen, list) and len(chosen) == 1 and ("," in devices or isinstance(devices, list)):
+        return [int(chosen[0])]
+    way_out = "use 1, or [2] for the third one, and run configurations side by side"
+    raise ConfigError([Problem("trainer.devices", devices, "one run trains on one device", way_out)])
+
+
+def check_trainer(config: RunConfig) -> None:
+    """Raises ConfigError for arguments that Lightning refuses, and for classes that are none of the right kind."""
+    arguments = _trainer_arguments(config, Path(os.devnull), build=False)
+    own = {k for k, v in arguments.items() if any(isinstance(x, type) for x in (v if isinstance(v, list) else [v]))}
+    plain = {k: v for k, v in arguments.items() if k not in own | {"callbacks", "logger"}}
+    refusal = _trainer_refusal(repr(sorted(plain.items(), key=str)), plain)
+    if refusal:
+        raise ConfigError(f"trainer: {refusal}; see the arguments of lightning.Trainer")
+
+
+_refusals: dict[str, str] = {}
+
+
+def _trainer_refusal(key: str, arguments: dict[str, Any]) -> str:
+    """What Lightning says against these arguments, or an empty string; asked once for a whole grid."""
+    if key not in _refusals:
+        try:
+            with quiet_lightning():
+                L.Trainer(**arguments, logger=False)
+            _refusals[key] = ""
+        except Exception as error:
+            _refusals[key] = str(error).strip().splitlines()[0]
+    return _refusals[key]
+
+
+class FitWatch(Callback):
+    """Keeps the best epoch and the training time, stops a run that has diverged. Its state is in the checkpoints."""
+
+    def __init__(self) -> None:
+        self.best_epoch: int | None = None
+        self.best_loss = math.inf
+        self.diverged = False
+        self.epochs, self.train_seconds, self._started = 0, 0.0, 0.0
+
+    def samples_per_second(self, num_images: int) -> float:
+        return self.epochs * num_images / self.train_seconds if self.train_seconds else math.nan
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._started:
+            self.train_seconds += time.perf_counter() - self._started
+            self._started = 0.0
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics.get("val_loss", math.nan))
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, trainer.current_epoch + 1
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._pause()
+        self.epochs += 1
+        loss = cast(MNISTClassifier, pl_module).train_metrics.compute()["loss"]
+        if not torch.isfinite(loss):  # nothing can come of it; the report's Keras trained on
+            self.diverged = True
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = ("best_epoch", "best_loss", "diverged", "epochs", "train_seconds")
+        return {name: getattr(self, name) for name in kept}  # Lightning has hung methods of its own on us too
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's banners and tips, which would stand in the terminal once per run; warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")  # torch 2.15, lightning 2.6.6
+            warnings.filterwarnings("ignore", message=".*does not have many workers")
+            # nothing is logged per step
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,100 @@
+"""The wheel: conf/ inside, found from anywhere, by another project too; the dependencies' floors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content as a directory, made without a network."""
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel: pip install -e '.[dev]'")
+    target = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = target.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target / "site")
+    return target / "site"
+
+
+def python(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python with the wheel's content before everything else, away from the checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_the_wheel_carries_conf_and_the_plugin_and_nothing_else(installed: Path) -> None:
+    top = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")}
+    assert top == {"mnist_lightning", "hydra_plugins"}
+    ours = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
+    assert {p.relative_to(installed / "mnist_lightning/conf") for p in installed.rglob("conf/**/*.yaml")} == ours
+    assert (installed / "mnist_lightning" / "py.typed").is_file()
+
+
+def test_the_command_finds_conf_in_the_wheel_from_any_directory(installed: Path, tmp_path: Path) -> None:
+    done = python(installed, tmp_path, "-m", "mnist_lightning", "--cfg", "job", "experiment=quickstart")
+    assert done.returncode == 0, done.stderr
+    assert "name: synthetic" in done.stdout
+    where = python(installed, tmp_path, "-c", "from mnist_lightning.config import conf_dir; print(conf_dir())").stdout
+    assert where.strip() == str(installed / "mnist_lightning" / "conf")
+
+
+def test_a_grid_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    done = python(installed, tmp_path, "-m", "mnist_lightning", "-m", "experiment=smoke")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs" / "smoke" / "results.xlsx").is_file()
+
+
+OTHER = """
+import hydra
+@hydra.main(version_base="1.3", config_path=".", config_name="theirs")
+def main(cfg):
+    print(cfg.optimizer.name, cfg.data.name, cfg.model.num_channels)
+main()
+"""
+
+
+@pytest.mark.parametrize("from_wheel", [True, False], ids=["wheel", "checkout"])
+def test_another_project_finds_conf_through_its_searchpath(from_wheel: bool, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(OTHER)
+    theirs = "defaults: [optimizer: adamax, data: kmnist, experiment: null, _self_]\nmodel: {num_channels: 1}\n"
+    theirs += "hydra: {searchpath: ['pkg://mnist_lightning.conf']}\n"
+    (tmp_path / "theirs.yaml").write_text(theirs)
+    done = python(installed if from_wheel else ROOT / "src", tmp_path, "app.py", "optimizer=nadam")
+    assert done.stdout.split() == ["nadam", "kmnist", "1"], done.stderr
+
+
+def test_the_source_tree_runs_without_being_installed(tmp_path: Path) -> None:
+    done = python(ROOT / "src", tmp_path, "-m", "mnist_lightning", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+
+
+def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {d.split(">")[0] for d in project["dependencies"]}
+    assert names == {
+        "torch",
+        "torchvision",
+        "lightning",
+        "torchmetrics",
+        "hydra-core",
+        "pandas",
+        "openpyxl",
+        "matplotlib",
+    }
+    assert {"torch>=2.10", "lightning>=2.6.4", "hydra-core>=1.3.6,<1.5"} <= set(project["dependencies"])
+
+
+def test_the_console_script_is_the_command_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"mnist-lightning": "mnist_lightning.cli:main"}

@@ -19,10 +19,10 @@ from mnist_lightning.config import DATASETS, LOSSES, OPTIMIZERS, RunConfig, conf
 SOURCE = Path(sweep.__file__).parent
 ROOT = SOURCE.parents[1]
 LAYERS = [
-    {"errors", "section", "config", "results"},
+    {"errors", "section", "config", "results", "locks"},
     {"losses", "metrics", "model", "optimizers", "synthetic", "data", "predictions"},
-    {"lightning_modules", "trainer", "train"},
-    {"sweep", "report"},
+    {"lightning_modules", "checkpoints", "trainer", "train"},
+    {"plan", "sweep", "report"},
     {"cli", "predict", "__main__", "__init__"},
 ]
 # What a layer may not import: the words know no torch, the parts no Lightning, the engines no Hydra

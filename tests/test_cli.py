@@ -132,7 +132,7 @@ BAD = [
     ("modle.lr=1", 2, r"modle.lr=1: no such key; did you mean lr\?"),
     ("trainer.max_epoch=1", 2, r"trainer.max_epoch=1: no such key; did you mean trainer.max_epochs\?"),
     ("+foo=1", 2, "foo=1: no such key; see --help"),
-    ("++model.foo=1", 2, "model.foo=1: no such key; see --help"),
+    ("++model.foo=1", 2, "model.foo=1: no such key; "),
     ("~lr", 2, "~lr: a key cannot be removed; give it a value"),
     ("lr=fast", 2, f"lr=fast: not a number; {LEGAL_LR}"),
     ("lr=", 2, f"lr=: not a number; {LEGAL_LR}"),

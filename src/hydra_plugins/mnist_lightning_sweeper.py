@@ -7,31 +7,98 @@ runs this file outside `sys.modules`, where no dataclass can be made.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.types import HydraContext
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
 class GridSweeper(BasicSweeper):
     """What `hydra/sweeper=basic` is in mnist_lightning's configuration."""
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        assert self.launcher is not None
+        self.launcher = PersistentLauncher(self.launcher, hydra_context, config)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job, as Hydra does; then refuse, plan and skip through `sweep.prepare`."""
         assert self.overrides is not None
-        assert isinstance(self.config, DictConfig)
-        assert isinstance(self.hydra_context, HydraContext)
+        assert isinstance(self.launcher, PersistentLauncher)
         if self.batch_index > 1:  # with a max_batch_size: all batches were judged with the first
             return
         from mnist_lightning import sweep
         from mnist_lightning.config import parse
 
-        loader = self.hydra_context.config_loader
         batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType]
-        configs = [
-            [parse(sweep.without_hydra(loader.load_sweep_config(self.config, list(job)))) for job in jobs]
-            for jobs in batches
-        ]
-        todo = sweep.prepare(self.config.hydra.sweep.dir, configs)
-        for jobs, wanted in zip(batches, todo, strict=True):
+        configs = [[parse(self.launcher.compose(job)) for job in jobs] for jobs in batches]
+        todo = sweep.prepare(self.launcher.config.hydra.sweep.dir, configs)
+        for jobs, flags, wanted in zip(batches, configs, todo, strict=True):
+            for job, config in zip(jobs, flags, strict=True):
+                self.launcher.run_names[tuple(job)] = config.run_name
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
+
+
+class PersistentLauncher(Launcher):
+    """Any launcher, which after a worker's death starts the rest again.
+
+    joblib, Ray and submitit give up the whole sweep when one worker dies. What has a record on disk is done. What
+    was never begun is started again together; what was begun and left no record is started again alone, so that
+    only the run that kills its worker is blamed, at most `sweep.max_retries` times, and then recorded as failed.
+    """
+
+    def __init__(self, inner: Launcher, hydra_context: HydraContext, config: DictConfig) -> None:
+        self.inner, self.hydra_context, self.config = inner, hydra_context, config
+        self.run_names: dict[tuple[str, ...], str] = {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def compose(self, job: Sequence[str]) -> DictConfig:
+        from mnist_lightning.sweep import without_hydra
+
+        return without_hydra(self.hydra_context.config_loader.load_sweep_config(self.config, list(job)))
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        returns, death = self._try(job_overrides, initial_job_idx)
+        while death is not None:
+            rest = [job for job in job_overrides if not self._is_recorded(job)]
+            suspects = [job for job in rest if self._attempts(job)]
+            fresh = [job for job in rest if not self._attempts(job)]
+            if not suspects:  # nothing was begun: the launcher itself does not work
+                raise death
+            self._isolate(suspects, initial_job_idx)
+            _, death = self._try(fresh, initial_job_idx) if fresh else ([], None)
+        return returns
+
+    def _try(self, jobs: Sequence[Sequence[str]], index: int) -> tuple[Sequence[JobReturn], Exception | None]:
+        if not jobs:
+            return [], None
+        try:
+            return self.inner.launch(jobs, initial_job_idx=index), None
+        except Exception as error:
+            return [], error
+
+    def _isolate(self, suspects: Sequence[Sequence[str]], index: int) -> None:
+        from mnist_lightning import sweep
+
+        for job in suspects:
+            composed = self.compose(job)
+            run_dir = Path(self.config.hydra.sweep.dir) / self.run_names[tuple(job)]
+            while not self._is_recorded(job):
+                if sweep.attempts(run_dir) > composed.sweep.max_retries:
+                    sweep.record_killed(composed, run_dir)
+                    break
+                print(f"{run_dir.name}: its worker died; tried again", flush=True)
+                self._try([job], index)
+
+    def _is_recorded(self, job: Sequence[str]) -> bool:
+        return (Path(self.config.hydra.sweep.dir) / self.run_names[tuple(job)] / "result.json").is_file()
+
+    def _attempts(self, job: Sequence[str]) -> int:
+        from mnist_lightning import sweep
+
+        return sweep.attempts(Path(self.config.hydra.sweep.dir) / self.run_names[tuple(job)])

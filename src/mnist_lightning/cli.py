@@ -21,11 +21,12 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lightning import sweep
+from mnist_lightning import locks, sweep
 from mnist_lightning.config import fresh_directory, parse, schema, suggest_key, wrong_type
 from mnist_lightning.errors import (
     EXIT_BAD_INPUT,
     EXIT_BUG,
+    EXIT_HANGUP,
     EXIT_INTERRUPTED,
     EXIT_OUTPUT,
     EXIT_TERMINATED,
@@ -41,7 +42,11 @@ GRID_SWEEPER = {
     "max_batch_size": None,
     "params": None,
 }
-_SIGNALS = {"SIGINT": ("interrupted", EXIT_INTERRUPTED), "SIGTERM": ("terminated", EXIT_TERMINATED)}
+_SIGNALS = {
+    "SIGINT": ("interrupted", EXIT_INTERRUPTED),
+    "SIGTERM": ("terminated", EXIT_TERMINATED),
+    "SIGHUP": ("terminal closed", EXIT_HANGUP),
+}
 
 
 class Interrupted(BaseException):
@@ -84,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             _complain(line)
             return code
+        finally:
+            locks.release()
 
 
 def _end(code: int, line: str, arguments: list[str]) -> int:
@@ -96,7 +103,7 @@ def _end(code: int, line: str, arguments: list[str]) -> int:
     if not sweep.collected:
         sweep.collect(where)
     found, summary = sweep.outcome(where)
-    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_HANGUP):
         command = " ".join(
             [f"python -m {__package__}", *(f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)]
         )
@@ -187,7 +194,7 @@ def _signals_raise() -> Iterator[None]:
         raise Interrupted(signal.Signals(number).name)
 
     try:
-        before = {name: signal.signal(getattr(signal, name), handler) for name in _SIGNALS}
+        before = {name: signal.signal(getattr(signal, name), handler) for name in _SIGNALS if hasattr(signal, name)}
     except ValueError:  # not the main thread: whoever runs us has the signals
         before = {}
     try:

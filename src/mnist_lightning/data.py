@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import socket
 import struct
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, DataConfig
 from mnist_lightning.errors import ConfigError, DataError, Problem
+from mnist_lightning.locks import waiting
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000
@@ -42,11 +44,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a configuration trains on. `val` is the held-out part, or `test` itself when nothing is held out."""
+    """What a configuration trains on. `val` is the held-out part, or `test` itself when nothing is held out.
+
+    `sha256` is the digest of the whole data set the splits were cut from.
+    """
 
     train: Split
     val: Split
     test: Split
+    sha256: str
 
 
 class _Files(NamedTuple):
@@ -76,17 +82,32 @@ FILES = {
 }
 
 
+# Bytes and SHA-256 of MNIST's four files. A set of another size is somebody's own, and is read as it is.
+OFFICIAL = {
+    "MNIST/train-images-idx3-ubyte": (
+        47_040_016,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
+    "MNIST/train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "MNIST/t10k-images-idx3-ubyte": (
+        7_840_016,
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    "MNIST/t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+}
+
+
 def load_dataset(config: DataConfig) -> Dataset:
     """The configured data, in memory; fetched first if it is missing and may be.
 
     Raises DataError for missing or damaged files, ConfigError when more images are asked for than there are.
     """
-    train, test = _load_whole(config.name, str(Path(config.root).absolute()), config.download)
+    train, test, digest = _load_whole(config.name, str(Path(config.root).absolute()), config.download)
     _check_sizes(config, len(train), len(test))
     num_train = config.train_size or len(train)
     test = test.part(0, config.test_size or len(test))
     held_out = train.part(num_train - config.val_size, num_train)
-    return Dataset(train.part(0, num_train - config.val_size), held_out if config.val_size else test, test)
+    return Dataset(train.part(0, num_train - config.val_size), held_out if config.val_size else test, test, digest)
 
 
 def _check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
@@ -103,23 +124,41 @@ def _check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
 
 
 @lru_cache(maxsize=2)
-def _load_whole(name: str, root: str, download: bool) -> tuple[Split, Split]:
-    """All training and all test images. Cached: the runs of a sweep share one copy."""
+def _load_whole(name: str, root: str, download: bool) -> tuple[Split, Split, str]:
+    """All training and all test images, and their digest. Cached: the runs of a sweep share one copy."""
     if name == "synthetic":
         from mnist_lightning.synthetic import synthetic_digits
 
-        return Split(*synthetic_digits(SYNTHETIC_TRAIN, 0)), Split(*synthetic_digits(SYNTHETIC_TEST, 1))
+        train, test = Split(*synthetic_digits(SYNTHETIC_TRAIN, 0)), Split(*synthetic_digits(SYNTHETIC_TEST, 1))
+        return train, test, hashlib.sha256(train.images.numpy().tobytes() + test.images.numpy().tobytes()).hexdigest()
     files = FILES[name]
     raw = Path(root) / files.torchvision_class / "raw"
-    missing = [file for file in files.names() if not (raw / file).exists()]
-    if missing and download:
-        fetch(name, Path(root))
+    if (missing := _missing(raw, files)) and download:
+        with waiting(Path(root) / ".download.lock"):  # one process fetches, the others wait and find the files
+            if _missing(raw, files):
+                fetch(name, Path(root))
     elif missing:
         raise DataError(f"{raw / missing[0]}: missing; set data.root or $MNIST_LIGHTNING_DATA, or data.download=true")
-    return (
-        _read_split(raw / files.train_images, raw / files.train_labels),
-        _read_split(raw / files.test_images, raw / files.test_labels),
-    )
+    train = _read_split(raw / files.train_images, raw / files.train_labels)
+    test = _read_split(raw / files.test_images, raw / files.test_labels)
+    return train, test, _verified_digest([raw / file for file in files.names()])
+
+
+def _verified_digest(paths: list[Path]) -> str:
+    """One digest for a data set's files. Raises DataError for a file of MNIST's size that is not MNIST's."""
+    together = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, ""))
+        if path.stat().st_size == size and digest != official:
+            raise _damaged(path, "its SHA-256 is not MNIST's")
+        together.update(digest.encode())
+    return together.hexdigest()
+
+
+def _missing(raw: Path, files: _Files) -> list[str]:
+    return [file for file in files.names() if not (raw / file).exists()]
 
 
 def _read_split(images_path: Path, labels_path: Path) -> Split:
@@ -185,7 +224,6 @@ def fetch(name: str, root: Path) -> None:
     kind = getattr(datasets, files.torchvision_class)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)  # torchvision sets none: a dead host would hang us
-    is_new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
@@ -197,8 +235,6 @@ def fetch(name: str, root: Path) -> None:
                 (Path(temporary) / files.torchvision_class / "raw" / file).replace(raw / file)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        if is_new and root.is_dir():
-            root.rmdir()
         what = f"no {name} in {raw.relative_to(root)}, and no download ({reason:.60})"
         raise DataError(f"data.root={root}: {what}; put its files there, or use data=synthetic") from error
     finally:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mnist_lightning.config import IMAGE_SIZE
-from mnist_lightning.errors import EXIT_OK, DataError, RefusedError, UserError, one_line
+from mnist_lightning.errors import EXIT_OK, DataError, UserError, one_line
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,6 +33,7 @@ def predict(checkpoint: str | Path, images: list[str]) -> list[tuple[str, int, f
     """
     import torch
 
+    from mnist_lightning.checkpoints import load_classifier
     from mnist_lightning.losses import probabilities
 
     net = load_classifier(checkpoint)
@@ -40,20 +41,6 @@ def predict(checkpoint: str | Path, images: list[str]) -> list[tuple[str, int, f
     with torch.inference_mode():
         best = probabilities(net(pixels)).max(-1)
     return list(zip(images, best.indices.tolist(), best.values.tolist(), strict=True))
-
-
-def load_classifier(checkpoint: str | Path):
-    """The classifier of a checkpoint, on the CPU. Raises RefusedError for anything but plain weights of ours."""
-    from mnist_lightning.lightning_modules import MNISTClassifier
-
-    try:
-        loaded = MNISTClassifier.load_from_checkpoint(str(checkpoint), map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise RefusedError(f"{checkpoint}: no such file; give the path of a last.ckpt or best.ckpt") from error
-    except Exception as error:  # torch has no one type for a file that is no checkpoint
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RefusedError(f"{checkpoint}: refused, not a plain-weights checkpoint of ours ({what:.60})") from error
-    return loaded.eval()
 
 
 def read_image(path: str):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, BinaryIO, Literal, get_type_hints
 
 from mnist_lightning.errors import OutputError, RefusedError
 
 RECORD = "result.json"
+SCHEMA = 1
+_SEAL = ',\n  "sha256": "'
+_TEMPORARY = ".*.tmp"
+_LARGEST_RECORD = 2**20
 Status = Literal["completed", "diverged", "failed"]
 
 
@@ -82,6 +88,9 @@ class RunResult:
     val_size: int | None = _column(None, _COUNT, "images held out of training; 0: validated on the test set")
     loss_val: float = _column(_NAN, _LOSS, "validation loss of the final weights")
     accuracy_val: float = _column(_NAN, _SHARE, "validation accuracy of the final weights")
+    data_sha256: str = _column("", about="SHA-256 of the data set's files")
+    checkpoint_sha256: str = _column("", about="SHA-256 of the final weights' file")
+    best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
 
 
 COLUMNS: tuple[Field[Any], ...] = fields(RunResult)
@@ -93,12 +102,22 @@ def write_durably(path: Path, content: bytes) -> None:
 
     Raises OutputError naming the file.
     """
+    with durable_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def durable_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the name `path` when the block ends well, as a whole, and otherwise not at all.
+
+    Written beside its place, synced, renamed, and the directory synced. Raises OutputError naming the file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -122,17 +141,32 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def remove_orphans(directory: Path) -> None:
+    """Remove the temporary files that killed processes left. Only for who holds the directory's lock."""
+    for orphan in directory.rglob(_TEMPORARY):
+        with suppress(OSError):  # a directory that is not ours to write
+            orphan.unlink()
+
+
 def to_json(result: RunResult) -> str:
-    """The record as strict JSON; NaN and infinity, which JSON lacks, as the strings nan, inf and -inf."""
+    """The record as strict JSON; NaN and infinity, which JSON lacks, as the strings nan, inf and -inf.
+
+    The last key, `sha256`, is the checksum of every byte before it.
+    """
     plain = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(result).items()}
-    return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps({"schema": SCHEMA, **plain}, indent=2, allow_nan=False, ensure_ascii=False)
+    body = text.removesuffix("\n}") + _SEAL
+    return f'{body}{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
 
 
-def from_json(text: str | bytes) -> RunResult:
-    """The record back, equal to what was saved. Raises ValueError for anything that is no record."""
+def from_json(text: str) -> RunResult:
+    """The record back, equal to what was saved. Raises ValueError for anything that is no whole record."""
+    body, seal, rest = text.rpartition(_SEAL)
+    if rest != f'{hashlib.sha256((body + seal).encode()).hexdigest()}"\n}}\n':
+        raise ValueError("damaged, checksum")
     plain = json.loads(text)
-    if not isinstance(plain, dict):
-        raise ValueError("not a JSON object")
+    if plain.get("schema") != SCHEMA:
+        raise ValueError(f"of another version, schema {plain.get('schema')!r:.20}")
     values = {name: _typed(name, plain[name]) for name in _TYPES if name in plain}
     if not values.get("fingerprint"):
         raise ValueError("no fingerprint")
@@ -158,11 +192,14 @@ def save(result: RunResult, directory: Path) -> Path:
 
 
 def load(path: Path) -> RunResult:
-    """One record. Raises RefusedError naming a file that is no whole record; OSError if it cannot be read."""
+    """One record. Raises RefusedError naming a file that is no whole record or cannot be read."""
     try:
-        return from_json(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(f"{path}: not a whole record ({error}); delete it and run again") from error
+        if path.stat().st_size > _LARGEST_RECORD:
+            raise ValueError("too large")
+        return from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise RefusedError(f"{path}: no whole record ({what}); run the sweep again, or delete it") from error
 
 
 def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gc
-import json
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mnist_lightning import locks
 from mnist_lightning import results as records
 from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, ConfigError, OutputError, UserError, one_line
+from mnist_lightning.plan import FINAL, check_space, commit_plan, read_plan, stored_result
 from mnist_lightning.results import RECORD, RunResult
 
-PLAN = "plan.json"
 TRACEBACK = "error.txt"
-FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
+ATTEMPTS = ".attempts"
 
 
 @dataclass
@@ -47,29 +47,40 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 
 
 def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list[bool]]:
-    """Refuse what cannot run, commit the plan; True for each run that is to be done, in the batches' shape.
+    """Refuse what cannot run, lock the directory, commit the plan; True for each run to be done, in batches' shape.
 
     False: its record is stored already, or the same configuration stands earlier in the plan.
-    Raises ConfigError, DataError or OutputError before anything is trained.
+    Raises ConfigError, DataError, OutputError or BusyError before anything is trained.
     """
-    global progress
+    global progress, directory
     configs = [config for batch in batches for config in batch]
     if not configs:
         raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
-    from mnist_lightning.train import check  # imports torch: not for --help and --cfg
+    from mnist_lightning.train import check, versions  # imports torch: not for --help and --cfg
 
-    for config in configs:
-        check(config)
     root = Path(sweep_dir)
-    _commit_plan(root, configs)
+    directory = None  # until it is ours: another's sweep is not to be collected by us
+    data = {config.data.name: check(config).sha256 for config in configs}
+    try:
+        locks.hold(root)
+        commit_plan(root, configs, data, versions())
+    except OSError as error:
+        raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
+    directory = root
+    records.remove_orphans(root)
     seen: set[str] = set()
     todo = [[_is_to_do(config, root, seen) for config in batch] for batch in batches]
-    stored = len(seen) - sum(map(sum, todo))
-    progress = Progress(len(seen), stored, time.monotonic())
+    wanted = [
+        c for batch, flags in zip(batches, todo, strict=True) for c, flag in zip(batch, flags, strict=True) if flag
+    ]
+    check_space(root, [c for c in wanted if c.trainer.enable_checkpointing is not False])
+    for config in wanted:
+        (root / config.run_name / ATTEMPTS).unlink(missing_ok=True)
+    progress = Progress(len(seen), len(seen) - len(wanted), time.monotonic())
     if len(seen) < len(configs):
         print(f"{len(configs) - len(seen)} of {len(configs)} runs are repetitions and will run once")
-    if stored:
-        print(f"resuming: {stored} of {len(seen)} done")
+    if progress.stored_at_start:
+        print(f"resuming: {progress.stored_at_start} of {len(seen)} done")
     return todo
 
 
@@ -77,53 +88,8 @@ def _is_to_do(config: RunConfig, root: Path, seen: set[str]) -> bool:
     if config.fingerprint in seen:
         return False
     seen.add(config.fingerprint)
-    record = root / config.run_name / RECORD
-    return not record.is_file() or records.load(record).status not in FINAL
-
-
-def _commit_plan(root: Path, configs: Sequence[RunConfig]) -> None:
-    plan = {config.fingerprint: {"run_name": config.run_name, "config": config.identity()} for config in configs}
-    path = root / PLAN
-    if path.is_file():
-        stored = read_plan(root)
-        if stored.keys() != plan.keys():
-            differences = _differences(stored.values(), json.loads(json.dumps(plan, default=str)).values())
-            raise ConfigError(f"hydra.sweep.dir={root}: holds another sweep ({differences}); choose another directory")
-        return
-    records.write_durably(path, (json.dumps(plan, indent=1, default=str) + "\n").encode())
-
-
-def read_plan(root: Path) -> dict[str, Any]:
-    """{fingerprint: {run_name, config}} of a sweep; empty where there is no plan."""
-    try:
-        return json.loads((root / PLAN).read_text())
-    except FileNotFoundError:
-        return {}
-
-
-def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> str:
-    """`trainer.max_epochs 4 -> 1, seed 0 -> 0 1`: the keys whose values differ between two plans."""
-    before, after = _values(old), _values(new)
-    changed = [k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)]
-    return ", ".join(
-        f"{k} {' '.join(sorted(before.get(k, [])))} -> {' '.join(sorted(after.get(k, [])))}" for k in changed
-    )
-
-
-def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
-    """Every dotted key with all its values in the plan."""
-    values: dict[str, set[str]] = {}
-
-    def walk(prefix: str, node: Any) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(f"{prefix}.{key}" if prefix else key, value)
-        else:
-            values.setdefault(prefix, set()).add(json.dumps(node).strip('"'))
-
-    for run in plan:
-        walk("", run["config"])
-    return values
+    stored = stored_result(root / config.run_name)
+    return stored is None or stored.status not in FINAL
 
 
 def run_job(composed: DictConfig) -> float:
@@ -132,8 +98,6 @@ def run_job(composed: DictConfig) -> float:
     In a sweep whatever a run raises becomes a record with the status `failed`, and the others go on, as in the
     report; a single run passes errors of the user's on.
     """
-    from mnist_lightning.train import train
-
     hydra = HydraConfig.get()
     in_sweep = not OmegaConf.is_missing(hydra.job, "num")
     config = parse(composed)
@@ -142,16 +106,51 @@ def run_job(composed: DictConfig) -> float:
         _begin(run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir)
     elif config.trainer.enable_progress_bar is None:
         config.trainer.enable_progress_bar = False  # a grid has a line per run
-    try:
-        result = train(config, run_dir)
-        (run_dir / TRACEBACK).unlink(missing_ok=True)
-    except Exception as error:
-        if isinstance(error, OutputError) or (isinstance(error, UserError) and not in_sweep):
-            raise
-        result = _record_failure(config, run_dir, error)
+    with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
+        stored = stored_result(run_dir) if in_sweep else None
+        if stored is not None and stored.status in FINAL:
+            result = stored
+        else:
+            result = _train(config, run_dir, in_sweep, was_interrupted=stored is None)
     gc.collect()  # Lightning's trainer and module hold each other: up to 300 MB a run
     print(_line(result, run_dir.parent if in_sweep else None), flush=True)
     return result.accuracy_test
+
+
+def _train(config: RunConfig, run_dir: Path, in_sweep: bool, was_interrupted: bool) -> RunResult:
+    from mnist_lightning.train import train
+
+    try:
+        if in_sweep:
+            _note_attempt(run_dir)
+        result = train(config, run_dir, continue_interrupted=in_sweep and was_interrupted)
+        (run_dir / TRACEBACK).unlink(missing_ok=True)
+        return result
+    except Exception as error:
+        if isinstance(error, OutputError) or (isinstance(error, UserError) and not in_sweep):
+            raise
+        return _record_failure(config, run_dir, error)
+
+
+def _note_attempt(run_dir: Path) -> None:
+    """Before anything that could kill the process: how often this run was begun."""
+    records.write_durably(run_dir / ATTEMPTS, f"{attempts(run_dir) + 1}\n".encode())
+
+
+def attempts(run_dir: Path) -> int:
+    """How often the run was begun by this sweep's command and has not ended."""
+    try:
+        return int((run_dir / ATTEMPTS).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def record_killed(composed: DictConfig, run_dir: Path) -> None:
+    """The record of a run that has killed its worker again and again."""
+    config = parse(composed)
+    died = f"its worker died {attempts(run_dir)} times (killed, often by the system for want of memory)"
+    result = _record_failure(config, run_dir, RuntimeError(died))
+    print(_line(result, run_dir.parent), flush=True)
 
 
 def _record_failure(config: RunConfig, run_dir: Path, error: Exception) -> RunResult:
@@ -177,7 +176,7 @@ def _line(result: RunResult, sweep_dir: Path | None) -> str:
     if sweep_dir is None:
         return "  ".join(parts)
     done = sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
-    planned = progress.planned if progress else len(read_plan(sweep_dir))
+    planned = progress.planned if progress else len(read_plan(sweep_dir).get("runs", {}))
     parts.insert(0, f"{done:>{len(str(planned))}} of {planned}")
     if progress and planned > done > progress.stored_at_start:
         pace = (time.monotonic() - progress.started) / (done - progress.stored_at_start)
@@ -228,7 +227,7 @@ def collect(where: Path) -> None:
 
 def outcome(where: Path) -> tuple[int, str]:
     """The exit code and the last line, from what is on disk: the plan, or for a single run its record."""
-    planned = read_plan(where)
+    planned = read_plan(where).get("runs", {})
     found = records.load_results(where)
     completed = {r.fingerprint for r in found if r.status == "completed"}
     wanted = set(planned) or {r.fingerprint for r in found}

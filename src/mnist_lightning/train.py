@@ -16,54 +16,75 @@ from typing import Any
 import lightning as L
 import torch
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
-from mnist_lightning.config import RunConfig, conf_dir, fresh_directory
-from mnist_lightning.data import Batches, Split, load_dataset
-from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.checkpoints import BEST, LAST, read_checkpoint, sha256
+from mnist_lightning.config import RunConfig, conf_dir, fresh_directory, parse
+from mnist_lightning.data import Batches, Dataset, Split, load_dataset
+from mnist_lightning.errors import ConfigError, Problem, UserError
 from mnist_lightning.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.model import count_parameters
 from mnist_lightning.optimizers import build_optimizer
-from mnist_lightning.results import RunResult, save, write_durably
-from mnist_lightning.trainer import LAST, FitWatch, build_trainer, check_trainer, quiet_lightning
+from mnist_lightning.results import RECORD, RunResult, save, write_durably
+from mnist_lightning.trainer import FitWatch, build_trainer, check_trainer, quiet_lightning
 
 
-def check(config: RunConfig) -> None:
-    """Everything that can be known to be wrong before training, beyond the ranges: raises ConfigError or DataError.
+def check(config: RunConfig) -> Dataset:
+    """Everything that can be known to be wrong before training, beyond the ranges; returns the data.
 
-    Builds the optimizer on a dummy, resolves logger and callbacks, and reads (or fetches) the data.
+    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data.
+    Raises ConfigError, DataError or RefusedError.
     """
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
-    if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
-        raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-    load_dataset(config.data)
+    if config.ckpt_path is not None:
+        if not Path(config.ckpt_path).is_file():
+            raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
+        read_checkpoint(Path(config.ckpt_path))
+    return load_dataset(config.data)
 
 
-def train(config: RunConfig, directory: str | os.PathLike[str] | None = None) -> RunResult:
+def train(
+    config: RunConfig, directory: str | os.PathLike[str] | None = None, *, continue_interrupted: bool = False
+) -> RunResult:
     """Train one configuration and commit its record; returns the record.
 
     `directory` (default: a fresh one under `outputs/`) receives config.yaml, metrics.csv, checkpoints/last.ckpt
     and best.ckpt, and, last, result.json. The metrics are those of the final weights on the whole training and
     test set. A run whose loss became NaN or infinite stops and has the status `diverged`.
-    Raises ConfigError, DataError or OutputError; whatever else training raises is passed on.
+    With `continue_interrupted` a run that was cut off in this directory goes on after its last whole epoch, to the
+    same end as if it had not been. Raises ConfigError, DataError, RefusedError or OutputError; whatever else
+    training raises is passed on.
     """
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     check(config)
+    checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
+    (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
     write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
     started = time.perf_counter()
     with quiet_lightning():
-        result = _fit_and_evaluate(config, path)
+        result = _fit_and_evaluate(config, path, checkpoint)
     result.duration_seconds = time.perf_counter() - started
     save(result, path)
     return result
 
 
-def _fit_and_evaluate(config: RunConfig, path: Path) -> RunResult:
+def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:
+    """last.ckpt of this very configuration where it is whole; otherwise what a new run starts from."""
+    try:
+        before = parse(OmegaConf.load(path / "config.yaml"))  # pyright: ignore[reportArgumentType]
+        read_checkpoint(path / LAST)
+    except (OSError, UserError, YAMLError):
+        return config.ckpt_path
+    return str(path / LAST) if before.fingerprint == config.fingerprint else config.ckpt_path
+
+
+def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> RunResult:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
     watch = FitWatch()
     trainer = build_trainer(config, path, watch)
-    trainer.fit(module, data, ckpt_path=config.ckpt_path, weights_only=True)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.global_step == 0:
         raise ConfigError("trainer: not a single step was trained; see max_epochs, max_steps and limit_train_batches")
     result = describe(config)
@@ -77,7 +98,9 @@ def _fit_and_evaluate(config: RunConfig, path: Path) -> RunResult:
     result.loss_val, result.accuracy_val = val_metrics["loss"], val_metrics["accuracy"]
     result.train_size, result.test_size = len(dataset.train), len(dataset.test)
     result.num_parameters = count_parameters(module)
-    result.model_path = f"{path.name}/{LAST}" if (path / LAST).is_file() else ""
+    result.checkpoint_sha256, result.best_checkpoint_sha256 = sha256(path / LAST), sha256(path / BEST)
+    result.model_path = f"{path.name}/{LAST}" if result.checkpoint_sha256 else ""
+    result.data_sha256 = dataset.sha256
     result.best_epoch, result.epochs = watch.best_epoch, trainer.current_epoch
     result.samples_per_second = watch.samples_per_second(len(dataset.train))
     result.precision, result.device = str(trainer.precision), device_name(trainer.strategy.root_device)
@@ -96,7 +119,7 @@ def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> dict[
 
 def describe(config: RunConfig) -> RunResult:
     """The columns that are known without training; status `failed` until something says otherwise."""
-    versions: dict[str, Any] = _versions()
+    columns: dict[str, Any] = versions()
     return RunResult(
         optimizer=config.optimizer.label,
         loss_func=config.loss,
@@ -114,21 +137,22 @@ def describe(config: RunConfig) -> RunResult:
         group_size=1,
         fingerprint=config.fingerprint,
         run_name=config.run_name,
-        **versions,
+        **columns,
     )
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The columns of `RunResult` that name versions, and the commit."""
     packages = {"version": "mnist-lightning", "torch_version": "torch", "torchvision_version": "torchvision"}
     packages["lightning_version"] = "lightning"
-    versions = {"python_version": platform.python_version(), "commit": _commit()}
+    found = {"python_version": platform.python_version(), "commit": _commit()}
     for column, package in packages.items():
         try:
-            versions[column] = importlib.metadata.version(package)
+            found[column] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # run from the source tree, not installed
-            versions[column] = ""
-    return versions
+            found[column] = ""
+    return found
 
 
 def _commit() -> str:

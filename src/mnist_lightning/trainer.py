@@ -23,12 +23,12 @@ from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 
+from mnist_lightning.checkpoints import LAST, DurableCheckpoints
 from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.lightning_modules import EpochCSVLogger, MNISTClassifier
 from mnist_lightning.optimizers import load_class
 
-LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 # Trainer arguments that may be given as {_target_: class, ...}, and what the class must be
 _BUILT = {
     "strategy": (Strategy,),
@@ -44,12 +44,17 @@ def build_trainer(config: RunConfig, path: Path, *callbacks: Callback) -> L.Trai
     arguments["callbacks"] = [*callbacks, *arguments["callbacks"]]
     if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run"):
         arguments["callbacks"] += _checkpoints(path, validates=arguments.get("limit_val_batches") != 0)
+    plugins = arguments.get("plugins", [])
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins = [*plugins, DurableCheckpoints()]
+    arguments["plugins"] = plugins
     return L.Trainer(**arguments)
 
 
 def _checkpoints(path: Path, validates: bool) -> list[Callback]:
     common: dict[str, Any] = {
-        "dirpath": path / "checkpoints",
+        "dirpath": (path / LAST).parent,
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
         "save_on_train_epoch_end": True,

@@ -6,6 +6,7 @@ runs this file outside `sys.modules`, where no dataclass can be made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,12 +76,16 @@ class PersistentLauncher(Launcher):
         return returns
 
     def _try(self, jobs: Sequence[Sequence[str]], index: int) -> tuple[Sequence[JobReturn], Exception | None]:
-        if not jobs:
-            return [], None
+        returns: list[JobReturn] = []
+        at_once = len(jobs)
+        if type(self.inner).__name__ == "LocalLauncher":  # submitit has no limit of its own
+            at_once = os.cpu_count() or 1
         try:
-            return self.inner.launch(jobs, initial_job_idx=index), None
+            for start in range(0, len(jobs), max(at_once, 1)):
+                returns += self.inner.launch(jobs[start : start + at_once], initial_job_idx=index + start)
         except Exception as error:
-            return [], error
+            return returns, error
+        return returns, None
 
     def _isolate(self, suspects: Sequence[Sequence[str]], index: int) -> None:
         from mnist_lightning import sweep

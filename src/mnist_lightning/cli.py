@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning import locks, sweep
-from mnist_lightning.config import fresh_directory, parse, schema, suggest_key, wrong_type
+from mnist_lightning.config import conf_dir, fresh_directory, parse, schema, suggest_key, wrong_type
 from mnist_lightning.errors import (
     EXIT_BAD_INPUT,
     EXIT_BUG,
@@ -37,11 +37,6 @@ from mnist_lightning.errors import (
 from mnist_lightning.section import near_miss
 
 PROGRAM = "mnist-lightning"
-GRID_SWEEPER = {
-    "_target_": "hydra_plugins.mnist_lightning_sweeper.GridSweeper",
-    "max_batch_size": None,
-    "params": None,
-}
 _SIGNALS = {
     "SIGINT": ("interrupted", EXIT_INTERRUPTED),
     "SIGTERM": ("terminated", EXIT_TERMINATED),
@@ -139,14 +134,24 @@ def register(arguments: Sequence[str] = ()) -> None:
         if key == "optimizer":
             for dotted in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
                 store.store(dotted, {"name": dotted}, group="optimizer")
-    # A YAML file of this name would be checked against Hydra's own entry, with a deprecation warning; and that
-    # entry is made when the plugins are found, so they are found first
-    Plugins.instance()
-    store.store("basic", GRID_SWEEPER, group="hydra/sweeper", provider="mnist_lightning")
+    _prefer_our_files(store)
     new = OmegaConf.register_new_resolver
     new("mnist_lightning.fresh_directory", fresh_directory, use_cache=True, replace=True)
     new("mnist_lightning.sweep_directory", _sweep_directory, use_cache=True, replace=True)
     new("mnist_lightning.run_name", _run_name, replace=True)
+
+
+def _prefer_our_files(store: ConfigStore) -> None:
+    """Forget Hydra's and its plugins' own entries for which conf/hydra/ has a file of the same name.
+
+    Hydra would check the file against the entry and warn that this is deprecated, in every worker again. The
+    entries are made when the plugins are found, so they are found first.
+    """
+    Plugins.instance()
+    for group in ("launcher", "sweeper"):
+        entries = store.repo["hydra"].get(group, {})
+        for path in (conf_dir() / "hydra" / group).glob("*.yaml"):
+            entries.pop(path.name, None)
 
 
 def _sweep_directory(experiment: str | None) -> str:
@@ -217,6 +222,9 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
             return EXIT_BAD_INPUT, _unknown_choice(link)
         if isinstance(link, OverrideParseException):
             return EXIT_BAD_INPUT, f"{link.override}: cannot be read ({link.args[0].splitlines()[0]}); quote the value"
+    if found := re.search(r"hydra_plugins\.hydra_(\w+?)_launcher", str(error)):
+        way_out = f'pip install "mnist-lightning[{found[1]}]"'
+        return EXIT_BAD_INPUT, f"hydra/launcher={found[1]}: not installed; {way_out}"
     if "torchvision::nms" in str(error):
         return EXIT_BAD_INPUT, "torch and torchvision do not fit each other; pip install -U torch torchvision together"
     if isinstance(error, (HydraException, OmegaConfBaseException, ConfigError)):

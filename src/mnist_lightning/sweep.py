@@ -126,10 +126,15 @@ def _train(config: RunConfig, run_dir: Path, in_sweep: bool, was_interrupted: bo
         result = train(config, run_dir, continue_interrupted=in_sweep and was_interrupted)
         (run_dir / TRACEBACK).unlink(missing_ok=True)
         return result
-    except Exception as error:
-        if isinstance(error, OutputError) or (isinstance(error, UserError) and not in_sweep):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OutputError) or (isinstance(error, UserError) and not in_sweep) or _was_signalled(error):
             raise
         return _record_failure(config, run_dir, error)
+
+
+def _was_signalled(error: BaseException) -> bool:
+    """Whether Lightning has turned a signal into this SystemExit, as it does where the handlers are not ours."""
+    return isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
 
 
 def _note_attempt(run_dir: Path) -> None:
@@ -153,7 +158,7 @@ def record_killed(composed: DictConfig, run_dir: Path) -> None:
     print(_line(result, run_dir.parent), flush=True)
 
 
-def _record_failure(config: RunConfig, run_dir: Path, error: Exception) -> RunResult:
+def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:
     from mnist_lightning.train import describe
 
     text = "".join(traceback.format_exception(error))
@@ -218,10 +223,11 @@ def collect(where: Path) -> None:
     """Rebuild the tables of a sweep or a run from its records. Nothing is written where there is no record."""
     global collected
     from mnist_lightning.report import write_report
+    from mnist_lightning.report.terminal import closing
 
     found = records.load_results(where)
     if found:
-        write_report(found, where)
+        print(closing(found, write_report(found, where)))
     collected = True
 
 

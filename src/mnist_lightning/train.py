@@ -8,6 +8,8 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -23,8 +25,10 @@ from mnist_lightning.config import RunConfig, conf_dir, fresh_directory, parse
 from mnist_lightning.data import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, UserError
 from mnist_lightning.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
+from mnist_lightning.losses import probabilities
 from mnist_lightning.model import count_parameters
 from mnist_lightning.optimizers import build_optimizer
+from mnist_lightning.predictions import make_predictions, save_predictions
 from mnist_lightning.results import RECORD, RunResult, save, write_durably
 from mnist_lightning.trainer import FitWatch, build_trainer, check_trainer, quiet_lightning
 
@@ -90,7 +94,8 @@ def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> 
     result = describe(config)
     dataset = data.dataset
     train_metrics = evaluate(trainer, module, dataset.train)
-    test_metrics = evaluate(trainer, module, dataset.test)
+    with _outputs_kept(module) as outputs:
+        test_metrics = evaluate(trainer, module, dataset.test)
     val_metrics = evaluate(trainer, module, dataset.val) if dataset.val is not dataset.test else test_metrics
     for name, value in train_metrics.items():
         setattr(result, name, value)
@@ -107,7 +112,22 @@ def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> 
     diverged = watch.diverged or not math.isfinite(result.loss) or not math.isfinite(result.loss_test)
     result.status = "diverged" if diverged else "completed"
     result.error = f"loss is not finite in epoch {trainer.current_epoch}" if diverged else ""
+    p, train = probabilities(torch.cat(outputs)), dataset.train
+    tested = dataset.test.part(0, len(p))  # fewer than all with limit_test_batches
+    made = make_predictions(p, tested.images, tested.labels, train.images, train.labels, config.seed)
+    save_predictions(made, path)  # for the report's figures, which need no model then
     return result
+
+
+@contextmanager
+def _outputs_kept(module: MNISTClassifier) -> Iterator[list[torch.Tensor]]:
+    """The logits [N, 10] of each batch that the network sees meanwhile, on the CPU in float32."""
+    kept: list[torch.Tensor] = []
+    handle = module.net.register_forward_hook(lambda net, images, logits: kept.append(logits.float().cpu()))
+    try:
+        yield kept
+    finally:
+        handle.remove()
 
 
 def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> dict[str, float]:

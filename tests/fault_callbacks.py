@@ -1,0 +1,43 @@
+"""Lightning callbacks that break the run they are in; the sweeps of the fault tests name them in `callbacks`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+
+class KillWorker(Callback):
+    """SIGKILLs its own process when training starts: once, if `marker` is a path that does not exist yet."""
+
+    def __init__(self, marker: str = "") -> None:
+        self.marker = marker
+
+    def on_train_start(self, *arguments: Any) -> None:
+        if self.marker and Path(self.marker).exists():
+            return
+        if self.marker:
+            Path(self.marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ExitQuietly(Callback):
+    """Ends the process as if all were well."""
+
+    def on_train_start(self, *arguments: Any) -> None:
+        sys.exit(0)
+
+
+class Slow(Callback):
+    """Takes its time, for whoever wants to interrupt."""
+
+    def __init__(self, seconds: float = 0.05) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_end(self, *arguments: Any, **more: Any) -> None:
+        time.sleep(self.seconds)

@@ -1,0 +1,122 @@
+"""Hand-made sweeps for the tests of the report: records, and the files that training leaves beside them."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from mnist_lightning.predictions import make_predictions, save_predictions
+from mnist_lightning.report import write_report
+from mnist_lightning.results import RunResult, save
+
+HOSTILE = (
+    '=cmd|" /C calc"!A0',
+    "@SUM(1)",
+    "+1+1",
+    "-2+3",
+    "\t=1",
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "</style><script>alert(1)</script>",
+    "a\nb\r\x00\x1b[31mred\x07",
+    "\ud800 lone \uffff",
+    "\u202egnp.exe",
+    "$\\frac{1}{",
+    "x" * 40_000,
+    "--><script>alert(1)</script>",
+    "../../etc",
+)
+
+
+def record(
+    optimizer: str = "Adam",
+    loss: str = "mse",
+    lr: float = 0.001,
+    accuracy: float = 0.9,
+    size: str = "32/2/1",
+    **more: object,
+) -> RunResult:
+    """A completed run on MNIST under the report's conditions, unless `more` says otherwise."""
+    c, k, d = map(int, size.split("/"))
+    seed = int(str(more.get("seed", 0)))
+    name = f"{optimizer}_{loss}_lr{lr:.0e}_num_channel{c}_num_conv{k}_num_dense{d}_{seed:08x}"
+    made = RunResult(
+        optimizer=optimizer, loss_func=loss, learning_rate=lr, loss=0.01, mse=0.01, mae=0.02, accuracy=accuracy,
+        loss_test=0.012, mse_test=0.012, mae_test=0.021, accuracy_test=accuracy, best_epoch=3,
+        num_parameters=1000 * c * d + k, num_channels=c, num_conv=k, num_dense=d, binary_accuracy=0.8 + 0.2 * accuracy,
+        binary_accuracy_test=0.8 + 0.2 * accuracy, status="completed", dataset="mnist", train_size=60_000,
+        test_size=10_000, batch_size=64, epochs=20, seed=seed, precision="32-true", engine="lightning", group_size=1,
+        device="cpu (test)", duration_seconds=4.5, samples_per_second=1e4, fingerprint="ab12cd34ef567890",
+        run_name=name, version="0.1.0", torch_version="2.15.0", val_size=0, loss_val=0.012, accuracy_val=accuracy,
+    )  # fmt: skip
+    return replace(made, **more)  # pyright: ignore[reportArgumentType]
+
+
+def failed(**more: object) -> RunResult:
+    nothing = dict.fromkeys(("loss", "accuracy", "accuracy_test", "binary_accuracy_test", "duration_seconds"), math.nan)
+    return replace(record(**more), status="failed", error="RuntimeError: out of memory", epochs=None, **nothing)  # pyright: ignore
+
+
+def quickstart() -> list[RunResult]:
+    """18 runs: 3 optimizers, 2 losses, 3 learning rates; those at 0.1 and all of SGD collapsed."""
+    runs = []
+    for i, (o, loss, lr) in enumerate(product(("Adam", "RMSprop", "SGD"), ("mae", "mse"), (0.001, 0.01, 0.1))):
+        lost = o == "SGD" or lr == 0.1
+        more = {"duration_seconds": 4.0 + i, "train_size": 3000, "test_size": 1000, "epochs": 4, "dataset": "synthetic"}
+        runs.append(record(o, loss, lr, 0.1 + 0.001 * i if lost else 0.97 - 0.01 * i, "4/2/1", **more))
+    return runs
+
+
+def full_grid(seeds: int = 1) -> list[RunResult]:
+    """The report's 216 settings, each with so many seeds."""
+    rng = random.Random(0)
+    grid = product(
+        ("Adam", "SGD", "RMSprop"), ("mse", "mae"), (0.001, 0.01, 0.1), (32, 64), (2, 3), (1, 3, 5), range(seeds)
+    )
+    return [
+        record(o, loss, lr, 0.1 if rng.random() < 0.3 else rng.uniform(0.8, 0.995), f"{c}/{k}/{d}", seed=s)
+        for o, loss, lr, c, k, d, s in grid
+    ]
+
+
+def many(n: int) -> list[RunResult]:
+    """n runs over the report's grid and many seeds, some diverged, some failed."""
+    seeds = -(-n // 216)
+    runs = full_grid(seeds)[:n]
+    for i in range(0, n, 50):
+        runs[i] = replace(runs[i], status="diverged", accuracy_test=math.nan, loss=math.inf, error="loss is not finite")
+        runs[i + 1] = replace(failed(), run_name=runs[i + 1].run_name)
+    return runs
+
+
+def reported(base: Path) -> Path:
+    """A quickstart sweep with its report, made once per test session in its base directory. Read only."""
+    directory = base / "reported"
+    if not directory.exists():
+        write_report(quickstart(), store(quickstart(), directory))
+    return directory
+
+
+def store(results: list[RunResult], directory: Path, wrong: int = 30) -> Path:
+    """Records, metrics.csv and predictions.npz as training stores them; `wrong` of 200 predictions are mistakes."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 10
+    images = rng.integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
+    p = np.full((200, 10), 0.02)
+    said = np.where(np.arange(200) < wrong, (labels + 1) % 10, labels)
+    p[np.arange(200), said] = 0.82 - 0.001 * np.arange(200)
+    predictions = make_predictions(p, images, labels, images, labels, seed=0)
+    head = "epoch,train_loss,train_mse,train_accuracy,val_loss,val_mse,val_accuracy\n"
+    for r in results:
+        where = directory / r.run_name
+        save(r, where)
+        epochs = [f"{e},{1 / e},{0.1 / e},{0.9 - 0.5 / e},{1 / e},{0.12 / e},{0.9 - 0.4 / e}\n" for e in range(1, 5)]
+        (where / "metrics.csv").write_text(head + "".join(epochs))
+        save_predictions(predictions, where)
+    return directory

@@ -97,4 +97,4 @@ def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault
 
 def test_the_console_script_is_the_command_line() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"mnist-lightning": "mnist_lightning.cli:main"}
+    assert project["scripts"] == {"mnist-lightning": "mnist_lightning.__main__:main"}

@@ -100,6 +100,7 @@ def test_a_run_continued_from_its_last_epoch_ends_where_an_undisturbed_one_does(
     whole = train(tiny(**{"trainer.max_epochs": 3}), tmp_path / "whole")
     train(tiny(**{"trainer.max_epochs": 2}), tmp_path / "part")
     last = str(tmp_path / "part" / "checkpoints" / "last.ckpt")
+    (tmp_path / "part" / "result.json").unlink()
     rest = train(tiny(**{"trainer.max_epochs": 3}, ckpt_path=last), tmp_path / "part")
     assert (rest.loss, rest.loss_test, rest.best_epoch) == (whole.loss, whole.loss_test, whole.best_epoch)
     assert table(tmp_path / "part") == table(tmp_path / "whole")
@@ -171,7 +172,12 @@ def test_without_checkpoints_the_record_names_none(tiny: Tiny, tmp_path: Path) -
 BAD = [
     ({"trainer.devices": 2}, "trainer.devices=2: one run trains on one device"),
     ({"trainer.max_time": "soon"}, "trainer: .*see the arguments of lightning.Trainer"),
-    ({"trainer.limit_train_batches": 0}, "not a single step was trained"),
+    ({"trainer.limit_train_batches": 0}, "trainer.limit_train_batches=0: too small"),
+    ({"trainer.max_steps": 0}, "not a single step was trained"),
+    ({"trainer.gradient_clip_val": -1.0}, "trainer.gradient_clip_val=-1.0: too small; use 0 or more"),
+    ({"trainer.enable_progress_bar": "maybe"}, "trainer.enable_progress_bar=maybe: not true or false"),
+    ({"trainer.accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches=0: too small"),
+    ({"logger": {"_target_": "csv", "foo": 5}}, "logger.foo=5: logger=csv has no arguments"),
     ({"callbacks": [{"_target_": "os.system"}]}, "callbacks._target_=os.system: not a lightning Callback"),
     ({"callbacks": ["EarlyStopping"]}, "callbacks=EarlyStopping: no _target_"),
     ({"logger": {"_target_": "subprocess.Popen"}}, "logger._target_=subprocess.Popen: not a lightning Logger"),

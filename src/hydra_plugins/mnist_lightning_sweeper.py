@@ -34,6 +34,7 @@ class GridSweeper(BasicSweeper):
         from mnist_lightning import sweep
         from mnist_lightning.config import parse
 
+        sweep.require_named_directories(self.launcher.config)
         batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType]
         configs = [[parse(self.launcher.compose(job)) for job in jobs] for jobs in batches]
         todo = sweep.prepare(self.launcher.config.hydra.sweep.dir, configs)

@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "-v" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [a for a in arguments if a != "-v"]
+    if any(a.startswith(("--cfg", "-c")) and "=" not in a for a in arguments):  # to show a grid's configuration
+        arguments = [a for a in arguments if a not in ("-m", "--multirun")]
     arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
     sweep.directory = None
     code, line = 0, ""
@@ -135,6 +137,9 @@ def register(arguments: Sequence[str] = ()) -> None:
             for dotted in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
                 store.store(dotted, {"name": dotted}, group="optimizer")
     _prefer_our_files(store)
+    # no file in conf/hydra/sweeper/: it would also be the sweeper of whoever has conf/ in his searchpath
+    grid_sweeper = {"_target_": "hydra_plugins.mnist_lightning_sweeper.GridSweeper", "max_batch_size": None}
+    store.store("basic", {**grid_sweeper, "params": None}, group="hydra/sweeper", provider="mnist_lightning")
     new = OmegaConf.register_new_resolver
     new("mnist_lightning.fresh_directory", fresh_directory, use_cache=True, replace=True)
     new("mnist_lightning.sweep_directory", _sweep_directory, use_cache=True, replace=True)
@@ -142,16 +147,14 @@ def register(arguments: Sequence[str] = ()) -> None:
 
 
 def _prefer_our_files(store: ConfigStore) -> None:
-    """Forget Hydra's and its plugins' own entries for which conf/hydra/ has a file of the same name.
+    """Forget the launcher plugins' own entries for which conf/hydra/launcher/ has a file of the same name.
 
     Hydra would check the file against the entry and warn that this is deprecated, in every worker again. The
     entries are made when the plugins are found, so they are found first.
     """
     Plugins.instance()
-    for group in ("launcher", "sweeper"):
-        entries = store.repo["hydra"].get(group, {})
-        for path in (conf_dir() / "hydra" / group).glob("*.yaml"):
-            entries.pop(path.name, None)
+    for path in (conf_dir() / "hydra" / "launcher").glob("*.yaml"):
+        store.repo["hydra"]["launcher"].pop(path.name, None)
 
 
 def _sweep_directory(experiment: str | None) -> str:
@@ -221,7 +224,8 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         if isinstance(link, MissingConfigException) and link.options is not None:
             return EXIT_BAD_INPUT, _unknown_choice(link)
         if isinstance(link, OverrideParseException):
-            return EXIT_BAD_INPUT, f"{link.override}: cannot be read ({link.args[0].splitlines()[0]}); quote the value"
+            reason = link.args[0].splitlines()[0].replace("LexerNoViableAltException: ", "unknown character in ")
+            return EXIT_BAD_INPUT, f"{link.override}: cannot be read ({reason}); quote the value"
     if found := re.search(r"hydra_plugins\.hydra_(\w+?)_launcher", str(error)):
         way_out = f'pip install "mnist-lightning[{found[1]}]"'
         return EXIT_BAD_INPUT, f"hydra/launcher={found[1]}: not installed; {way_out}"
@@ -246,13 +250,15 @@ def _unknown_choice(error: MissingConfigException) -> str:
 
 def _hydra_line(chain: Sequence[BaseException], arguments: Sequence[str]) -> str:
     text = str(chain[0])
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{found[1]}: several values; put -m in front to train each of them, or write a list as [a,b]"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1].lstrip("+")
         value = next((a.partition("=")[2] for a in arguments if a.lstrip("+").partition("=")[0] == key), "")
         return f"{key}={value}: no such key; {suggest_key(key) or 'see --help for the keys'}"
     if found := re.search(r"Error merging override (.*)", text):
         key, _, value = found[1].partition("=")
-        with suppress(StopIteration):
+        with suppress(StopIteration):  # a key that is not ours
             return str(wrong_type(key, value))
         return f"{found[1]}: {text.splitlines()[-1]}; see --hydra-help"
     return f"{' '.join(text.split())}; see --help"

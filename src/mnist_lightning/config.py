@@ -120,29 +120,29 @@ class TrainerConfig(Section):
     devices: Any = key("auto", "which device; one run uses one", identity=False)
     strategy: Any = key(None, "", identity=False)
     num_nodes: Any = key(None, "", identity=False)
-    fast_dev_run: Any = key(None)
-    min_epochs: Any = key(None)
-    max_steps: Any = key(None)
-    min_steps: Any = key(None)
+    fast_dev_run: bool | int | None = key(None)
+    min_epochs: int | None = key(None, low=0)
+    max_steps: int | None = key(None, low=-1)
+    min_steps: int | None = key(None, low=0)
     max_time: Any = key(None)
-    limit_train_batches: Any = key(None)
-    limit_val_batches: Any = key(None)
-    limit_test_batches: Any = key(None)
-    limit_predict_batches: Any = key(None)
-    overfit_batches: Any = key(None)
+    limit_train_batches: int | float | None = key(None, above=0)
+    limit_val_batches: int | float | None = key(None, low=0)
+    limit_test_batches: int | float | None = key(None, above=0)
+    limit_predict_batches: int | float | None = key(None, low=0)
+    overfit_batches: int | float | None = key(None, low=0)
     val_check_interval: Any = key(None)
-    check_val_every_n_epoch: Any = key(None)
-    num_sanity_val_steps: Any = key(None, "", identity=False)
-    log_every_n_steps: Any = key(None, "", identity=False)
-    enable_checkpointing: Any = key(None, "", identity=False)
-    enable_progress_bar: Any = key(None, "", identity=False)
-    enable_model_summary: Any = key(None, "", identity=False)
-    accumulate_grad_batches: Any = key(None)
-    gradient_clip_val: Any = key(None)
+    check_val_every_n_epoch: int | None = key(None, low=1)
+    num_sanity_val_steps: int | None = key(None, low=-1, identity=False)
+    log_every_n_steps: int | None = key(None, low=0, identity=False)
+    enable_checkpointing: bool | None = key(None, identity=False)
+    enable_progress_bar: bool | None = key(None, identity=False)
+    enable_model_summary: bool | None = key(None, identity=False)
+    accumulate_grad_batches: int | None = key(None, low=1)
+    gradient_clip_val: float | None = key(None, low=0)
     gradient_clip_algorithm: Any = key(None)
     deterministic: Any = key(None, "", identity=False)
-    benchmark: Any = key(None, "", identity=False)
-    inference_mode: Any = key(None, "", identity=False)
+    benchmark: bool | None = key(None, identity=False)
+    inference_mode: bool | None = key(None, identity=False)
     use_distributed_sampler: Any = key(None, "", identity=False)
     profiler: Any = key(None, "", identity=False)
     detect_anomaly: Any = key(None, "", identity=False)
@@ -156,7 +156,13 @@ class TrainerConfig(Section):
 
     def problems(self, prefix: str = "trainer.") -> list[Problem]:
         self.precision = _PRECISION_SHORT.get(str(self.precision), self.precision)
-        return super().problems(prefix)
+        found = super().problems(prefix)
+        if self.deterministic not in (None, True, False, "warn"):
+            found.append(Problem(f"{prefix}deterministic", self.deterministic, "unknown", "use true, false or warn"))
+        if not found and (self.min_epochs or 0) > self.max_epochs:
+            way_out = f"use at most trainer.max_epochs={self.max_epochs}"
+            found.append(Problem(f"{prefix}min_epochs", self.min_epochs, "too large", way_out))
+        return found
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that were set, for `lightning.Trainer(**arguments)`."""
@@ -188,11 +194,23 @@ class RunConfig(Section):
     ckpt_path: str | None = key(None, "checkpoint to continue from")
 
     def __post_init__(self) -> None:
-        # `RunConfig(optimizer="adam", data="synthetic")` is what people type first
-        if isinstance(self.optimizer, str):
-            self.optimizer = OptimizerConfig(self.optimizer)
-        if isinstance(self.data, str):
-            self.data = DataConfig(self.data)
+        # `RunConfig(optimizer="adam", model={"num_conv": 3})` is what people type first
+        for f in fields(self):
+            kind, value = f.default_factory, getattr(self, f.name)
+            if isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, (str, dict)):
+                given = value if isinstance(value, dict) else {"name": value}
+                unknown = [
+                    Problem(f"{f.name}.{k}", v, "no such key", "see --help")
+                    for k, v in given.items()
+                    if k not in {i.name for i in fields(kind)}
+                ]
+                if unknown:
+                    raise ConfigError(
+                        unknown
+                        if isinstance(value, dict)
+                        else [Problem(f.name, value, "not a group of keys", "see --help")]
+                    )
+                setattr(self, f.name, kind(**given))
         super().__post_init__()
 
     @property
@@ -281,6 +299,8 @@ def wrong_type(key: str, value: str) -> Problem:
     *path, name = key.split(".")
     for part in path:
         section = next(f for f in fields(section) if f.name == part).default_factory
+        if not is_dataclass(section):
+            return Problem(key, value, "no such key", "see --help for the keys")
     f = next(f for f in fields(section) if f.name == name)
     return Problem(key, value, type_problem(object(), get_type_hints(section)[name]), way_out(value, f))
 

@@ -65,14 +65,16 @@ def near_miss(word: str, known: Iterable[str]) -> str:
 def type_problem(value: Any, hint: Any) -> str:
     """Why `value` is not of the annotated type, or an empty string."""
     options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if value is None and type(None) in options:
+    wanted = [get_origin(option) or option for option in options]
+    if any(option is Any or _is(value, option) for option in wanted):
         return ""
-    base = next(o for o in options if o is not type(None))
-    wanted = get_origin(base) or base
-    if wanted is Any or (isinstance(value, wanted) and not (isinstance(value, bool) and wanted is not bool)):
-        return ""
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    return f"not {words.get(wanted, 'a ' + wanted.__name__)}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
+    named = [words.get(option, "a group of keys") for option in wanted if option is not type(None)]
+    return "not " + " or ".join(named)
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _range_problem(value: Any, f: Field[Any]) -> str:
@@ -84,6 +86,8 @@ def _range_problem(value: Any, f: Field[Any]) -> str:
         return "unknown"
     if isinstance(value, float) and not math.isfinite(value):
         return "not a finite number"
+    if not isinstance(value, (int, float)):
+        return ""
     if rule["above"] is not None and value is not None and value <= rule["above"]:
         return "too small"
     if rule["low"] is not None and value is not None and value < rule["low"]:
@@ -105,7 +109,7 @@ class Section:
         hints = get_type_hints(type(self))
         for f in fields(self):
             value = getattr(self, f.name)
-            if hints[f.name] is float and isinstance(value, int) and not isinstance(value, bool):
+            if hints[f.name] in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 setattr(self, f.name, value)
             what = type_problem(value, hints[f.name]) or ("" if is_dataclass(value) else _range_problem(value, f))

@@ -46,6 +46,15 @@ def without_hydra(composed: DictConfig) -> DictConfig:
     return composed
 
 
+def require_named_directories(config: DictConfig) -> None:
+    """Raises ConfigError for a `hydra.sweep.subdir` of the user's: records are found by the name of their run."""
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # pyright: ignore
+    if subdir != "${mnist_lightning.run_name:}":
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir}: a run's directory is named after the run; set hydra.sweep.dir instead"
+        )
+
+
 def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list[bool]]:
     """Refuse what cannot run, lock the directory, commit the plan; True for each run to be done, in batches' shape.
 
@@ -89,7 +98,7 @@ def _is_to_do(config: RunConfig, root: Path, seen: set[str]) -> bool:
         return False
     seen.add(config.fingerprint)
     stored = stored_result(root / config.run_name)
-    return stored is None or stored.status not in FINAL
+    return stored is None or stored.status not in FINAL or stored.fingerprint != config.fingerprint
 
 
 def run_job(composed: DictConfig) -> float:
@@ -103,12 +112,12 @@ def run_job(composed: DictConfig) -> float:
     config = parse(composed)
     run_dir = Path(hydra.runtime.output_dir)
     if not in_sweep:
-        _begin(run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir)
+        _begin(run_dir)
     elif config.trainer.enable_progress_bar is None:
         config.trainer.enable_progress_bar = False  # a grid has a line per run
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir) if in_sweep else None
-        if stored is not None and stored.status in FINAL:
+        if stored is not None and stored.status in FINAL and stored.fingerprint == config.fingerprint:
             result = stored
         else:
             result = _train(config, run_dir, in_sweep, was_interrupted=stored is None)
@@ -231,6 +240,10 @@ def collect(where: Path) -> None:
     collected = True
 
 
+def _shown(where: Path) -> Path:
+    return where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where
+
+
 def outcome(where: Path) -> tuple[int, str]:
     """The exit code and the last line, from what is on disk: the plan, or for a single run its record."""
     planned = read_plan(where).get("runs", {})
@@ -242,5 +255,5 @@ def outcome(where: Path) -> tuple[int, str]:
     missing = len(wanted - {r.fingerprint for r in found})
     wrong = ", ".join(w for w in (wrong, f"{missing} missing" if missing else "") if w)
     everything = bool(wanted) and wanted <= completed
-    line = f"{len(wanted & completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "") + f": {where}"
+    line = f"{len(wanted & completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "") + f": {_shown(where)}"
     return (EXIT_OK if everything else EXIT_RUNS_MISSING), line

@@ -29,7 +29,7 @@ from mnist_lightning.losses import probabilities
 from mnist_lightning.model import count_parameters
 from mnist_lightning.optimizers import build_optimizer
 from mnist_lightning.predictions import make_predictions, save_predictions
-from mnist_lightning.results import RECORD, RunResult, save, write_durably
+from mnist_lightning.results import RECORD, RunResult, load, save, write_durably
 from mnist_lightning.trainer import FitWatch, build_trainer, check_trainer, quiet_lightning
 
 
@@ -39,12 +39,13 @@ def check(config: RunConfig) -> Dataset:
     Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data.
     Raises ConfigError, DataError or RefusedError.
     """
+    config.__post_init__()  # its values may have been changed since it was made
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
     if config.ckpt_path is not None:
         if not Path(config.ckpt_path).is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        read_checkpoint(Path(config.ckpt_path))
+        _check_continuation(config, read_checkpoint(Path(config.ckpt_path)))
     return load_dataset(config.data)
 
 
@@ -62,6 +63,7 @@ def train(
     """
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     check(config)
+    _refuse_another_runs_directory(config, path)
     checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
     (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
     write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
@@ -71,6 +73,34 @@ def train(
     result.duration_seconds = time.perf_counter() - started
     save(result, path)
     return result
+
+
+def _check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
+    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, and has its optimizer's state.
+
+    Its state would silently win over the configuration: the learning rate stands in it too.
+    """
+    wanted, found = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
+    differing = [k for k in wanted if k != "seed" and found.get(k) != wanted[k]]
+    if differing:
+        told = ", ".join(f"{k} {found.get(k)}" for k in differing)
+        raise ConfigError([Problem("ckpt_path", config.ckpt_path, f"was trained with {told}", "configure the same")])
+    if not checkpoint.get("optimizer_states"):
+        raise ConfigError([Problem("ckpt_path", config.ckpt_path, "holds weights only", "give the run's last.ckpt")])
+    if checkpoint.get("epoch", 0) + 1 >= config.trainer.max_epochs:
+        done = checkpoint.get("epoch", 0) + 1
+        raise ConfigError(
+            [Problem("ckpt_path", config.ckpt_path, f"has its {done} epochs", "raise trainer.max_epochs")]
+        )
+
+
+def _refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
+    try:
+        stored = load(path / RECORD)
+    except UserError:  # none, or a damaged one
+        return
+    if stored.fingerprint != config.fingerprint:
+        raise ConfigError(f"{path}: holds the record of another run, {stored.run_name}; choose another directory")
 
 
 def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:

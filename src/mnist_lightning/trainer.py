@@ -88,6 +88,9 @@ def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dic
 def _loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
     """metrics.csv always, unless the group's content is `_target_: none`, and the logger of the group."""
     target = group.get("_target_", "csv")
+    if target in ("csv", "none") and len(group) > 1:
+        name = next(k for k in group if k != "_target_")
+        raise ConfigError([Problem(f"logger.{name}", group[name], f"logger={target} has no arguments", "leave it out")])
     if target == "none":
         return []
     csv_logger = [EpochCSVLogger(names["directory"])] if build else []
@@ -213,6 +216,8 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers")
             # nothing is logged per step
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+            warnings.filterwarnings("ignore", message=".*could not find the monitored key")  # epochs not validated
+            warnings.filterwarnings("ignore", message="The dirpath has changed")  # ckpt_path of another run
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
             yield
     finally:

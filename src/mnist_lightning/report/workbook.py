@@ -1,70 +1,109 @@
-"""The Excel workbook: a sheet `Results` with every run as a row, made to be worked in."""
+"""The Excel workbook, made to be worked in: every run, the report's tables from ours, charts, where it comes from."""
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
-from typing import Any
+import re
+import zipfile
+from datetime import datetime
 
 from openpyxl import Workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
-from openpyxl.comments import Comment
-from openpyxl.styles import Alignment, Font, PatternFill
-from openpyxl.utils import get_column_letter
+from openpyxl.styles import Alignment
 from openpyxl.worksheet.worksheet import Worksheet
 
-from mnist_lightning.results import COLUMNS, RunResult
+from mnist_lightning.report.about import about_table
+from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
+from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
+from mnist_lightning.report.ranking import Ranking, verdict
+from mnist_lightning.report.rows import LongSheet
+from mnist_lightning.report.sheets import BOLD, put_table, set_value
+from mnist_lightning.report.stored import Stored, link
+from mnist_lightning.report.table import Table, record_column
+from mnist_lightning.report.tables import (
+    best_table,
+    failures_table,
+    network_size_table,
+    optimizer_lr_table,
+    seeds_table,
+)
+from mnist_lightning.report.versus import versus_table
+from mnist_lightning.results import COLUMNS
 
-LONGEST_CELL = 32_767  # Excel's limit, characters
-_HEADER = PatternFill("solid", fgColor="DDE6F0")
-_STATUS = {"failed": PatternFill("solid", fgColor="F6C7C2"), "diverged": PatternFill("solid", fgColor="FBE3B5")}
+_EPOCH = datetime(1980, 1, 1)  # the earliest a zip file knows; a report has no clock
+_NOTE_ROWS = 2  # between a table and the sentences under it
 
 
-def workbook_bytes(results: Sequence[RunResult]) -> bytes:
-    """The workbook as the bytes of an .xlsx file."""
+def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
+    """The workbook as the bytes of an .xlsx file. A run's name leads to its directory."""
     book = Workbook()
-    sheet = book.active
-    assert isinstance(sheet, Worksheet)
-    sheet.title = "Results"
-    _fill_results(sheet, results)
-    out = io.BytesIO()
-    book.save(out)
+    book.remove(book.worksheets[0])
+    results = results_table(ranking)
+    name = [c.name for c in COLUMNS].index("run_name")
+    links = {i: address for i, r in enumerate(ranking.results) if (address := link(r))} if stored.linked else {}
+    long = LongSheet(results, {name: links})
+    long.prepare(_sheet(book, results.title))
+    book["Results"].freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight
+    book["Results"].page_setup.fitToWidth = 4  # pages; on one nobody could read so many columns
+    _with_note(book, best_table(ranking))
+    pairs = optimizer_lr_table(ranking.results)
+    _with_note(book, pairs)
+    add_optimizer_charts(book["Optimizer x lr"], ranking.results, len(pairs.columns) + 2)
+    sizes = network_size_table(ranking)
+    _with_note(book, sizes)
+    if len(sizes.rows) > 1:
+        add_size_chart(book["Network size"], len(sizes.rows), len(sizes.columns) + 2)
+    _with_note(book, versus_table(ranking.results), WHAT_ACCURACY_IS, *MISPRINTS)
+    _with_note(book, seeds_table(ranking))
+    _with_note(book, failures_table(ranking))
+    _about(book, about_table(ranking, stored))
+    book.active = 0
+    book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH
+    return _finished(book, long)
+
+
+def results_table(ranking: Ranking) -> Table:
+    """Every run with every field of its record, in the records' order."""
+    best = ranking.best
+    marks = {i: "best" if r is best else verdict(r) for i, r in enumerate(ranking.results)}
+    rows = [[getattr(r, c.name) for c in COLUMNS] for r in ranking.results]
+    return Table("Results", [record_column(c.name) for c in COLUMNS], rows, marks=marks)
+
+
+def _sheet(book: Workbook, title: str) -> Worksheet:
+    return book.create_sheet(title)
+
+
+def _with_note(book: Workbook, table: Table, *notes: str) -> None:
+    sheet = _sheet(book, table.title)
+    put_table(sheet, table)
+    for i, note in enumerate((table.note, *notes)):
+        set_value(sheet.cell(len(table.rows) + 1 + _NOTE_ROWS + i, 1), note)
+
+
+def _about(book: Workbook, table: Table) -> None:
+    sheet = _sheet(book, table.title)
+    put_table(sheet, table)
+    sheet.auto_filter.ref = None
+    sheet.row_dimensions[1].height = 18
+    for column, width in (("A", 42), ("B", 110)):
+        sheet.column_dimensions[column].width = width
+    for number, row in enumerate(sheet.iter_rows(min_row=2, max_row=len(table.rows) + 1), start=2):
+        row[0].font, row[0].alignment = BOLD, Alignment(vertical="top")
+        row[1].alignment = Alignment(wrap_text=True, vertical="top", horizontal="left")
+        lines = -(-len(str(row[1].value or "")) // 100)
+        sheet.row_dimensions[number].height = 15 * max(lines, 1)  # LibreOffice fits it by itself, Excel does not
+
+
+def _finished(book: Workbook, first: LongSheet) -> bytes:
+    """The file's bytes, the same for the same cells: openpyxl and zip would write the time into it."""
+    raw, out = io.BytesIO(), io.BytesIO()
+    book.save(raw)
+    with zipfile.ZipFile(raw) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "docProps/core.xml":
+                content = re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>1980-01-01T00:00:00Z", content)
+            elif name == "xl/worksheets/sheet1.xml":
+                content = first.insert(content)
+            new.writestr(zipfile.ZipInfo(name, _EPOCH.timetuple()[:6]), content, zipfile.ZIP_DEFLATED)
     return out.getvalue()
-
-
-def _fill_results(sheet: Worksheet, results: Sequence[RunResult]) -> None:
-    widths = []
-    for number, column in enumerate(COLUMNS, start=1):
-        cell = sheet.cell(1, number, column.name)
-        cell.font, cell.fill, cell.alignment = Font(bold=True), _HEADER, Alignment(vertical="top")
-        cell.comment = Comment(column.metadata["about"], "mnist-lightning")
-        longest = max([len(_shown(getattr(r, column.name))) for r in results[:1000]], default=0)
-        widths.append(min(max(len(column.name) + 3, longest + 2), 60))
-    for row, result in enumerate(results, start=2):
-        for number, column in enumerate(COLUMNS, start=1):
-            cell = sheet.cell(row, number)
-            set_value(cell, getattr(result, column.name))
-            cell.number_format = column.metadata["number_format"]
-            if result.status in _STATUS:
-                cell.fill = _STATUS[result.status]
-    for number, width in enumerate(widths, start=1):
-        sheet.column_dimensions[get_column_letter(number)].width = width
-    sheet.freeze_panes = "B2"
-    sheet.auto_filter.ref = f"A1:{get_column_letter(len(COLUMNS))}{len(results) + 1}"
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def set_value(cell: Cell, value: Any) -> None:
-    """Numbers as numbers; texts as texts, never as formulas; nan and inf, which Excel lacks, as those words."""
-    if isinstance(value, float) and not math.isfinite(value):
-        value = str(value)
-    if isinstance(value, str):
-        cell.value = ILLEGAL_CHARACTERS_RE.sub("?", value)[:LONGEST_CELL]
-        cell.data_type = "s"  # openpyxl makes a formula of what begins with =
-        cell.quotePrefix = value[:1] in "=+-@"  # pyright: ignore[reportAttributeAccessIssue]
-    else:
-        cell.value = value

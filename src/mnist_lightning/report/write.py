@@ -2,21 +2,96 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lightning.report.workbook import workbook_bytes
+from mnist_lightning.errors import OutputError
 from mnist_lightning.results import RunResult, to_csv, write_durably
+
+CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
+KEPT, SECOND = "results.bak.xlsx", "results-2.xlsx"
+_SEAL = ".results.xlsx.sha256"  # of the workbook as we wrote it, to know whether somebody has worked in it
 
 
 def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
-    """Write results.xlsx and results.csv of the records into `directory`; returns the files' paths.
+    """Write results.csv, results.xlsx, report.html and figures/ of the records into `directory`; returns the paths.
 
-    Each file is replaced as a whole. Raises OutputError naming a file that cannot be written.
+    A function of the records and of the files beside them (each run's metrics.csv, the best run's
+    predictions.npz): the same ones give the same bytes. Each file is replaced as a whole. A workbook that somebody
+    has changed is kept as results.bak.xlsx; one that is open and locked is left, and results-2.xlsx written.
+    Raises OutputError naming a file that cannot be written.
     """
-    contents = {"results.csv": to_csv(results).encode(), "results.xlsx": workbook_bytes(results)}
-    paths = []
-    for name, content in contents.items():
-        paths.append(Path(directory) / name)
-        write_durably(paths[-1], content)
-    return paths
+    # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
+    from mnist_lightning.report.figures import HEADINGS, draw_figures
+    from mnist_lightning.report.page import page
+    from mnist_lightning.report.ranking import Ranking
+    from mnist_lightning.report.stored import read_stored
+    from mnist_lightning.report.workbook import workbook_bytes
+
+    root = Path(directory)
+    ranking = Ranking(sorted(results, key=lambda r: r.run_name))
+    stored = read_stored(ranking, root)
+    figures = draw_figures(ranking, stored)
+    contents = {CSV: to_csv(ranking.results).encode("utf-8", "backslashreplace")}
+    for p in figures.pictures:
+        contents |= {f"{FIGURES}/{p.name}.png": p.png, f"{FIGURES}/{p.name}.svg": p.svg}
+    contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
+    paths = [_write(root / name, content) for name, content in contents.items()]
+    _remove_stale(root / FIGURES, set(HEADINGS) - {p.name for p in figures.pictures})
+    return [*paths, *_write_workbook(root, workbook_bytes(ranking, stored))]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    write_durably(path, content)
+    return path
+
+
+def _remove_stale(directory: Path, names: set[str]) -> None:
+    """Figures of an earlier report that these records no longer give."""
+    for name in names:
+        for kind in ("png", "svg"):
+            (directory / f"{name}.{kind}").unlink(missing_ok=True)
+
+
+def _write_workbook(root: Path, content: bytes) -> list[Path]:
+    path, seal = root / XLSX, root / _SEAL
+    kept, known = _keep_changed(path, seal)
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        write_durably(
+            seal, "\n".join(sorted({digest, known} - {""})).encode()
+        )  # killed after this, either workbook is ours
+        write_durably(path, content)
+    except OutputError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        return [*kept, _write(root / SECOND, content)]  # Windows: open in Excel
+    write_durably(seal, digest.encode())
+    return [*kept, path]
+
+
+def _keep_changed(path: Path, seal: Path) -> tuple[list[Path], str]:
+    """Put a workbook aside that is not as we left it: somebody's work is in it. Its new path, or ours' digest."""
+    try:
+        if not seal.is_file() or not path.is_file():
+            return [], ""
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest in seal.read_text(encoding="ascii", errors="replace").split():
+            return [], digest
+        kept = _free(path.with_name(KEPT))
+        os.replace(path, kept)
+        return [kept], ""
+    except OSError as error:
+        raise OutputError(f"{path}: changed, but cannot be put aside ({error.strerror}); move it away") from error
+
+
+def _free(path: Path) -> Path:
+    """`path`, or with a number: the first name that is not taken."""
+    number = 2
+    free = path
+    while free.exists():
+        free = path.with_name(path.name.replace(".bak.", f".bak{number}."))
+        number += 1
+    return free

@@ -1,0 +1,100 @@
+"""Native Excel charts, and the small blocks of numbers they draw from."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from openpyxl.chart import LineChart, Reference, ScatterChart
+from openpyxl.chart.series_factory import SeriesFactory
+from openpyxl.chart.shapes import GraphicalProperties
+from openpyxl.drawing.line import LineProperties
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from mnist_lightning.report.sheets import put_header, set_value
+from mnist_lightning.report.style import COLOURS
+from mnist_lightning.report.table import Column
+from mnist_lightning.results import RunResult
+
+MOST_CHARTS, MOST_SERIES, MOST_CATEGORIES = 4, 8, 20
+_SYMBOLS = ("circle", "square", "triangle", "diamond")
+
+
+def add_optimizer_charts(sheet: Worksheet, results: Sequence[RunResult], column: int) -> None:
+    """To the right of the table, from `column`: for each loss a block of means and its chart."""
+    done = [r for r in results if r.status == "completed" and math.isfinite(r.accuracy_test)]
+    row = 1
+    for loss in sorted({r.loss_func for r in done})[:MOST_CHARTS]:
+        runs = [r for r in done if r.loss_func == loss]
+        optimizers = sorted({r.optimizer for r in runs})[:MOST_SERIES]
+        rates = sorted({r.learning_rate for r in runs})[:MOST_CATEGORIES]
+        _means(sheet, row, column, runs, optimizers, rates)
+        chart = _line_chart(sheet, row, column, len(rates), len(optimizers))
+        chart.title = f"Mean test accuracy, loss {''.join(c for c in loss if c.isprintable())[:40]}"
+        sheet.add_chart(chart, f"{get_column_letter(column + len(optimizers) + 2)}{row}")
+        row += max(len(rates) + 3, 17)
+    for i in range(MOST_SERIES + 1):
+        sheet.column_dimensions[get_column_letter(column + i)].width = 13
+
+
+def _means(
+    sheet: Worksheet, row: int, column: int, runs: Sequence[RunResult], optimizers: list[str], rates: list[float]
+) -> None:
+    head = Column("Learning rate", about="mean test accuracy (top-1) of all completed runs with this loss")
+    put_header(sheet, row, column, [head, *(Column(o) for o in optimizers)])
+    for i, rate in enumerate(rates, start=1):
+        set_value(sheet.cell(row + i, column), rate)
+        for j, optimizer in enumerate(optimizers, start=1):
+            values = [r.accuracy_test for r in runs if (r.optimizer, r.learning_rate) == (optimizer, rate)]
+            cell = sheet.cell(row + i, column + j)
+            set_value(cell, statistics.fmean(values) if values else None)
+            cell.number_format = "0.0000"
+
+
+def _line_chart(sheet: Worksheet, row: int, column: int, rates: int, optimizers: int) -> LineChart:
+    chart = LineChart()
+    chart.height, chart.width = 8, 15  # cm
+    values = Reference(sheet, min_col=column + 1, max_col=column + optimizers, min_row=row, max_row=row + rates)
+    chart.add_data(values, titles_from_data=True)
+    chart.set_categories(Reference(sheet, min_col=column, min_row=row + 1, max_row=row + rates))
+    _axes(chart, "Learning rate", "Test accuracy (top-1)")
+    chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 1
+    for i, series in enumerate(chart.series):
+        _paint(series, i, line=True)
+    return chart
+
+
+def add_size_chart(sheet: Worksheet, rows: int, column: int) -> None:
+    """Best and mean accuracy against parameters, from the table's own columns 4, 6 and 7."""
+    chart = ScatterChart()
+    chart.style, chart.height, chart.width = 13, 9, 18
+    sizes = Reference(sheet, min_col=4, min_row=2, max_row=rows + 1)
+    for i, (source, title) in enumerate(((6, "best run"), (7, "mean of runs that learned"))):
+        series = SeriesFactory(Reference(sheet, min_col=source, min_row=2, max_row=rows + 1), sizes, title=title)
+        _paint(series, i, line=False)
+        chart.series.append(series)
+    chart.title = "Test accuracy by number of parameters"
+    _axes(chart, "Trainable parameters", "Test accuracy (top-1)")
+    chart.x_axis.number_format = "#,##0"
+    sheet.add_chart(chart, f"{get_column_letter(column)}{2}")
+
+
+def _axes(chart: Any, x: str, y: str) -> None:
+    chart.x_axis.title, chart.y_axis.title = x, y
+    chart.x_axis.delete = chart.y_axis.delete = False  # openpyxl's default hides the axes from new Excels
+    chart.y_axis.number_format = "0.00"
+    chart.y_axis.majorGridlines.spPr = GraphicalProperties(ln=LineProperties(solidFill="DDDDDD"))
+    chart.legend.position = "b"
+
+
+def _paint(series: Any, i: int, line: bool) -> None:
+    colour = COLOURS[i % len(COLOURS)].removeprefix("#")
+    series.marker.symbol, series.marker.size = _SYMBOLS[i % len(_SYMBOLS)], 7
+    series.marker.graphicalProperties = GraphicalProperties(solidFill=colour)
+    series.graphicalProperties = GraphicalProperties(
+        ln=LineProperties(solidFill=colour, w=22_000) if line else LineProperties(noFill=True)
+    )
+    series.smooth = False

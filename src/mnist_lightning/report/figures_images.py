@@ -1,0 +1,100 @@
+"""Figures of images: nine training images, the confusion matrix and the mistakes of the best run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mnist_lightning.predictions import Predictions
+from mnist_lightning.report.style import FAINT, WIDTH, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy import ndarray
+
+
+def training_images(found: Predictions) -> Figure:
+    """A 3 x 3 grid of training images with their labels."""
+    titles = [f"label {label}" for label in found.sample_labels]
+    return _grid(found.sample_images, titles, columns=3, head=0.16, width=4.8, fontsize=10)
+
+
+def _grid(images: ndarray, titles: Sequence[str], columns: int, head: float, width: float, fontsize: float) -> Figure:
+    """Images [K, 28, 28] row by row, a title over each; `head`: its height in images' sides.
+
+    All in one pair of axes: a pair for each image would take seconds.
+    """
+    rows = -(-len(images) // columns)
+    gap, step = 0.08, 1 + head + 0.06
+    across, down = columns + gap * (columns - 1), rows * step
+    figure, (axes,) = new_figure(width * down / across)
+    figure.set_figwidth(width)
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        left, top = (i % columns) * (1 + gap), (i // columns) * step + head
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=(left, left + 1, top + 1, top))
+        axes.text(left + 0.5, top - 0.02, title, ha="center", va="bottom", fontsize=fontsize, linespacing=1.1)
+    axes.set(xlim=(0, across), ylim=(down, 0), xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def confusion_matrix(found: Predictions) -> Figure:
+    """Counts of test images: true digit down, predicted across. Colour shows the mistakes only."""
+    import numpy as np
+
+    counts = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(counts, (found.labels.astype(int), found.predicted.astype(int)), 1)
+    wrong = counts * (1 - np.eye(10, dtype=np.int64))
+    most = max(int(wrong.max()), 1)
+    figure, (axes,) = new_figure(5.5)
+    from matplotlib import colormaps
+
+    colours = colormaps["Oranges"]
+    for true in range(10):
+        for predicted in range(10):
+            count, right = int(counts[true, predicted]), true == predicted
+            share = wrong[true, predicted] / most
+            face = "#c9d6e2" if right else colours(0.15 + 0.75 * share) if count else "none"
+            axes.fill(
+                [predicted, predicted + 1, predicted + 1, predicted],
+                [true, true, true + 1, true + 1],
+                facecolor=face,
+                edgecolor=FAINT,
+                linewidth=0.4,
+            )
+            if count:
+                ink = "white" if share > 0.75 else "black"
+                weight = "bold" if right else "normal"
+                axes.text(
+                    predicted + 0.5,
+                    true + 0.5,
+                    f"{count:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                    color=ink,
+                    weight=weight,
+                )
+    axes.set(
+        xlim=(0, 10), ylim=(10, 0), xlabel="predicted digit", ylabel="true digit (number of test images in each cell)"
+    )
+    axes.set_xticks([i + 0.5 for i in range(10)], [str(i) for i in range(10)])
+    axes.set_yticks([i + 0.5 for i in range(10)], [str(i) for i in range(10)])
+    axes.set_aspect("equal")
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def mistakes(found: Predictions) -> Figure:
+    """The stored mistakes, the most confident first: true digit, predicted digit, confidence."""
+    told = zip(found.mistake_labels, found.mistake_predicted, found.mistake_confidence, strict=True)
+    titles = [f"is {true}, said {said}\n{_percent(float(sure))} sure" for true, said, sure in told]
+    return _grid(found.mistake_images, titles, columns=6, head=0.36, width=WIDTH, fontsize=8.5)
+
+
+def _percent(share: float) -> str:
+    """99.96 % must not read as 100 %."""
+    return f"{min(int(share * 1000) / 10, 99.9):.1f} %" if share < 1 else "100 %"

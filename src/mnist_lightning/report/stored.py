@@ -1,0 +1,121 @@
+"""What lies beside the records: learning curves, predictions of the best run, the sweep's command."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnist_lightning.errors import RefusedError
+from mnist_lightning.predictions import Predictions, load_predictions
+from mnist_lightning.report.groups import setting
+from mnist_lightning.report.ranking import Ranking, collapse
+from mnist_lightning.results import RECORD, RunResult
+
+METRICS = "metrics.csv"
+MOST_CURVES = 6
+_LARGEST_TEXT = 4 * 2**20  # bytes
+_OWN_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # what `RunConfig.run_name` can be
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's metrics.csv: {column: one value per epoch}."""
+
+    result: RunResult
+    why: str
+    columns: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Everything a report shows beyond the records themselves; what is missing is simply not there."""
+
+    predictions: Predictions | None = None
+    curves: list[Curve] = field(default_factory=list)
+    command: str = ""
+    problems: list[str] = field(default_factory=list)
+    linked: bool = True  # runs lie in directories of their own, which can be linked to
+
+
+def run_directory(directory: Path, result: RunResult) -> Path | None:
+    """Where a run's files are; None if the record's name is none that a run of ours can have."""
+    if (directory / RECORD).is_file():
+        return directory
+    return directory / result.run_name if _OWN_NAME.fullmatch(result.run_name) else None
+
+
+def link(result: RunResult) -> str:
+    """The run's directory as a relative link, or an empty string for a name that is not one of ours."""
+    return f"{result.run_name}/" if _OWN_NAME.fullmatch(result.run_name) else ""
+
+
+def read_stored(ranking: Ranking, directory: Path) -> Stored:
+    """Read what the figures need; a damaged file is left out and named in `problems`."""
+    problems: list[str] = []
+    predictions = None
+    if ranking.best is not None and (where := run_directory(directory, ranking.best)) is not None:
+        try:
+            predictions = load_predictions(where)
+        except RefusedError as error:
+            problems.append(str(error).replace(f"{directory}/", ""))
+    curves = [c for r, why in chosen_runs(ranking) if (c := _curve(directory, r, why)) is not None]
+    return Stored(predictions, curves, _command(directory), problems, not (directory / RECORD).is_file())
+
+
+def chosen_runs(ranking: Ranking) -> list[tuple[RunResult, str]]:
+    """The runs whose curves tell most: the best, the best of each other optimizer, one collapsed, one diverged."""
+    chosen: list[tuple[RunResult, str]] = []
+    for r in ranking.ranked:
+        if not collapse(r) and all(r.optimizer != other.optimizer for other, _ in chosen):
+            chosen.append((r, "best" if not chosen else f"best {r.optimizer}"))
+    chosen = chosen[: MOST_CURVES - 2]
+    chosen += [(r, "collapsed") for r in ranking.ranked if collapse(r)][:1]
+    chosen += [(r, "diverged") for r in ranking.results if r.status == "diverged"][:1]
+    return chosen
+
+
+def _curve(directory: Path, result: RunResult, why: str) -> Curve | None:
+    where = run_directory(directory, result)
+    text = _text(where / METRICS) if where else ""
+    lines = list(csv.DictReader(text.splitlines()))[:10_000]
+    columns = {name: [_number(line.get(name)) for line in lines] for name in (lines[0] if lines else {}) if name}
+    return Curve(result, why, columns) if columns.get("epoch") else None
+
+
+def _number(text: object) -> float:
+    try:
+        return float(str(text))
+    except ValueError:
+        return float("nan")
+
+
+def _text(path: Path) -> str:
+    """A small text file's content; empty where there is none that can be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST_TEXT else ""
+    except OSError:
+        return ""
+
+
+def _command(directory: Path) -> str:
+    """The command that made a sweep, from the overrides Hydra stored in multirun.yaml; empty if it is not there.
+
+    Read line by line: a YAML parser would be one more thing to trust with other people's files.
+    """
+    overrides: list[str] = []
+    inside = False
+    for line in _text(directory / "multirun.yaml").splitlines():
+        if line.strip() == "task:":
+            inside = True
+        elif inside and line.lstrip().startswith("- "):
+            overrides.append(line.lstrip()[2:].strip())
+        elif inside:
+            break
+    plain = all(re.fullmatch(r"[\w=.,/+:@-]+", o) for o in overrides)
+    return " ".join(["python -m mnist_lightning -m", *overrides]) if overrides and plain else ""
+
+
+def label(result: RunResult, several_seeds: bool) -> str:
+    return setting(result) + (f" seed {result.seed}" if several_seeds else "")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from mnist_lightning import cli
+from mnist_lightning import cli, report
 from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig, parse
 from mnist_lightning.synthetic import synthetic_digits
 
@@ -29,6 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     """`run("lr=0.1", "-m")`: the command line in a directory of its own; its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setattr(report, "write_report", report.write_tables)  # figures take seconds; test_report_* has them
 
     def call(*arguments: str) -> Outcome:
         capfd.readouterr()

@@ -229,14 +229,15 @@ def _begin(where: Path) -> None:
 
 
 def collect(where: Path) -> None:
-    """Rebuild the tables of a sweep or a run from its records. Nothing is written where there is no record."""
+    """Rebuild a sweep's tables, figures and page, or a run's tables, from the records. No record: nothing."""
     global collected
-    from mnist_lightning.report import write_report
+    from mnist_lightning import report
     from mnist_lightning.report.terminal import closing
 
     found = records.load_results(where)
     if found:
-        print(closing(found, write_report(found, where)))
+        write = report.write_tables if (where / RECORD).is_file() else report.write_report
+        print(closing(found, write(found, where)))
     collected = True
 
 

@@ -43,6 +43,18 @@ def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Pa
     return [*paths, *_write_workbook(root, workbook_bytes(ranking, stored))]
 
 
+def write_tables(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
+    """results.csv and results.xlsx alone, as `write_report` writes them: what a single run leaves."""
+    from mnist_lightning.report.ranking import Ranking
+    from mnist_lightning.report.stored import read_stored
+    from mnist_lightning.report.workbook import workbook_bytes
+
+    root = Path(directory)
+    ranking = Ranking(sorted(results, key=lambda r: r.run_name))
+    table = _write(root / CSV, to_csv(ranking.results).encode("utf-8", "backslashreplace"))
+    return [table, *_write_workbook(root, workbook_bytes(ranking, read_stored(ranking, root)))]
+
+
 def _write(path: Path, content: bytes) -> Path:
     write_durably(path, content)
     return path

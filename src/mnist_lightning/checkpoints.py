@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mnist_lightning.lightning_modules import MNISTClassifier
 from mnist_lightning.results import RECORD, durable_file, load
 
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -50,6 +52,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         expected = _recorded_sha256(path)
         if expected and sha256(path) != expected:
             raise ValueError("damaged, its checksum is not the record's")
+        _refuse_odd_files(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         _judge(content)
     except RefusedError:
@@ -62,6 +65,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: refused, no plain-weights checkpoint of ours ({what:.70}); train it again"
         ) from error
     return content
+
+
+def _refuse_odd_files(path: Path) -> None:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device read for ever
+        raise ValueError("not a file")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed")  # torch compresses nothing, and would unpack gigabytes
 
 
 def _recorded_sha256(path: Path) -> str:
@@ -86,6 +98,10 @@ def _judge(content: Any) -> None:
         if not isinstance(tensor, Tensor) or tensor.shape != wanted[name].shape or not tensor.is_floating_point():
             shape = "x".join(map(str, wanted[name].shape))
             raise ValueError(f"expected {name} {shape}, found {getattr(tensor, 'shape', type(tensor).__name__)}")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in _DTYPES:
+            raise ValueError(f"{name} is {tensor.dtype}, {tensor.layout}, {tensor.device.type}")
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise ValueError(f"{name} repeats its numbers")
 
 
 def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import signal
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(a.startswith(("--cfg", "-c")) and "=" not in a for a in arguments):  # to show a grid's configuration
         arguments = [a for a in arguments if a not in ("-m", "--multirun")]
     arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
-    sweep.directory = None
+    sweep.directory, sweep.began = None, False
     code, line = 0, ""
     with _signals_raise():
         try:
@@ -213,7 +214,14 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
-    """Exit code and the one line for anything that ended a command."""
+    """Exit code and the one line for anything that ended a command; never raises."""
+    try:
+        return _explanation(error, arguments)
+    except Exception as second:
+        return EXIT_BUG, f"{type(second).__name__}: {second}; a bug: please report it with the output of -v"
+
+
+def _explanation(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
@@ -233,12 +241,22 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return EXIT_BAD_INPUT, "torch and torchvision do not fit each other; pip install -U torch torchvision together"
     if isinstance(error, (HydraException, OmegaConfBaseException, ConfigError)):
         return EXIT_BAD_INPUT, _hydra_line(chain, arguments)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return EXIT_BAD_INPUT, f"{max(arguments, key=len, default='')[:60]}...: too long; see --help"
+    if isinstance(error, (ValueError, TypeError, AttributeError)) and not sweep.began:
+        culprit = arguments[0] if len(arguments) == 1 else next((a for a in arguments if _is_odd(a)), "key=value")
+        return EXIT_BAD_INPUT, f"{culprit}: cannot be read ({error!s:.60}); see --help for the keys"
     if isinstance(error, OSError):
         where = error.filename or "output"
         return EXIT_OUTPUT, f"{where}: {error.strerror or error}; choose another directory or free the disk"
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "interrupted"
     return EXIT_BUG, f"{type(error).__name__}: {error}; a bug: please report it with the output of -v"
+
+
+def _is_odd(argument: str) -> bool:
+    key, _, value = argument.lstrip("+~").partition("=")
+    return not re.fullmatch(r"[\w./@-]+", key) or "(" in value or value.startswith("[")
 
 
 def _unknown_choice(error: MissingConfigException) -> str:

@@ -298,7 +298,8 @@ def wrong_type(key: str, value: str) -> Problem:
     section: Any = RunConfig
     *path, name = key.split(".")
     for part in path:
-        section = next(f for f in fields(section) if f.name == part).default_factory
+        found = next((f for f in fields(section) if f.name == part), None)
+        section = found.default_factory if found is not None else None
         if not is_dataclass(section):
             return Problem(key, value, "no such key", "see --help for the keys")
     f = next(f for f in fields(section) if f.name == name)

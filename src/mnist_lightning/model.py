@@ -77,7 +77,7 @@ def initialise(model: nn.Module, seed: int | None = None) -> None:
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and not module.weight.is_meta:
             kernel = torch.empty(module.weight.shape, dtype=module.weight.dtype, device="cpu")
             module.weight.copy_(nn.init.xavier_uniform_(kernel, generator=generator))
             if module.bias is not None:

@@ -186,7 +186,7 @@ def load_class(dotted: str, base: type | tuple[type, ...]) -> type:
     wanted = " or ".join(f"{b.__module__.split('.')[0]} {b.__name__}" for b in bases)
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # whatever the import of somebody's module raises
         raise ValueError(f"cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, bases)):
         raise ValueError(f"not a {wanted}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -27,10 +28,14 @@ def read_plan(root: Path) -> dict[str, Any]:
     """
     path = root / PLAN
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")
         plan = json.loads(path.read_text(encoding="utf-8"))
         runs = plan["runs"]
         if not all(isinstance(run["run_name"], str) and isinstance(run["config"], dict) for run in runs.values()):
             raise ValueError("its runs have no name or no config")
+        if not isinstance(plan.get("data", {}), dict):
+            raise ValueError("its data have no names")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -94,6 +99,10 @@ def stored_result(run_dir: Path) -> RunResult | None:
         return records.load(path)
     except RefusedError as error:
         aside = run_dir.parent / QUARANTINE / run_dir.name
+        number = 1
+        while os.path.lexists(aside / RECORD):
+            number += 1
+            aside = aside.with_name(f"{run_dir.name}.{number}")
         aside.mkdir(parents=True, exist_ok=True)
         path.replace(aside / RECORD)
         print(f"{str(error).partition(';')[0]}; moved to {QUARANTINE}/, the run will be done again")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_type_hints
+from typing import Any, BinaryIO, Literal, get_args, get_type_hints
 
 from mnist_lightning.errors import OutputError, RefusedError
 
@@ -180,6 +180,9 @@ def _typed(name: str, value: Any) -> Any:
     if kind == int | None and (value is None or isinstance(value, int)):
         return value
     if kind not in (float, int | None) and isinstance(value, str):
+        value.encode()
+        if kind is not str and value not in get_args(kind):
+            raise ValueError(f"{name} is {value!r:.40}")
         return value
     raise ValueError(f"{name} is {value!r:.40}")
 
@@ -194,10 +197,12 @@ def save(result: RunResult, directory: Path) -> Path:
 def load(path: Path) -> RunResult:
     """One record. Raises RefusedError naming a file that is no whole record or cannot be read."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError("not a file")
         if path.stat().st_size > _LARGEST_RECORD:
             raise ValueError("too large")
         return from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+    except (ValueError, OverflowError, RecursionError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise RefusedError(f"{path}: no whole record ({what}); run the sweep again, or delete it") from error
 

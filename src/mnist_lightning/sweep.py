@@ -38,6 +38,7 @@ class Progress:
 directory: Path | None = None
 progress: Progress | None = None
 collected = False
+began = False  # whether anything was planned or run; what is raised before is about the input
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
@@ -61,7 +62,7 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
     False: its record is stored already, or the same configuration stands earlier in the plan.
     Raises ConfigError, DataError, OutputError or BusyError before anything is trained.
     """
-    global progress, directory
+    global progress, directory, began
     configs = [config for batch in batches for config in batch]
     if not configs:
         raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
@@ -75,7 +76,7 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
         commit_plan(root, configs, data, versions())
     except OSError as error:
         raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
-    directory = root
+    directory, began = root, True
     records.remove_orphans(root)
     seen: set[str] = set()
     todo = [[_is_to_do(config, root, seen) for config in batch] for batch in batches]
@@ -107,6 +108,8 @@ def run_job(composed: DictConfig) -> float:
     In a sweep whatever a run raises becomes a record with the status `failed`, and the others go on, as in the
     report; a single run passes errors of the user's on.
     """
+    global began
+    began = True
     hydra = HydraConfig.get()
     in_sweep = not OmegaConf.is_missing(hydra.job, "num")
     config = parse(composed)

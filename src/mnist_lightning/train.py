@@ -23,7 +23,7 @@ from yaml import YAMLError
 from mnist_lightning.checkpoints import BEST, LAST, read_checkpoint, sha256
 from mnist_lightning.config import RunConfig, conf_dir, fresh_directory, parse
 from mnist_lightning.data import Batches, Dataset, Split, load_dataset
-from mnist_lightning.errors import ConfigError, Problem, UserError
+from mnist_lightning.errors import ConfigError, Problem, RefusedError, UserError
 from mnist_lightning.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.losses import probabilities
 from mnist_lightning.model import count_parameters
@@ -118,7 +118,10 @@ def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> 
     module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
     watch = FitWatch()
     trainer = build_trainer(config, path, watch)
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except RefusedError as error:
+        raise RefusedError(f"{checkpoint}: {error}") from error
     if trainer.global_step == 0:
         raise ConfigError("trainer: not a single step was trained; see max_epochs, max_steps and limit_train_batches")
     result = describe(config)

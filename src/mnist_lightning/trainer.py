@@ -25,7 +25,7 @@ from lightning.pytorch.strategies import Strategy
 
 from mnist_lightning.checkpoints import LAST, DurableCheckpoints
 from mnist_lightning.config import RunConfig
-from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.errors import ConfigError, Problem, RefusedError
 from mnist_lightning.lightning_modules import EpochCSVLogger, MNISTClassifier
 from mnist_lightning.optimizers import load_class
 
@@ -199,8 +199,11 @@ class FitWatch(Callback):
         return {name: getattr(self, name) for name in kept}  # Lightning has hung methods of its own on us too
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        if state_dict.keys() != self.state_dict().keys():
+            raise RefusedError("its training state is not ours; train the run again")
+        for name, kind in (("best_loss", float), ("train_seconds", float), ("epochs", int), ("diverged", bool)):
+            setattr(self, name, kind(state_dict[name]))
+        self.best_epoch = None if state_dict["best_epoch"] is None else int(state_dict["best_epoch"])
 
 
 @contextmanager

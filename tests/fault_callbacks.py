@@ -18,7 +18,7 @@ class KillWorker(Callback):
     def __init__(self, marker: str = "") -> None:
         self.marker = marker
 
-    def on_train_start(self, *arguments: Any) -> None:
+    def on_train_start(self, *arguments: Any, **more: Any) -> None:
         if self.marker and Path(self.marker).exists():
             return
         if self.marker:
@@ -29,7 +29,7 @@ class KillWorker(Callback):
 class ExitQuietly(Callback):
     """Ends the process as if all were well."""
 
-    def on_train_start(self, *arguments: Any) -> None:
+    def on_train_start(self, *arguments: Any, **more: Any) -> None:
         sys.exit(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -41,6 +42,13 @@ RESULT = RunResult(
 )
 
 
+def sealed(plain: dict[str, object]) -> str:
+    """`plain` with the checksum that makes a record of it, whatever it says."""
+    plain.pop("sha256", None)
+    body = json.dumps({"schema": 1, **plain}, indent=2).removesuffix("\n}") + ',\n  "sha256": "'
+    return f'{body}{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
+
+
 def same(a: RunResult, b: RunResult) -> bool:
     return repr(a) == repr(b)  # nan is not equal to itself
 
@@ -73,15 +81,18 @@ def test_a_record_comes_back_with_every_digit_as_strict_json(value: float) -> No
         '{"fingerprint": "a", "best_epoch": 1.5}',
     ],
 )
-def test_what_is_no_record_is_refused_with_the_files_name(text: str, tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(text)
-    with pytest.raises(RefusedError, match="result.json: not a whole record"):
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_what_is_no_record_is_refused_with_the_files_name(is_sealed: bool, text: str, tmp_path: Path) -> None:
+    if is_sealed and text[:2] not in ('{"', "{}"):
+        pytest.skip("only an object can carry a seal")
+    (tmp_path / "result.json").write_text(sealed(json.loads(text)) if is_sealed else text)
+    with pytest.raises(RefusedError, match="result.json: no whole record"):
         load(tmp_path / "result.json")
 
 
 def test_a_record_of_a_later_version_with_more_fields_is_read() -> None:
-    text = json.dumps({**json.loads(to_json(RESULT)), "new_field": 1})
-    assert same(from_json(text), RESULT)
+    plain = {**json.loads(to_json(RESULT)), "new_field": 1}
+    assert same(from_json(sealed(plain)), RESULT)
 
 
 def test_all_records_of_a_sweep_are_loaded_by_name_and_one_of_a_run(tmp_path: Path) -> None:

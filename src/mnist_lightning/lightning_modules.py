@@ -122,7 +122,8 @@ class MNISTClassifier(L.LightningModule):
         self.log_dict({f"train_{k}": v for k, v in self.train_metrics.compute().items()})
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict({f"val_{k}": v for k, v in self.val_metrics.compute().items()}, prog_bar=True)
+        for name, value in self.val_metrics.compute().items():
+            self.log(f"val_{name}", value, prog_bar=name in ("loss", "accuracy"))
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()})

@@ -20,7 +20,7 @@ SOURCE = Path(sweep.__file__).parent
 ROOT = SOURCE.parents[1]
 LAYERS = [
     {"errors", "section", "config", "results", "locks"},
-    {"losses", "metrics", "model", "optimizers", "synthetic", "data", "predictions"},
+    {"losses", "metrics", "model", "optimizers", "update_rules", "synthetic", "data", "predictions"},
     {"lightning_modules", "checkpoints", "trainer", "train"},
     {"plan", "sweep", "report"},
     {"cli", "predict", "__main__", "__init__"},

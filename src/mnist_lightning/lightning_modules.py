@@ -129,7 +129,9 @@ class MNISTClassifier(L.LightningModule):
         self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.optimizer_config, self.parameters(), self.lr)
+        # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
+        scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
 
 
 class MNISTDataModule(L.LightningDataModule):

@@ -19,29 +19,20 @@ from torch.optim import Optimizer
 from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.section import near_miss
+from mnist_lightning.update_rules import KERAS_EPSILON, RULES, Rule, float32, update_in_pieces
 
-KERAS_EPSILON = 1e-7
 Parameters = Iterable[Tensor]
 
 
-def float32(x: float) -> float:
-    """`x` rounded to float32: Keras rounds the betas so before it raises them to the power of the step."""
-    return torch.tensor(x, dtype=torch.float32).item()
+class _RuleOptimizer(Optimizer):
+    """An optimizer that applies one of `RULES`, each parameter by itself; subclasses name the rule and defaults."""
 
-
-class _KerasRule(Optimizer):
-    """An optimizer whose rule treats each parameter by itself: subclasses give its state and its update."""
+    rule: Rule
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         if not 0 < defaults["lr"] < math.inf:
             raise ValueError(f"lr is {defaults['lr']}, but must be a positive number")
         super().__init__(params, defaults)
-
-    def start(self, p: Tensor) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def update(self, p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        raise NotImplementedError
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -50,32 +41,33 @@ class _KerasRule(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            options = {name: group[name] for name in self.rule.options}
             for p in group["params"]:
                 if p.grad is None:
                     continue
                 state = self.state[p]
                 if not state:
-                    state.update(self.start(p))
-                self.update(p, p.grad, state, group)
+                    state["step"] = 0
+                    state |= {name: torch.full_like(p, start) for name, start in self.rule.state.items()}
+                state["step"] += 1
+                slots = [state[name] for name in self.rule.state]
+                update_in_pieces(self.rule, p, p.grad, slots, lr=group["lr"], t=state["step"], **options)
         return loss
 
 
-class KerasRMSprop(_KerasRule):
+class KerasRMSprop(_RuleOptimizer):
     """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps): epsilon inside the root, rho 0.9."""
+
+    rule = RULES["rmsprop"]
 
     def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.9, eps: float = KERAS_EPSILON) -> None:
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
 
-    def start(self, p: Tensor) -> dict[str, Any]:
-        return {"square_avg": torch.zeros_like(p)}
 
-    def update(self, p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        v = state["square_avg"].mul_(group["rho"]).addcmul_(grad, grad, value=1 - group["rho"])
-        p.addcdiv_(grad, (v + group["eps"]).sqrt_(), value=-group["lr"])
-
-
-class KerasAdamax(_KerasRule):
+class KerasAdamax(_RuleOptimizer):
     """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps)."""
+
+    rule = RULES["adamax"]
 
     def __init__(
         self,
@@ -86,17 +78,14 @@ class KerasAdamax(_KerasRule):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps})
 
-    def start(self, p: Tensor) -> dict[str, Any]:
-        return {"step": 0, "exp_avg": torch.zeros_like(p), "exp_inf": torch.zeros_like(p)}
 
-    def update(self, p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
-        state["step"] += 1
-        m = state["exp_avg"].lerp_(grad, 1 - beta1)
-        u = state["exp_inf"]
-        torch.maximum(u.mul_(beta2), grad.abs(), out=u)
-        correction = 1 - float32(beta1) ** state["step"]
-        p.addcdiv_(m, u + group["eps"], value=-group["lr"] / correction)
+class KerasAdadelta(_RuleOptimizer):
+    """torch's rule, which has epsilon inside both roots as Keras has, with Keras' rho 0.95 and eps 1e-7."""
+
+    rule = RULES["adadelta"]
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.95, eps: float = KERAS_EPSILON) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
 
 
 class KerasAdam(torch.optim.Adam):
@@ -150,15 +139,9 @@ class KerasAdagrad(torch.optim.Adagrad):
         lr: float = 1e-3,
         initial_accumulator_value: float = 0.1,
         eps: float = KERAS_EPSILON,
+        **options: Any,
     ) -> None:
-        super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0)
-
-
-class KerasAdadelta(torch.optim.Adadelta):
-    """torch's rule, which has epsilon inside both roots as Keras has, with Keras' rho 0.95 and eps 1e-7."""
-
-    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.95, eps: float = KERAS_EPSILON) -> None:
-        super().__init__(params, lr=lr, rho=rho, eps=eps)
+        super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0, **options)
 
 
 REGISTRY: dict[str, type[Optimizer]] = {
@@ -174,6 +157,10 @@ REGISTRY: dict[str, type[Optimizer]] = {
     "torch_sgd": torch.optim.SGD,
     "torch_rmsprop": torch.optim.RMSprop,
 }
+
+
+# One pass over the memory instead of five. Not by what an arbitrary class's signature says: it may refuse a device
+_FUSED = {"adam", "adagrad", "adamw", "sgd", "torch_adam", "torch_sgd"}
 
 
 def load_class(dotted: str, base: type | tuple[type, ...]) -> type:
@@ -193,8 +180,11 @@ def load_class(dotted: str, base: type | tuple[type, ...]) -> type:
     return found
 
 
-def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float) -> Optimizer:
-    """The configured optimizer over `params`. Raises ConfigError for an unknown name or a refused option."""
+def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, fused: bool = True) -> Optimizer:
+    """The configured optimizer over `params`; torch's of the registry with its fused kernels, where it has them.
+
+    Raises ConfigError for an unknown name or a refused option.
+    """
     kind = REGISTRY.get(config.name)
     if kind is None:
         try:
@@ -203,6 +193,8 @@ def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float) -> O
             way_out = near_miss(config.name, OPTIMIZERS) or "use a class such as torch.optim.RAdam"
             raise ConfigError([Problem("optimizer", config.name, str(error), way_out)]) from error
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
+    if fused and config.name in _FUSED and "foreach" not in options:
+        options.setdefault("fused", True)
     try:
         return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue]
     except (TypeError, ValueError) as error:

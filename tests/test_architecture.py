@@ -21,7 +21,7 @@ ROOT = SOURCE.parents[1]
 LAYERS = [
     {"errors", "section", "config", "results", "locks"},
     {"losses", "metrics", "model", "optimizers", "update_rules", "synthetic", "data", "predictions"},
-    {"lightning_modules", "checkpoints", "trainer", "train"},
+    {"lightning_modules", "checkpoints", "trainer", "describe", "train", "fused"},
     {"plan", "sweep", "report"},
     {"cli", "predict", "__main__", "__init__"},
 ]

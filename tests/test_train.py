@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule, RunConfig, RunResult, train
 from mnist_lightning.config import DataConfig, ModelConfig, TrainerConfig, parse
+from mnist_lightning.describe import device_name
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.results import from_json
-from mnist_lightning.train import device_name
 
 Tiny = Callable[..., RunConfig]
 

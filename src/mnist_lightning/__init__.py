@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+    from mnist_lightning.fused import train_many
     from mnist_lightning.lightning_modules import MNISTClassifier, MNISTDataModule
     from mnist_lightning.model import ConvDenseNet
     from mnist_lightning.report import write_report
@@ -29,6 +30,7 @@ _HOMES = {
     "TrainerConfig": "config",
     "load_results": "results",
     "train": "train",
+    "train_many": "fused",
     "write_report": "report",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "TrainerConfig",
     "load_results",
     "train",
+    "train_many",
     "write_report",
 ]
 

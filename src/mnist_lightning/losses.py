@@ -1,7 +1,7 @@
 """Losses on the softmax of the logits against one-hot labels, as Keras takes them.
 
 All serve one network, logits [N, K], and a stack of them, logits [G, N, K] with labels [N] shared by its
-members; the loss is a scalar or [G]. Members are never mixed.
+members, or [G, N]; the loss is a scalar or [G]. Members are never mixed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def probabilities(logits: Tensor) -> Tensor:
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Labels [N] as one-hot rows [N, K] of `like`'s type and number of classes."""
+    """Labels [..., N] as one-hot rows [..., N, K] of `like`'s type and number of classes."""
     return functional.one_hot(labels.long(), like.shape[-1]).to(like.dtype)
 
 

@@ -14,6 +14,8 @@ METRICS: tuple[str, ...] = ("loss", "mse", "mae", "accuracy", "binary_accuracy")
 def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """Sums of METRICS over the N images, in float64: logits [N, K] -> [5], or [G, N, K] -> [5, G].
 
+    Labels are [N], or [G, N] where the members of a stack see different images.
+
     Divided by the number of images: the mean loss; mean squared and absolute error of the softmax outputs; the
     share of images whose largest output is the label's (the first of equals, as Keras takes it); and Keras'
     `BinaryAccuracy`, the share of the K outputs on the right side of 0.5.
@@ -24,7 +26,7 @@ def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     correct = p.argmax(-1) == labels
     right_side = (p > 0.5) == (one_hot(labels, p) > 0.5)
     sums = (
-        loss(logits, labels).to(wide) * labels.shape[0],
+        loss(logits, labels).to(wide) * labels.shape[-1],
         error.square().to(wide).mean(-1).sum(-1),
         error.abs().to(wide).mean(-1).sum(-1),
         correct.sum(-1),

@@ -25,7 +25,8 @@ class ConvDenseNet(nn.Module):
     global generator. Raises ConfigError (a ValueError) for sizes out of range, among them a `num_conv` whose
     pooling leaves no pixel.
 
-    Shape: float images [N, 1, 28, 28] -> logits [N, 10].
+    Shape: float images [N, 1, 28, 28] -> logits [N, 10]. A stack of G networks (fused/stacked.py) inherits `forward`:
+    its layers take a further leading dimension.
     """
 
     def __init__(self, num_channels: int = 32, num_conv: int = 2, num_dense: int = 1, *, seed: int | None = None):
@@ -46,11 +47,18 @@ class ConvDenseNet(nn.Module):
         x = torch.relu(self.stem(images))  # [N,C,28,28]
         for conv in self.convs:
             # ReLU after the pooling: the same values and gradients from a quarter of the elements
-            x = torch.relu(nn.functional.max_pool2d(conv(x), 2))  # [N,2C,H/2,W/2]
-        x = x.flatten(1)
+            x = torch.relu(max_pool(conv(x)))  # [N,2C,H/2,W/2]
+        x = x.flatten(-3)
         for dense in self.denses:
             x = torch.relu(dense(x))
         return self.output(x)  # [N,K]
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """2x2 max pooling: [..., C, H, W] -> [..., C, H // 2, W // 2]."""
+    if x.ndim == 4:
+        return nn.functional.max_pool2d(x, 2)
+    return nn.functional.max_pool2d(x.flatten(0, -4), 2).unflatten(0, x.shape[:-3])
 
 
 def _empty(kind: type[Layer], *sizes: int, **options: int) -> Layer:

@@ -66,7 +66,8 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
     configs = [config for batch in batches for config in batch]
     if not configs:
         raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
-    from mnist_lightning.train import check, versions  # imports torch: not for --help and --cfg
+    from mnist_lightning.describe import versions  # imports torch: not for --help and --cfg
+    from mnist_lightning.train import check
 
     root = Path(sweep_dir)
     directory = None  # until it is ours: another's sweep is not to be collected by us
@@ -171,7 +172,7 @@ def record_killed(composed: DictConfig, run_dir: Path) -> None:
 
 
 def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:
-    from mnist_lightning.train import describe
+    from mnist_lightning.describe import describe
 
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)  # they hold the trainer, the network and its data

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +15,14 @@ import torch
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from mnist_lightning.checkpoints import BEST, LAST, read_checkpoint, sha256
-from mnist_lightning.config import RunConfig, conf_dir, fresh_directory, parse
+from mnist_lightning.checkpoints import LAST, read_checkpoint
+from mnist_lightning.config import RunConfig, fresh_directory, parse
 from mnist_lightning.data import Batches, Dataset, Split, load_dataset
+from mnist_lightning.describe import describe_trained, device_name
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UserError
 from mnist_lightning.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
-from mnist_lightning.losses import probabilities
 from mnist_lightning.model import count_parameters
 from mnist_lightning.optimizers import build_optimizer
-from mnist_lightning.predictions import make_predictions, save_predictions
 from mnist_lightning.results import RECORD, RunResult, load, save, write_durably
 from mnist_lightning.trainer import FitWatch, build_trainer, check_trainer, quiet_lightning
 
@@ -63,7 +57,7 @@ def train(
     """
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     check(config)
-    _refuse_another_runs_directory(config, path)
+    refuse_another_runs_directory(config, path)
     checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
     (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
     write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
@@ -94,7 +88,7 @@ def _check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
         )
 
 
-def _refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
+def refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
     try:
         stored = load(path / RECORD)
     except UserError:  # none, or a damaged one
@@ -124,31 +118,17 @@ def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> 
         raise RefusedError(f"{checkpoint}: {error}") from error
     if trainer.global_step == 0:
         raise ConfigError("trainer: not a single step was trained; see max_epochs, max_steps and limit_train_batches")
-    result = describe(config)
     dataset = data.dataset
-    train_metrics = evaluate(trainer, module, dataset.train)
+    metrics = {"train": evaluate(trainer, module, dataset.train)}
     with _outputs_kept(module) as outputs:
-        test_metrics = evaluate(trainer, module, dataset.test)
-    val_metrics = evaluate(trainer, module, dataset.val) if dataset.val is not dataset.test else test_metrics
-    for name, value in train_metrics.items():
-        setattr(result, name, value)
-        setattr(result, f"{name}_test", test_metrics[name])
-    result.loss_val, result.accuracy_val = val_metrics["loss"], val_metrics["accuracy"]
-    result.train_size, result.test_size = len(dataset.train), len(dataset.test)
-    result.num_parameters = count_parameters(module)
-    result.checkpoint_sha256, result.best_checkpoint_sha256 = sha256(path / LAST), sha256(path / BEST)
-    result.model_path = f"{path.name}/{LAST}" if result.checkpoint_sha256 else ""
-    result.data_sha256 = dataset.sha256
-    result.best_epoch, result.epochs = watch.best_epoch, trainer.current_epoch
+        metrics["test"] = evaluate(trainer, module, dataset.test)
+    same = dataset.val is dataset.test
+    metrics["val"] = metrics["test"] if same else evaluate(trainer, module, dataset.val)
+    epochs, logits = trainer.current_epoch, torch.cat(outputs)
+    result = describe_trained(config, path, dataset, metrics, logits, epochs=epochs, diverged=watch.diverged)
+    result.num_parameters, result.best_epoch = count_parameters(module), watch.best_epoch
     result.samples_per_second = watch.samples_per_second(len(dataset.train))
     result.precision, result.device = str(trainer.precision), device_name(trainer.strategy.root_device)
-    diverged = watch.diverged or not math.isfinite(result.loss) or not math.isfinite(result.loss_test)
-    result.status = "diverged" if diverged else "completed"
-    result.error = f"loss is not finite in epoch {trainer.current_epoch}" if diverged else ""
-    p, train = probabilities(torch.cat(outputs)), dataset.train
-    tested = dataset.test.part(0, len(p))  # fewer than all with limit_test_batches
-    made = make_predictions(p, tested.images, tested.labels, train.images, train.labels, config.seed)
-    save_predictions(made, path)  # for the report's figures, which need no model then
     return result
 
 
@@ -168,64 +148,3 @@ def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> dict[
     # Lightning warns that a loop's loader is not its own; ours needs no workers and no sampler
     trainer.test(module, dataloaders=Batches(split, EVALUATION_BATCH), verbose=False)
     return {name: value.item() for name, value in module.test_metrics.compute().items()}
-
-
-def describe(config: RunConfig) -> RunResult:
-    """The columns that are known without training; status `failed` until something says otherwise."""
-    columns: dict[str, Any] = versions()
-    return RunResult(
-        optimizer=config.optimizer.label,
-        loss_func=config.loss,
-        learning_rate=config.lr,
-        num_channels=config.model.num_channels,
-        num_conv=config.model.num_conv,
-        num_dense=config.model.num_dense,
-        dataset=config.data.name,
-        train_size=config.data.train_size,
-        test_size=config.data.test_size,
-        val_size=config.data.val_size,
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        engine="lightning",
-        group_size=1,
-        fingerprint=config.fingerprint,
-        run_name=config.run_name,
-        **columns,
-    )
-
-
-@cache
-def versions() -> dict[str, str]:
-    """The columns of `RunResult` that name versions, and the commit."""
-    packages = {"version": "mnist-lightning", "torch_version": "torch", "torchvision_version": "torchvision"}
-    packages["lightning_version"] = "lightning"
-    found = {"python_version": platform.python_version(), "commit": _commit()}
-    for column, package in packages.items():
-        try:
-            found[column] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # run from the source tree, not installed
-            found[column] = ""
-    return found
-
-
-def _commit() -> str:
-    root = conf_dir().parent
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-@cache
-def device_name(device: torch.device) -> str:
-    """The hardware: `cuda (NVIDIA H200)`, `cpu (AMD EPYC, 2 threads)`."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    if device.type != "cpu":
-        return device.type
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"cpu ({model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"

@@ -66,11 +66,7 @@ def _checkpoints(path: Path, validates: bool) -> list[Callback]:
 
 def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dict[str, Any]:
     """`lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
-    arguments = {"num_sanity_val_steps": 0, "enable_model_summary": False, "default_root_dir": str(path)}
-    arguments |= config.trainer.arguments()
-    arguments["precision"] = "32-true" if config.trainer.precision == "auto" else config.trainer.precision
-    arguments["devices"] = _one_device(config.trainer.devices)
-    arguments.setdefault("enable_progress_bar", sys.stderr.isatty())
+    arguments = plain_arguments(config, path)
     names = {"directory": str(path), "run_name": config.run_name}
     for key, bases in _BUILT.items():
         values = arguments.get(key)
@@ -81,11 +77,21 @@ def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dic
         if values is not None:
             arguments[key] = built if isinstance(values, list) else built[0]
     arguments["callbacks"] = [_instance("callbacks", c, (Callback,), names, build) for c in config.callbacks]
-    arguments["logger"] = _loggers(config.logger, names, build)
+    arguments["logger"] = loggers(config.logger, names, build)
     return arguments
 
 
-def _loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
+def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
+    """The configuration's `lightning.Trainer` arguments with our defaults; precision and device are decided here."""
+    arguments = {"num_sanity_val_steps": 0, "enable_model_summary": False, "default_root_dir": str(path)}
+    arguments |= config.trainer.arguments()
+    arguments["precision"] = "32-true" if config.trainer.precision == "auto" else config.trainer.precision
+    arguments["devices"] = _one_device(config.trainer.devices)
+    arguments.setdefault("enable_progress_bar", sys.stderr.isatty())
+    return arguments
+
+
+def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
     """metrics.csv always, unless the group's content is `_target_: none`, and the logger of the group."""
     target = group.get("_target_", "csv")
     if target in ("csv", "none") and len(group) > 1:

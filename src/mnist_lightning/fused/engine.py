@@ -1,0 +1,290 @@
+"""A group as a LightningModule: the stacked network, its members' losses, optimizers, metrics and best weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from mnist_lightning.data import Batches, Dataset, Split, batch_order, scale
+from mnist_lightning.errors import RefusedError
+from mnist_lightning.fused.capture import CapturedStep
+from mnist_lightning.fused.losses import MemberLosses
+from mnist_lightning.fused.members import Member, finish
+from mnist_lightning.fused.optimizers import StackedOptimizer
+from mnist_lightning.fused.stacked import StackedNet
+from mnist_lightning.lightning_modules import EVALUATION_BATCH
+from mnist_lightning.metrics import METRICS, metric_sums
+from mnist_lightning.model import ConvDenseNet
+
+_CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into the group's checkpoints
+
+
+class Rows:
+    """The batches of an epoch as rows of the training set, int64 [S, N]: one order for each of S seeds."""
+
+    def __init__(self, num_images: int, batch_size: int, seeds: Sequence[int]) -> None:
+        self.num_images, self.batch_size, self.seeds, self.epoch = num_images, batch_size, seeds, 0
+        self.device = torch.device("cpu")
+        self.sampler = self.batch_sampler = self  # Lightning calls their `set_epoch`
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.num_images // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        orders = torch.stack([batch_order(self.num_images, seed, self.epoch) for seed in self.seeds])
+        yield from orders.to(self.device).split(self.batch_size, dim=1)
+
+
+class FusedClassifier(L.LightningModule):
+    """G configurations of one architecture, trained together on the same data.
+
+    Each member sees the batches of its own seed, has its own loss, optimizer rule and learning rate, and leaves its
+    own record, checkpoints and metrics.csv. A member whose loss is not finite ends with its epoch, as it would
+    alone, and leaves the stack. Losses are summed, never averaged, so no member's gradient knows of another.
+    """
+
+    def __init__(self, members: Sequence[Member], dataset: Dataset) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # the step is ours, so that a GPU can capture it
+        self.dataset = dataset
+        self.group_size = len(members)
+        self.train_seconds = 0.0
+        self.checkpoint: Path | None = None  # where the group's state is kept between epochs
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
+        self._started = time.perf_counter()
+        config = members[0].config
+        nets = [
+            ConvDenseNet(config.model.num_channels, config.model.num_conv, config.model.num_dense, seed=m.config.seed)
+            for m in members
+        ]
+        self._stack(list(members), StackedNet(nets))
+
+    def _stack(self, members: list[Member], net: StackedNet) -> None:
+        self.members, self.net = members, net
+        self.optimizer = StackedOptimizer([m.config for m in members], list(net.parameters()))
+        self.losses = MemberLosses([m.config.loss for m in members])
+        self.seeds = list(dict.fromkeys(m.config.seed for m in members))
+        if not hasattr(self, "rows"):
+            self.rows = Rows(len(self.dataset.train), members[0].config.data.batch_size, self.seeds)
+        self.order_of_member = [self.rows.seeds.index(m.config.seed) for m in members]
+        self.best: dict[str, Tensor] = {}
+        self.register_buffer("train_sums", torch.zeros(len(METRICS), len(members), dtype=torch.float64))
+        self.captured = CapturedStep(self.step)
+
+    # --- training
+
+    def train_dataloader(self) -> Rows:
+        return self.rows
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return []  # the stacked one is no torch optimizer
+
+    def on_fit_start(self) -> None:
+        self.rows.device = self.device
+        self.images, self.labels = self.dataset.train.images.to(self.device), self.dataset.train.labels.to(self.device)
+        self._move()
+        if self.device.type == "cuda":
+            self._choose_methods()
+
+    def _move(self) -> None:
+        self.member_order = torch.tensor(self.order_of_member, device=self.device)
+        if not self.best and self.members and self.members[0].keeps_checkpoints:
+            self.best = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+
+    def _choose_methods(self) -> None:
+        rows = next(iter(self.rows))
+        with self.trainer.precision_plugin.forward_context():
+            self.net.choose_methods(self._batch(rows)[0])
+
+    def on_train_epoch_start(self) -> None:
+        self.train_sums.zero_()
+        self._epoch_started = time.perf_counter()
+
+    def training_step(self, rows: Tensor, batch_idx: int) -> None:
+        self.captured(rows)
+
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [N,1,28,28] and labels [N] that all members see, or [G,N,1,28,28] and [G,N] of several seeds."""
+        images, labels = self.images[rows], self.labels[rows]  # [S,N,1,28,28]
+        if len(rows) == 1:
+            images, labels = images[0], labels[0]
+        else:
+            images, labels = images[self.member_order], labels[self.member_order]
+        return scale(images, self.dtype), labels  # pyright: ignore[reportArgumentType]
+
+    def step(self, rows: Tensor) -> None:
+        """One update of every member from the rows [S, N] of the training set."""
+        images, labels = self._batch(rows)
+        parameters = list(self.net.parameters())
+        # the cache of casted weights would outlive the graph that made them
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed, cache_enabled=False):
+            logits = self.net(images)  # [G,N,K]
+        with torch.autocast(self.device.type, enabled=False):
+            gradients = torch.autograd.grad(self.losses(logits, labels).sum(), parameters)
+            self.optimizer.update(parameters, gradients)
+            self.train_sums.add_(metric_sums(logits.detach(), labels, self.losses))
+
+    @property
+    def _mixed(self) -> bool:
+        return str(self.trainer.precision) == "bf16-mixed"
+
+    # --- between epochs
+
+    def on_train_epoch_end(self) -> None:
+        epoch = self.current_epoch + 1
+        train = self.train_sums / len(self.dataset.train)
+        finite = torch.isfinite(train[0]).tolist()  # waits for the device
+        self.train_seconds += time.perf_counter() - self._epoch_started
+        every = self.trainer.check_val_every_n_epoch or 1
+        validated = epoch % every == 0
+        val = self.evaluate(self.dataset.val)[0] if validated else None
+        for g, member in enumerate(self.members):
+            member.log(epoch, train[:, g].tolist(), val[:, g].tolist() if val is not None else None)
+        if val is not None:
+            self._keep_best(epoch, val[0].tolist())
+        for g in [g for g, ok in enumerate(finite) if not ok]:
+            self._finish(g, epoch, diverged=True)
+        if not all(finite):
+            self._drop([g for g, ok in enumerate(finite) if ok])
+        if epoch < (self.trainer.max_epochs or 0) and self.members:
+            self._save_if_due()
+
+    def _keep_best(self, epoch: int, losses: list[float]) -> None:
+        for g, (member, loss) in enumerate(zip(self.members, losses, strict=True)):
+            if loss < member.best_loss:
+                member.best_loss, member.best_epoch = loss, epoch
+            elif member.best_epoch is not None or epoch > 1:  # the first is kept, whatever its loss
+                continue
+            for name, p in self.net.named_parameters():
+                if name in self.best:
+                    self.best[name][g].copy_(p[g].detach())
+
+    def _drop(self, kept: list[int]) -> None:
+        """Go on with the members `kept` alone."""
+        if not kept:
+            self.members = []
+            self.trainer.should_stop = True
+            return
+        index = torch.tensor(kept, device=self.device)
+        states, step, best = [self.optimizer.member_state(g) for g in kept], self.optimizer.step, self.best
+        for layer in self.net.layers():
+            layer.weight = torch.nn.Parameter(layer.weight.detach()[index])
+            layer.bias = torch.nn.Parameter(layer.bias.detach()[index])
+        self._stack([self.members[g] for g in kept], self.net)
+        self.optimizer.to(self.device)
+        self.train_sums = self.train_sums.to(self.device)
+        self.optimizer.step.copy_(step)
+        for g, state in enumerate(states):
+            for name, value in self.optimizer.member_state(g).items():
+                value.copy_(state[name])
+        self.best = {name: value[index] for name, value in best.items()}
+        self._move()
+
+    def on_train_end(self) -> None:
+        for g in range(len(self.members)):
+            self._finish(g, self.current_epoch, diverged=False)
+
+    def _finish(self, g: int, epochs: int, diverged: bool) -> None:
+        part = slice(g, g + 1)
+        train, test = self.evaluate(self.dataset.train, part), self.evaluate(self.dataset.test, part)
+        same = self.dataset.val is self.dataset.test
+        val = test if same else self.evaluate(self.dataset.val, part)
+        finish(
+            self.members[g],
+            self.dataset,
+            {k: dict(zip(METRICS, v[0][:, 0].tolist(), strict=True)) for k, v in _named(train, test, val)},
+            test[1][:, 0],
+            {name: p[g].detach() for name, p in self.net.named_parameters()},
+            {name: p[g] for name, p in self.best.items()},
+            epochs=epochs,
+            steps=epochs * len(self.rows),
+            diverged=diverged,
+            trainer=self.trainer,
+            # each member's share of what the group took: the sum over a sweep is the time it took
+            seconds=(time.perf_counter() - self._started) / self.group_size,
+            samples_per_second=epochs * len(self.dataset.train) * self.group_size / max(self.train_seconds, 1e-9),
+            group_size=self.group_size,
+        )
+
+    # --- evaluation
+
+    @torch.no_grad()
+    def evaluate(self, split: Split, members: slice | None = None) -> tuple[Tensor, Tensor]:
+        """The members' METRICS on a split, float64 [5, G], and their logits, on the CPU in float32, [images, G, K]."""
+        chosen = range(len(self.members))[members or slice(None)]
+        # no more outputs at a time than a training step holds
+        at_once = max(1, len(self.members) * self.rows.batch_size // EVALUATION_BATCH)
+        parts = [slice(i, min(i + at_once, chosen.stop)) for i in range(chosen.start, chosen.stop, at_once)]
+        with self.trainer.precision_plugin.forward_context():
+            metrics, logits = zip(*(self._evaluate_part(split, part) for part in parts), strict=True)
+        return torch.cat(metrics, dim=1), torch.cat(logits, dim=1)
+
+    def _evaluate_part(self, split: Split, part: slice) -> tuple[Tensor, Tensor]:
+        weights = {name: p[part] for name, p in self.net.named_parameters()}
+        losses = MemberLosses([m.config.loss for m in self.members[part]])
+        sums, kept = 0.0, []
+        for images, labels in Batches(split, EVALUATION_BATCH):
+            seen, true = scale(images.to(self.device), self.dtype), labels.to(self.device)  # pyright: ignore
+            logits = functional_call(self.net, weights, (seen,))  # [G,N,K]
+            sums = sums + metric_sums(logits, true, losses)
+            kept.append(logits.float())
+        return torch.as_tensor(sums / len(split)), torch.cat(kept, dim=1).transpose(0, 1).cpu()
+
+    # --- the group's checkpoint
+
+    def _save_if_due(self) -> None:
+        if self.checkpoint is None or time.monotonic() - self._saved_at < self._save_seconds / _CHECKPOINT_SHARE:
+            return
+        started = time.monotonic()
+        self.trainer.save_checkpoint(self.checkpoint)
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - started
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # by member, not by stack: who goes on may be fewer than who began
+        checkpoint["state_dict"] = {}
+        checkpoint["step"], checkpoint["train_seconds"] = int(self.optimizer.step), self.train_seconds
+        checkpoint["members"] = {
+            m.config.fingerprint: {
+                "weights": {name: p[g].detach() for name, p in self.net.named_parameters()},
+                "best": {name: p[g] for name, p in self.best.items()},
+                "state": self.optimizer.member_state(g),
+                "best_loss": m.best_loss,
+                "best_epoch": m.best_epoch,
+            }
+            for g, m in enumerate(self.members)
+        }
+
+    @torch.no_grad()
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._move()
+        self.optimizer.step.fill_(checkpoint["step"])
+        self.train_seconds = float(checkpoint["train_seconds"])
+        for g, member in enumerate(self.members):
+            stored = checkpoint["members"][member.config.fingerprint]
+            member.best_loss, member.best_epoch = float(stored["best_loss"]), stored["best_epoch"]
+            targets = {
+                "weights": {name: p[g] for name, p in self.net.named_parameters()},
+                "best": {name: p[g] for name, p in self.best.items()},
+                "state": self.optimizer.member_state(g),
+            }
+            for kind, tensors in targets.items():
+                if stored[kind].keys() != tensors.keys():
+                    raise RefusedError("the group's checkpoint is of other networks; delete it")
+                for name, tensor in tensors.items():
+                    tensor.copy_(stored[kind][name])
+        checkpoint["state_dict"] = self.state_dict()
+
+
+def _named(train: Any, test: Any, val: Any) -> list[tuple[str, Any]]:
+    return [("train", train), ("test", test), ("val", val)]

@@ -1,0 +1,67 @@
+"""The optimizers of G members at once: each member's own rule, options and learning rate, in one pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mnist_lightning.config import RunConfig
+from mnist_lightning.update_rules import RULES, update_in_pieces
+
+
+def rule_key(config: RunConfig) -> str:
+    """Members with the same key are updated together; they stand side by side in the stack."""
+    return json.dumps([config.optimizer.name, config.optimizer.options], sort_keys=True)
+
+
+class StackedOptimizer(nn.Module):
+    """In-place updates of parameters [G, ...] of members that are ordered by `rule_key`.
+
+    The state is buffers, so it follows the module to its device and into its precision; `step` counts the updates.
+    """
+
+    step: Tensor
+
+    def __init__(self, configs: Sequence[RunConfig], parameters: Sequence[Tensor]) -> None:
+        super().__init__()
+        keys = [rule_key(config) for config in configs]
+        if keys != sorted(keys):
+            raise ValueError("members must be ordered by rule_key")
+        self.configs = list(configs)
+        self.parts = [slice(keys.index(key), keys.index(key) + keys.count(key)) for key in dict.fromkeys(keys)]
+        # float64, also where the weights are not: 0.001 in float32 is another learning rate
+        self.register_buffer("step", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("lr", torch.tensor([c.lr for c in configs], dtype=torch.float64), persistent=False)
+        for number, part in enumerate(self.parts):
+            for name, start in RULES[self.configs[part.start].optimizer.name].state.items():
+                for index, p in enumerate(parameters):
+                    self.register_buffer(f"{number}/{name}/{index}", torch.full_like(p[part], start))
+
+    @torch.no_grad()
+    def update(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """One step of every member. Nothing is read back from the device: the step can be captured in a graph."""
+        self.step.add_(1)
+        for number, part in enumerate(self.parts):
+            first = self.configs[part.start].optimizer
+            rule = RULES[first.name]
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
+            for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+                state = [getattr(self, f"{number}/{name}/{index}") for name in rule.state]
+                if p.device.type == "cpu":  # member by member in the cache, as each would be updated alone
+                    t = int(self.step)
+                    for g, config in enumerate(self.configs[part]):
+                        own = [slot[g] for slot in state]
+                        at = part.start + g
+                        update_in_pieces(rule, p[at], gradient[at], own, lr=config.lr, t=t, **options)
+                else:
+                    lr = self.lr[part].view(-1, *[1] * (p.ndim - 1))  # pyright: ignore[reportIndexIssue]
+                    rule.update(p[part], gradient[part], *state, lr=lr, t=self.step, **options)
+
+    def member_state(self, member: int) -> dict[str, Tensor]:
+        """{`name/index of the parameter`: tensor} of one member; views, to be read or written into."""
+        number, part = next((i, part) for i, part in enumerate(self.parts) if part.start <= member < part.stop)
+        own = f"{number}/"
+        return {k.removeprefix(own): v[member - part.start] for k, v in self.named_buffers() if k.startswith(own)}

@@ -1,0 +1,150 @@
+"""G networks of one architecture as one: the layers' weights have a leading dimension G, the network is the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnist_lightning.model import ConvDenseNet
+
+Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _conv_loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution per member. [N,C,H,W], seen by all, or [G,N,C,H,W] -> [G,N,C',H,W]."""
+    # unbind, not x[g]: the gradient of an index is a whole tensor of zeros for each member
+    inputs = x.unbind(0) if x.ndim == 5 else [x] * len(weight)
+    each = zip(inputs, weight.unbind(0), bias.unbind(0), strict=True)
+    return torch.stack([functional.conv2d(i, w, b, padding=1) for i, w, b in each])
+
+
+def _conv_shared(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One ordinary convolution with G C' filters: only for an input [N,C,H,W] that all members see."""
+    y = functional.conv2d(x, weight.flatten(0, 1), bias.flatten(), padding=1)  # [N,GC',H,W]
+    return y.unflatten(1, weight.shape[:2]).transpose(0, 1)
+
+
+def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One convolution in G groups. [G,N,C,H,W] -> [G,N,C',H,W]."""
+    members = len(weight)
+    y = x.transpose(0, 1).flatten(1, 2)  # [N,GC,H,W]
+    y = functional.conv2d(y, weight.flatten(0, 1), bias.flatten(), padding=1, groups=members)
+    return y.unflatten(1, (members, -1)).transpose(0, 1)
+
+
+def _conv_channels_last(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`_conv_loop` with the channels innermost, as tensor cores want them."""
+    inputs = x.unbind(0) if x.ndim == 5 else [x] * len(weight)
+    last = torch.channels_last
+    each = zip(inputs, weight.unbind(0), bias.unbind(0), strict=True)
+    made = [
+        functional.conv2d(i.contiguous(memory_format=last), w.contiguous(memory_format=last), b, padding=1)
+        for i, w, b in each
+    ]
+    return torch.stack(made)
+
+
+def _dense_loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A matrix product per member. [G,N,A], weights [G,B,A] -> [G,N,B]."""
+    each = zip(x.unbind(0), weight.unbind(0), bias.unbind(0), strict=True)
+    return torch.stack([functional.linear(i, w, b) for i, w, b in each])
+
+
+def _dense_batched(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One batched matrix product."""
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+
+class StackedLayer(nn.Module):
+    """A layer of G members: weight [G, ...] and bias [G, ...], by one of several equal methods.
+
+    `loop` is first: it computes each member as it would be computed alone, so a member's numbers do not depend on
+    its neighbours, and on a CPU nothing is faster.
+    """
+
+    methods: ClassVar[dict[str, Method]]
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # pyright: ignore
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # pyright: ignore
+        self.method = "loop"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.methods[self.method](x, self.weight, self.bias)
+
+    def applicable(self, x: Tensor) -> list[str]:
+        """The methods that take this input."""
+        return list(self.methods)
+
+
+class StackedConv2d(StackedLayer):
+    methods: ClassVar = {
+        "loop": _conv_loop,
+        "channels_last": _conv_channels_last,
+        "grouped": _conv_grouped,
+        "shared": _conv_shared,
+    }
+
+    def applicable(self, x: Tensor) -> list[str]:
+        return ["loop", "channels_last", "shared"] if x.ndim == 4 else ["loop", "channels_last", "grouped"]
+
+
+class StackedLinear(StackedLayer):
+    methods: ClassVar = {"loop": _dense_loop, "batched": _dense_batched}
+
+
+class StackedNet(ConvDenseNet):
+    """The networks as one: float images [N, 1, 28, 28] for all, or [G, N, 1, 28, 28], -> logits [G, N, 10].
+
+    Its state has ConvDenseNet's names, with a leading dimension G. Raises ValueError for networks of different sizes.
+    """
+
+    def __init__(self, members: Sequence[ConvDenseNet]) -> None:
+        nn.Module.__init__(self)
+        if len({tuple(p.shape for p in member.parameters()) for member in members}) != 1:
+            raise ValueError("only networks of one architecture can be stacked, and at least one")
+        self.stem = StackedConv2d([m.stem for m in members])
+        self.convs = nn.ModuleList(StackedConv2d(layers) for layers in zip(*(m.convs for m in members), strict=True))
+        self.denses = nn.ModuleList(StackedLinear(layers) for layers in zip(*(m.denses for m in members), strict=True))
+        self.output = StackedLinear([m.output for m in members])
+
+    def layers(self) -> Iterator[StackedLayer]:
+        yield from (module for module in self.modules() if isinstance(module, StackedLayer))
+
+    def choose_methods(self, images: Tensor, repeats: int = 5) -> dict[str, str]:
+        """Set each layer's fastest method for such images, by timing all of them; returns {layer: method}."""
+        inputs: dict[nn.Module, Tensor] = {}
+
+        def note(layer: nn.Module, arguments: tuple[Tensor]) -> None:
+            inputs[layer] = arguments[0]
+
+        hooks = [layer.register_forward_pre_hook(note) for layer in self.layers()]
+        with torch.no_grad():
+            self(images)
+        for hook in hooks:
+            hook.remove()
+        for layer in self.layers():
+            seconds = {}
+            for method in layer.applicable(inputs[layer]):
+                layer.method = method
+                seconds[method] = min(_time(layer, inputs[layer]) for _ in range(repeats))
+            layer.method = min(seconds, key=seconds.__getitem__)
+        return {name: module.method for name, module in self.named_modules() if isinstance(module, StackedLayer)}
+
+
+def _time(layer: StackedLayer, x: Tensor) -> float:
+    """Seconds of a forward and a backward pass."""
+    x = x.detach().requires_grad_(x.ndim != 4)  # the images need no gradient
+    synchronize = torch.cuda.synchronize if x.device.type == "cuda" else lambda: None
+    synchronize()
+    started = time.perf_counter()
+    y = layer(x)
+    torch.autograd.grad(y.sum(), [layer.weight, layer.bias, *([x] if x.requires_grad else [])])
+    synchronize()
+    return time.perf_counter() - started

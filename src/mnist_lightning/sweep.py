@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,32 @@ def _train(config: RunConfig, run_dir: Path, in_sweep: bool, was_interrupted: bo
         if isinstance(error, OutputError) or (isinstance(error, UserError) and not in_sweep) or _was_signalled(error):
             raise
         return _record_failure(config, run_dir, error)
+
+
+def train_together(configs: Sequence[RunConfig], sweep_dir: str) -> Iterator[list[int]]:
+    """Train groups of these runs as stacked networks; yields the indices of each group once its records are stored.
+
+    What cannot be fused, or what a group has failed at, is yielded without a record: to be trained alone.
+    """
+    from mnist_lightning import fused
+    from mnist_lightning.fused.members import Member
+
+    paths = [Path(sweep_dir) / config.run_name for config in configs]
+    if reasons := {r for config in configs if (r := fused.reason_to_train_alone(config))}:
+        print(f"trained one by one, where {'; '.join(sorted(reasons))}", flush=True)
+    for group in fused.plan(configs, paths):
+        if not fused.reason_to_train_alone(configs[group[0]]):
+            m = configs[group[0]].model
+            print(f"training {len(group)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together", flush=True)
+            try:
+                fused.train_group([Member(configs[i], paths[i]) for i in group], continue_interrupted=True)
+            except UserError:
+                raise
+            except Exception as error:
+                what = one_line(f"{type(error).__name__}: {error}")
+                print(f"not trained together ({what}); going on one by one", flush=True)
+        gc.collect()
+        yield group
 
 
 def _was_signalled(error: BaseException) -> bool:

@@ -24,6 +24,8 @@ class StackedOptimizer(nn.Module):
     """
 
     step: Tensor
+    # Devices on which members are updated one after the other, in the cache, as each would be alone
+    one_by_one = ("cpu",)
 
     def __init__(self, configs: Sequence[RunConfig], parameters: Sequence[Tensor]) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class StackedOptimizer(nn.Module):
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
             for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                 state = [getattr(self, f"{number}/{name}/{index}") for name in rule.state]
-                if p.device.type == "cpu":  # member by member in the cache, as each would be updated alone
+                if p.device.type in self.one_by_one:
                     t = int(self.step)
                     for g, config in enumerate(self.configs[part]):
                         own = [slot[g] for slot in state]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Net, environment, report, shown, summary, text_table, timed, write_json
-from benchmarks.sweeps import CLOCK, MODULE, clock_override, overrides, run_sweep, tiny
+from benchmarks.sweeps import CLOCK, MODULE, clock_override, configuration, overrides, run_sweep, tiny
 
 Measured = dict[str, Any]
 NEW_RUNS = 6  # trained on top of the stored ones in `growth`
@@ -115,15 +115,13 @@ def _without_first(name: str, seconds: list[float], rss_mib: list[float]) -> Mea
 def runs_in_process(network: str, count: int) -> dict[str, list[float]]:
     """{seconds: of each run outside its batches, rss_mib: after each run}; `train()` in this process."""
     from benchmarks.batch_clock import FILE, resident_mib
-    from mnist_lightning.config import parse
     from mnist_lightning.train import train
 
     seconds, rss = [], []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         for seed in range(count):
             directory = Path(temporary) / str(seed)
-            config = parse(_nested(tiny(Net.parse(network))) | {"seed": seed, "callbacks": [CLOCK]})
-            config.trainer.enable_progress_bar = False
+            config = configuration(tiny(Net.parse(network)), seed=seed, callbacks=[CLOCK])
             started = time.perf_counter()
             train(config, directory)
             wall = time.perf_counter() - started
@@ -131,15 +129,6 @@ def runs_in_process(network: str, count: int) -> dict[str, list[float]]:
             rss.append(resident_mib())
             shutil.rmtree(directory)  # a hundred checkpoints would fill a small disk
     return {"seconds": seconds, "rss_mib": rss}
-
-
-def _nested(keys: dict[str, Any]) -> dict[str, Any]:
-    """{"data.train_size": 8} as {"data": {"train_size": 8}}; a group's choice is its name."""
-    found: dict[str, Any] = {}
-    for key, value in keys.items():
-        section, _, name = key.rpartition(".")
-        found.setdefault(section or key, {})[name if section else "name"] = value
-    return found
 
 
 def composition() -> dict[str, Any]:

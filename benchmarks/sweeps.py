@@ -48,6 +48,20 @@ def overrides(keys: dict[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in keys.items()]
 
 
+def configuration(keys: dict[str, Any], **more: Any) -> Any:
+    """The same keys as a RunConfig, without Hydra and without a progress bar."""
+    from mnist_lightning.config import parse
+
+    nested: dict[str, Any] = {"trainer": {"enable_progress_bar": False}, **more}
+    for key, value in keys.items():
+        section, _, name = key.rpartition(".")
+        if section or key in ("data", "optimizer"):  # a group's choice is its name
+            nested.setdefault(section or key, {})[name if section else "name"] = value
+        else:
+            nested[key] = value
+    return parse(nested)
+
+
 def clock_override() -> str:
     inside = ",".join(f"{key}:'{value}'" for key, value in CLOCK.items())
     return f"callbacks=[{{{inside}}}]"

@@ -27,6 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BATCH = 64
 LEARNING_RATE = 0.001
 SIDE, CLASSES = 28, 10
+SYNTHETIC_DISTINCT, SYNTHETIC_COPIES = 100, 600  # as many images as MNIST has
 CASES = "32/2/1,32/2/5,64/3/3"
 OPTIMIZERS = "adam,sgd,rmsprop"
 RAW_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -192,10 +193,11 @@ def data_root(data: str, root: str | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         raw = Path(temporary) / "MNIST" / "raw"
         raw.mkdir(parents=True)
-        for seed, count in enumerate((10_000, 2_000)):
-            images, labels = synthetic_digits(count, seed)
-            write_idx(raw / RAW_FILES[2 * seed], (count, SIDE, SIDE), images.numpy().tobytes())
-            write_idx(raw / RAW_FILES[2 * seed + 1], (count,), labels.numpy().astype("uint8").tobytes())
+        images, labels = synthetic_digits(SYNTHETIC_DISTINCT, 0)  # a millisecond each, so they are repeated
+        for part, copies in enumerate((SYNTHETIC_COPIES, 10)):
+            count = SYNTHETIC_DISTINCT * copies
+            write_idx(raw / RAW_FILES[2 * part], (count, SIDE, SIDE), images.numpy().tobytes() * copies)
+            write_idx(raw / RAW_FILES[2 * part + 1], (count,), labels.numpy().astype("uint8").tobytes() * copies)
         yield Path(temporary)
 
 

@@ -21,10 +21,10 @@ class BatchClock(Callback):
         self.path = Path(directory) / FILE
         self.seconds, self.started = 0.0, 0.0
 
-    def _start(self, *arguments: Any) -> None:
+    def _start(self, *arguments: Any, **named: Any) -> None:
         self.started = time.perf_counter()
 
-    def _end(self, *arguments: Any) -> None:
+    def _end(self, *arguments: Any, **named: Any) -> None:
         self.seconds += time.perf_counter() - self.started
 
     on_train_batch_start = on_validation_batch_start = on_test_batch_start = _start

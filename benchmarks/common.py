@@ -27,7 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BATCH = 64
 LEARNING_RATE = 0.001
 SIDE, CLASSES = 28, 10
-SYNTHETIC_DISTINCT, SYNTHETIC_COPIES = 100, 600  # as many images as MNIST has
+SYNTHETIC_DISTINCT, SYNTHETIC_COPIES = 100, (500, 50)  # not the size of MNIST: that is checked to be MNIST
 CASES = "32/2/1,32/2/5,64/3/3"
 OPTIMIZERS = "adam,sgd,rmsprop"
 RAW_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -194,7 +194,7 @@ def data_root(data: str, root: str | None) -> Iterator[Path]:
         raw = Path(temporary) / "MNIST" / "raw"
         raw.mkdir(parents=True)
         images, labels = synthetic_digits(SYNTHETIC_DISTINCT, 0)  # a millisecond each, so they are repeated
-        for part, copies in enumerate((SYNTHETIC_COPIES, 10)):
+        for part, copies in enumerate(SYNTHETIC_COPIES):
             count = SYNTHETIC_DISTINCT * copies
             write_idx(raw / RAW_FILES[2 * part], (count, SIDE, SIDE), images.numpy().tobytes() * copies)
             write_idx(raw / RAW_FILES[2 * part + 1], (count,), labels.numpy().astype("uint8").tobytes() * copies)
@@ -207,11 +207,15 @@ def write_idx(path: Path, shape: tuple[int, ...], content: bytes) -> None:
 
 
 def environment(threads: int | None = None) -> dict[str, str]:
-    """For a subprocess: finds this folder as a package; `threads` for every library that computes."""
+    """For a subprocess: finds this folder as a package; `threads` for every library that computes.
+
+    0 threads: whatever the libraries choose, though this process may have been told a number.
+    """
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if threads is not None:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-        found |= {name: str(threads) for name in names}
+        found = {k: v for k, v in found.items() if k not in names}
+        found |= {name: str(threads) for name in names if threads}
     return found
 
 

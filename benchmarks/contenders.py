@@ -29,7 +29,7 @@ class Gate(Protocol):
 def keras(net: Net, optimizer: str, root: Path, gate: Gate) -> None:
     """The report's script: a Sequential model, `fit` on float32 arrays. Needs numpy and tensorflow, not torch."""
     import numpy as np
-    import tensorflow as tf
+    import tensorflow as tf  # pyright: ignore[reportMissingModuleSource]
 
     def read(name: str, header: int) -> Any:
         return np.frombuffer((root / "MNIST" / "raw" / name).read_bytes(), np.uint8, offset=header)
@@ -184,7 +184,7 @@ def _gate_callback(gate: Gate) -> Any:
     from lightning.pytorch.callbacks import Callback
 
     class Hook(Callback):
-        def on_train_batch_start(self, *arguments: Any) -> None:
+        def on_train_batch_start(self, *arguments: Any, **named: Any) -> None:
             gate()
 
     return Hook()

@@ -52,7 +52,7 @@ def measure(way: str, options: argparse.Namespace) -> tuple[float, str]:
     if launcher != "basic":
         arguments += [f"hydra/launcher={launcher}", f"hydra.launcher.n_jobs={workers}"]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
-        sweep = run_sweep(Path(directory), arguments, None if threads == "-" else int(threads))
+        sweep = run_sweep(Path(directory), arguments, 0 if threads == "-" else int(threads))
         records = [json.loads(path.read_text()) for path in Path(directory).glob("*/result.json")]
     if len(records) != options.runs or any(record["status"] != "completed" for record in records):
         raise SystemExit(f"{way}: {[record['error'] for record in records]}")

@@ -1,0 +1,1 @@
+"""Measurements of this library beside its alternatives. README.md here says what each command measures."""

@@ -1,0 +1,158 @@
+"""The README's tables from the JSON files: `python -m benchmarks.table` writes them, `--check` compares.
+
+They stand between `<!-- benchmark:start -->` and `<!-- benchmark:end -->` in README.md, and between the same markers
+with `precision` in benchmarks/README.md. A part whose JSON is not there is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, ROOT, shown
+from benchmarks.precision import REFERENCE
+from benchmarks.throughput import PEERS
+
+Result = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit code 1 where a table is not the JSON's"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--notes", type=Path, default=ROOT / "benchmarks" / "README.md")
+    options = parser.parse_args(arguments)
+    stale = []
+    for path, marker, parts in (
+        (options.readme, "benchmark", {"throughput": throughput_table, "overhead": overhead_table}),
+        (options.notes, "precision", {"precision": precision_table}),
+    ):
+        before = path.read_text(encoding="utf-8")
+        after = between(before, marker, tables(options.results, parts))
+        if after == before:
+            continue
+        stale.append(path)
+        if not options.check:
+            path.write_text(after, encoding="utf-8")
+    said = "is not what the JSON says; run python -m benchmarks.table" if options.check else "written"
+    for path in stale:
+        print(f"{path.name}: {said}")
+    return int(options.check and bool(stale))
+
+
+def tables(results: Path, parts: dict[str, Callable[[Result], str]]) -> str:
+    found = [(results / f"{name}.json", build) for name, build in parts.items()]
+    return "\n\n".join(build(json.loads(path.read_text())) for path, build in found if path.is_file())
+
+
+def between(text: str, marker: str, content: str) -> str:
+    """`text` with `content` between the markers. SystemExit where it does not have them, each once."""
+    start, end = f"<!-- {marker}:start -->", f"<!-- {marker}:end -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"no place for the table: it needs {start} and {end} once")
+    filling = f"\n\n{content}\n\n" if content else "\n"
+    return re.sub(f"{re.escape(start)}.*?{re.escape(end)}", lambda _: start + filling + end, text, flags=re.DOTALL)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """The first column left, the others right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def conditions(result: Result) -> str:
+    """Hardware, versions and date in one line."""
+    hardware, versions = result["hardware"], result["versions"]
+    flags = [name for name, there in hardware["flags"].items() if there]
+    names = [f"{name} {versions[name]}" for name in ("python", "torch", "lightning") if name in versions]
+    parts = [hardware["cpu"], f"{hardware['cores']} cores", " ".join(flags), *names, result["date"][:10]]
+    return ", ".join(filter(None, parts))
+
+
+def throughput_table(result: Result) -> str:
+    """Images per second of each case and contender, then the geometric means of the ratios."""
+    rows = [row for row in result["rows"] if "images_per_second" in row]
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    speeds: dict[str, dict[str, str]] = {}
+    for row in rows:
+        share = f", {row['matmul_share']:.0%}" if "matmul_share" in row else ""
+        found = row["images_per_second"]
+        cell = f"{found['median']:,.0f} [{found['min']:,.0f}..{found['max']:,.0f}]{share}"
+        speeds.setdefault(f"{row['case']} {row['optimizer']}", {})[row["contender"]] = cell
+    lines = [[case, *(cells.get(name, "") for name in names)] for case, cells in speeds.items()]
+    for peer in PEERS:
+        means = [result["summary"].get(name, {}) for name in names]
+        ratios = [
+            f"{mean['ratio_to'][peer]:.2f} (least {mean['slowest_ratio_to'][peer]:.2f})"
+            if peer in mean.get("ratio_to", {})
+            else ""
+            for mean in means
+        ]
+        lines.append([f"times {peer}, geometric mean", *ratios])
+    settings = result["settings"]
+    samples = f"n = {settings['rounds']} rounds of {settings['steps']} steps, {settings['threads']} threads"
+    facts: dict[str, str] = {}
+    for row in result["rows"]:
+        facts |= {k: v for k, v in row.get("facts", {}).items() if k in ("tensorflow", "keras")}
+    notes = [f"{name}: {error}" for name, error in _errors(result["rows"]).items()]
+    head = (
+        f"Training images per second: median [least..most], share of the matrix product's rate; {samples}, batches of "
+    )
+    head += f"{settings['batch']}. {'; '.join([conditions(result), *(f'{k} {v}' for k, v in facts.items()), *notes])}."
+    return f"{head}\n\n{markdown(['case', *names], lines)}"
+
+
+def _errors(rows: list[Result]) -> dict[str, str]:
+    return {row["contender"]: row["error"] for row in rows if row["error"]}
+
+
+def overhead_table(result: Result) -> str:
+    """Fixed costs, one line each."""
+    rows = [
+        [name, shown({k: values[k] for k in ("median", "min", "max", "n")})]
+        for part in ("commands", "runs", "composition", "growth")
+        for name, values in _flat(result.get(part, {})).items()
+    ]
+    return f"Fixed costs: median [least..most]. {conditions(result)}.\n\n{markdown(['what', 'cost'], rows)}"
+
+
+def _flat(part: Result, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, values in part.items():
+        if "median" in values:
+            found[prefix + name] = values
+        else:
+            found |= _flat(values, f"{name} records: " if name.isdigit() else f"{name}: ")
+    return found
+
+
+def precision_table(result: Result) -> str:
+    """Each cell of the sub-grid in both precisions, and the verdict."""
+    settings = result["settings"]
+    sides = (REFERENCE, settings["precision"])
+    rows = [
+        [
+            f"{cell['optimizer']}, lr {cell['lr']:g}, {cell['metric']}",
+            *(f"{cell[side]['mean']:.5f} ± {cell[side]['std']:.5f}" for side in ("reference", "other")),
+            f"{cell['difference']:+.5f}",
+            "yes" if cell["overlap"] else "no",
+        ]
+        for cell in result.get("cells", [])
+    ]
+    size = "all" if settings["train_size"] is None else f"{settings['train_size']:,}"
+    head = f"{settings['net']}, {settings['epochs']} epochs, {size} training images of {settings['data']}; "
+    head += f"mean ± standard deviation over the seeds. {conditions(result)}."
+    header = ["cell", *sides, "difference", "ranges overlap"]
+    return f"{head}\n\n{markdown(header, rows)}\n\n{result.get('verdict', 'not finished')}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

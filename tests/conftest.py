@@ -69,7 +69,7 @@ def tiny(mini_mnist: Path) -> Callable[..., RunConfig]:
         base = RunConfig(
             model=ModelConfig(2, 1, 0),
             data=DataConfig(root=str(mini_mnist)),
-            trainer=TrainerConfig(max_epochs=2, accelerator="cpu"),
+            trainer=TrainerConfig(max_epochs=2, accelerator="cpu", precision="32-true"),
         )
         for key, value in changes.items():
             section, _, name = key.rpartition(".")
@@ -83,7 +83,13 @@ def tiny(mini_mnist: Path) -> Callable[..., RunConfig]:
 def tiny_arguments(mini_mnist: Path) -> list[str]:
     """The same as overrides for the command line."""
     model = ["model.num_channels=2", "model.num_conv=1", "model.num_dense=0"]
-    return [*model, f"data.root={mini_mnist}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    return [
+        *model,
+        f"data.root={mini_mnist}",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from mnist_lightning.metrics import METRICS
 from mnist_lightning.results import load_results
 
 LAUNCHER = "hydra/launcher=fused"
-GRID = ["-m", "optimizer=adam,sgd", "lr=0.01,0.1", "trainer.precision=64-true"]
+GRID = ["-m", "optimizer=adam,sgd", "lr=0.01,0.1"]
 
 
 def test_hydra_finds_the_launcher() -> None:
@@ -46,8 +46,9 @@ class TestHydrasIntegrationSuite(IntegrationTestSuite):
 def test_a_fused_sweep_leaves_what_the_basic_launcher_leaves(
     run: Callable[..., Any], tiny_arguments: list[str], tmp_path: Path
 ) -> None:
-    basic = run(*GRID, *tiny_arguments, "hydra.sweep.dir=basic")
-    fused = run(*GRID, *tiny_arguments, "hydra.sweep.dir=fused", LAUNCHER)
+    arguments = [*GRID, *tiny_arguments, "trainer.precision=64-true"]
+    basic = run(*arguments, "hydra.sweep.dir=basic")
+    fused = run(*arguments, "hydra.sweep.dir=fused", LAUNCHER)
     assert (basic.code, fused.code) == (0, 0), fused.err
     assert "training 4 runs of 2/1/0 together" in fused.out
     files = [

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +21,10 @@ from mnist_lightning.config import DataConfig, ModelConfig, TrainerConfig, parse
 from mnist_lightning.describe import device_name
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.results import from_json
+from mnist_lightning.trainer import fastest_precision, flushed_denormals
 
 Tiny = Callable[..., RunConfig]
+Patch = pytest.MonkeyPatch
 
 
 def table(directory: Path) -> list[dict[str, str]]:
@@ -220,3 +223,49 @@ def test_real_mnist_is_learned(real_mnist: Path, tmp_path: Path) -> None:
 def test_a_run_prints_nothing(tiny: Tiny, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train(tiny(), tmp_path / "run")
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_of_a_run_is_kept_alive_when_it_has_ended(tiny: Tiny, tmp_path: Path, monkeypatch: Patch) -> None:
+    made: list[weakref.ref[MNISTClassifier]] = []
+    remember = MNISTClassifier.from_config
+
+    def remembered(config: RunConfig) -> MNISTClassifier:
+        module = remember(config)
+        made.append(weakref.ref(module))
+        return module
+
+    monkeypatch.setattr(MNISTClassifier, "from_config", remembered)
+    train(tiny(), tmp_path / "run")
+    assert [ref() for ref in made] == [None]
+
+
+def test_denormal_numbers_are_zero_while_training_and_only_then() -> None:
+    tiny_number = torch.tensor([1.2e-38])
+    assert (tiny_number / 2).item() > 0
+    with flushed_denormals():
+        assert (tiny_number / 2).item() == 0
+        with flushed_denormals():
+            pass
+        assert (tiny_number / 2).item() == 0
+    assert (tiny_number / 2).item() > 0
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "cuda", "gpu", "cpu", "expected"),
+    [
+        ("cpu", True, True, False, "32-true"),
+        ("cpu", False, False, True, "bf16-mixed"),
+        ("auto", True, True, False, "bf16-mixed"),
+        ("auto", True, False, True, "32-true"),
+        ("gpu", True, True, False, "bf16-mixed"),
+        ("mps", False, False, True, "32-true"),
+    ],
+)
+def test_the_automatic_precision_is_that_of_the_hardware(
+    accelerator: str, cuda: bool, gpu: bool, cpu: bool, expected: str, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: cpu)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert fastest_precision(accelerator) == expected

@@ -115,7 +115,7 @@ class TrainerConfig(Section):
     """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default."""
 
     max_epochs: int = key(20, "passes over the training set", low=1)
-    precision: str = key("auto", "auto is 32-true", choices=PRECISIONS)
+    precision: str = key("auto", "auto: bf16-mixed where the hardware is made for it, else 32-true", choices=PRECISIONS)
     accelerator: Any = key("auto", "cpu, gpu, ...", identity=False)
     devices: Any = key("auto", "which device; one run uses one", identity=False)
     strategy: Any = key(None, "", identity=False)

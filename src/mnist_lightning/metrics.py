@@ -22,9 +22,10 @@ def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """
     p = probabilities(logits)  # [..., N, K]
     wide = torch.float32 if p.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    error = p - one_hot(labels, p)
+    truth = one_hot(labels, p)
+    error = p - truth
     correct = p.argmax(-1) == labels
-    right_side = (p > 0.5) == (one_hot(labels, p) > 0.5)
+    right_side = (p > 0.5) == (truth > 0.5)
     sums = (
         loss(logits, labels).to(wide) * labels.shape[-1],
         error.square().to(wide).mean(-1).sum(-1),

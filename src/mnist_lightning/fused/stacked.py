@@ -20,7 +20,9 @@ def _conv_loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     # unbind, not x[g]: the gradient of an index is a whole tensor of zeros for each member
     inputs = x.unbind(0) if x.ndim == 5 else [x] * len(weight)
     each = zip(inputs, weight.unbind(0), bias.unbind(0), strict=True)
-    return torch.stack([functional.conv2d(i, w, b, padding=1) for i, w, b in each])
+    outputs = [functional.conv2d(i, w, b, padding=1) for i, w, b in each]
+    # put side by side with the channels innermost, as they are made: plain copies
+    return torch.stack([y.movedim(1, -1) for y in outputs]).movedim(-1, 2)
 
 
 def _conv_shared(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -35,18 +37,6 @@ def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     y = x.transpose(0, 1).flatten(1, 2)  # [N,GC,H,W]
     y = functional.conv2d(y, weight.flatten(0, 1), bias.flatten(), padding=1, groups=members)
     return y.unflatten(1, (members, -1)).transpose(0, 1)
-
-
-def _conv_channels_last(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`_conv_loop` with the channels innermost, as tensor cores want them."""
-    inputs = x.unbind(0) if x.ndim == 5 else [x] * len(weight)
-    last = torch.channels_last
-    each = zip(inputs, weight.unbind(0), bias.unbind(0), strict=True)
-    made = [
-        functional.conv2d(i.contiguous(memory_format=last), w.contiguous(memory_format=last), b, padding=1)
-        for i, w, b in each
-    ]
-    return torch.stack(made)
 
 
 def _dense_loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -84,15 +74,20 @@ class StackedLayer(nn.Module):
 
 
 class StackedConv2d(StackedLayer):
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__(layers)
+        self.weight.data = (
+            self.weight.data.movedim(2, -1).contiguous().movedim(-1, 2)
+        )  # each member's channels innermost
+
     methods: ClassVar = {
         "loop": _conv_loop,
-        "channels_last": _conv_channels_last,
         "grouped": _conv_grouped,
         "shared": _conv_shared,
     }
 
     def applicable(self, x: Tensor) -> list[str]:
-        return ["loop", "channels_last", "shared"] if x.ndim == 4 else ["loop", "channels_last", "grouped"]
+        return ["loop", "shared"] if x.ndim == 4 else ["loop", "grouped"]
 
 
 class StackedLinear(StackedLayer):

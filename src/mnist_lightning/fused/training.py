@@ -25,7 +25,7 @@ from mnist_lightning.fused.memory import largest_group
 from mnist_lightning.fused.optimizers import rule_key
 from mnist_lightning.results import RECORD, RunResult, write_durably
 from mnist_lightning.train import check, refuse_another_runs_directory, train
-from mnist_lightning.trainer import plain_arguments, quiet_lightning
+from mnist_lightning.trainer import flushed_denormals, plain_arguments, quiet_lightning
 
 CHECKPOINTS = ".fused"
 
@@ -114,9 +114,11 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
     # members of one rule stand side by side
     module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
     module.checkpoint = checkpoint if first.keeps_checkpoints else None
-    with quiet_lightning():
+    with quiet_lightning(), flushed_denormals():
         trainer = L.Trainer(**_arguments(first.config, root))
         trainer.fit(module, ckpt_path=stored, weights_only=True)
+    del trainer, module
+    gc.collect()  # they hold each other
     checkpoint.unlink(missing_ok=True)
     with suppress(OSError):  # other groups' checkpoints
         checkpoint.parent.rmdir()

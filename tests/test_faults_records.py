@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 import torch
 
+from commands import exit_code, forked
 from mnist_lightning import results
 from mnist_lightning.checkpoints import DurableCheckpoints
 from mnist_lightning.errors import OutputError
@@ -44,22 +45,6 @@ RUNS = 4
 OLD = RunResult(run_name="run", fingerprint="ab12", seed=1, error="old")
 NEW = replace(OLD, seed=2, error="new" * 99)
 FAULTS = [errno.ENOSPC, errno.EIO]
-
-
-def forked(work: Callable[[], int]) -> int:
-    """Start `work` in a copy of this process, which ends with its code and without pytest's ado; the copy's id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        code = work()
-    finally:
-        os._exit(code)
-
-
-def exit_code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def temporaries(directory: Path) -> list[Path]:

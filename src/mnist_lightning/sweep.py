@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,19 +116,39 @@ def run_job(composed: DictConfig) -> float:
     in_sweep = not OmegaConf.is_missing(hydra.job, "num")
     config = parse(composed)
     run_dir = Path(hydra.runtime.output_dir)
-    if not in_sweep:
-        _begin(run_dir)
-    elif config.trainer.enable_progress_bar is None:
-        config.trainer.enable_progress_bar = False  # a grid has a line per run
-    with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
-        stored = stored_result(run_dir) if in_sweep else None
-        if stored is not None and stored.status in FINAL and stored.fingerprint == config.fingerprint:
-            result = stored
-        else:
-            result = _train(config, run_dir, in_sweep, was_interrupted=stored is None)
+    result = _run_in_sweep(config, run_dir) if in_sweep else _run_alone(config, run_dir)
     gc.collect()  # Lightning's trainer and module hold each other: up to 300 MB a run
     print(_line(result, run_dir.parent if in_sweep else None), flush=True)
     return result.accuracy_test
+
+
+def _run_in_sweep(config: RunConfig, run_dir: Path) -> RunResult:
+    if config.trainer.enable_progress_bar is None:
+        config.trainer.enable_progress_bar = False  # a grid has a line per run
+    with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
+        stored = stored_result(run_dir)
+        if stored is not None and stored.status in FINAL and stored.fingerprint == config.fingerprint:
+            return stored
+        return _train(config, run_dir, in_sweep=True, was_interrupted=stored is None)
+
+
+def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
+    locks.hold(run_dir)
+    _begin(run_dir)
+    try:
+        return _train(config, run_dir, in_sweep=False, was_interrupted=False)
+    except UserError:
+        _remove_unused(run_dir, config)
+        raise
+
+
+def _remove_unused(run_dir: Path, config: RunConfig) -> None:
+    """Remove the directory of a refused run, in which there is only what Hydra and the lock have put there."""
+    with suppress(OSError):
+        if {path.name for path in run_dir.iterdir()} <= {".hydra", locks.LOCK}:
+            shutil.rmtree(run_dir)
+            if run_dir.name == config.run_name:  # the default: in a fresh directory of its own
+                run_dir.parent.rmdir()
 
 
 def _train(config: RunConfig, run_dir: Path, in_sweep: bool, was_interrupted: bool) -> RunResult:

@@ -88,7 +88,7 @@ def measure(root: Path) -> dict[str, float]:
         with patch.object(ConfigLoaderImpl, "load_sweep_config", timed), redirect_stdout(StringIO()) as printed:
             code = cli.main([*ARGUMENTS, f"hydra.sweep.dir={root}"])
         seconds.append(time.perf_counter() - started)
-        assert code == 0, printed.getvalue()
+        assert code == 0, f"exit code {code}: {printed.getvalue()}"
         assert f"resuming: {runs} of {runs} done" in printed.getvalue()
         assert records(root) == before, "a record was touched"
     whole = seconds[-1]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ FILES: dict[str, tuple[bytes, str]] = {
     "unknown key": (b"lrr: 1\n", "lrr"),
     "not a mapping": (b"- 1\n", ""),
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_logging_kept() -> Iterator[None]:
+    """A configuration of the user's own gives Hydra's loggers handlers, which would outlive the test's output."""
+    before = list(logging.getLogger().handlers)
+    yield
+    logging.getLogger().handlers[:] = before
 
 
 @pytest.mark.parametrize("name", FILES)

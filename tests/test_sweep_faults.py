@@ -64,21 +64,37 @@ GRID += ["callbacks=[{_target_:fault_callbacks.Slow,seconds:0.02}]"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(start_in: Callable[[Path], Start], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The metrics of the grid by a sweep that nobody killed."""
+def undisturbed(start_in: Callable[[Path], Start], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grid by a sweep that nobody killed, in `whole` of this directory."""
     directory = tmp_path_factory.mktemp("undisturbed")
     assert start_in(directory)(*GRID, "hydra.sweep.dir=whole").wait(300).code == 0
-    return metrics(directory / "whole")
+    return directory
+
+
+def test_a_finished_sweep_trains_nothing_again_and_touches_no_file_of_its_runs(
+    start_in: Callable[[Path], Start], undisturbed: Path
+) -> None:
+    """How long that takes for 216 runs: benchmarks/resume.py."""
+
+    def state() -> dict[Path, tuple[bytes, int]]:
+        files = [path for path in (undisturbed / "whole").glob("*_*/**/*") if path.is_file()]
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    before = state()
+    assert len([path for path in before if path.name == "result.json"]) == RUNS
+    code, out, err = start_in(undisturbed)(*GRID, "hydra.sweep.dir=whole").wait(300)
+    assert (code, out.splitlines()[0]) == (0, f"resuming: {RUNS} of {RUNS} done"), err
+    assert state() == before
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(
-    launcher: str, start: Start, tmp_path: Path, undisturbed: dict[str, Any]
+    launcher: str, start: Start, tmp_path: Path, undisturbed: Path
 ) -> None:
     grid = [*GRID, f"hydra/launcher={launcher}", "hydra.sweep.dir=killed"]
     kill_and_resume(start, tmp_path / "killed", KILLS[launcher], *grid)
-    assert metrics(tmp_path / "killed") == undisturbed
-    assert len(undisturbed) == RUNS
+    assert metrics(tmp_path / "killed") == metrics(undisturbed / "whole")
+    assert len(metrics(tmp_path / "killed")) == RUNS
 
 
 SIGNALLED = "callbacks=[],[{_target_:fault_callbacks.Slow,seconds:9}]"

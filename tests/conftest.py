@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -135,3 +137,19 @@ def mounts() -> None:
 
     if exit_code(forked(work)) != 0:
         pytest.skip("no user namespaces here: a disk cannot be made full or read-only for a test")
+
+
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A path at which nothing must have appeared when the test is over."""
+    from attack_files import Call
+
+    path = tmp_path / "canary"
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "canary_module.py").write_text(f"open({str(path)!r}, 'w').close()")
+    Path(f"{path}.pickle").write_bytes(pickle.dumps(Call(os.system, f"touch {path}")))
+    monkeypatch.syspath_prepend(modules)
+    yield path
+    sys.modules.pop("canary_module", None)
+    assert not os.path.lexists(path)

@@ -220,3 +220,13 @@ def test_real_mnist_is_learned(real_mnist: Path, tmp_path: Path) -> None:
 def test_a_run_prints_nothing(tiny: Tiny, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train(tiny(), tmp_path / "run")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_that_takes_too_long_is_ended_by_max_time_and_recorded(tiny: Tiny, tmp_path: Path) -> None:
+    """Lightning looks at the clock between batches: a batch that never ends is not ended by this."""
+    slow = {"_target_": "fault_callbacks.Slow", "seconds": 0.3}
+    limits = {"trainer.max_time": {"seconds": 1}, "trainer.max_epochs": 1000}
+    result = train(tiny(**limits, callbacks=[slow]), tmp_path / "run")
+    assert result.status == "completed"
+    assert 1 <= result.epochs < 5
+    assert result.duration_seconds < 30

@@ -21,7 +21,7 @@ RECORD = "result.json"
 SCHEMA = 1
 _SEAL = ',\n  "sha256": "'
 _TEMPORARY = ".*.tmp"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
+_FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that spreadsheets compute
 _LARGEST_RECORD = 2**20
 Status = Literal["completed", "diverged", "failed"]
 
@@ -234,4 +234,7 @@ def to_csv(results: Iterable[RunResult]) -> str:
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", "\\r")  # which csv leaves unquoted, and readers take for the end of the line
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -62,7 +62,7 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "shutil.copyfile": lambda c: Call(shutil.copyfile, __file__, c),
     "importlib.import_module": lambda c: Call(importlib.import_module, "canary_module"),
     "runpy.run_module": lambda c: Call(runpy.run_module, "canary_module"),
-    "getattr": lambda c: Call(getattr(os, "system"), f"touch {c}"),  # noqa: B009
+    "getattr": lambda c: Call(getattr(os, "system"), f"touch {c}"),  # noqa: B009 - as an attacker writes it
     "zipfile.ZipFile": lambda c: Call(zipfile.ZipFile, c, "w"),
     "numpy.savetxt": lambda c: Call(np.savetxt, c, [1]),
     "pandas.read_pickle": lambda c: Call(pd.read_pickle, f"{c}.pickle"),

@@ -124,7 +124,7 @@ def _enter(arguments: list[str], directory: Path, output: Path, environment: dic
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - for as long as the process lives
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 - as long as the process
     setup, teardown = environment.pop("MNIST_TEST_SETUP", ""), environment.pop("MNIST_TEST_TEARDOWN", "")
     os.environ.clear()
     os.environ.update(environment)

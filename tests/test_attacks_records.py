@@ -79,7 +79,7 @@ def test_a_pipe_in_the_place_of_a_record_does_not_hang_anybody(reader: Callable[
         try:
             assert not reader(tmp_path if reader is load_results else tmp_path / "run")
         except RefusedError as error:
-            assert RECORD in str(error)  # noqa: PT017
+            assert RECORD in str(error)
 
 
 def plan(runs: Any = None, **more: Any) -> str:
@@ -112,7 +112,7 @@ def test_a_hostile_plan_is_refused_in_a_sentence_or_harmless(name: str, tmp_path
             try:
                 use(sweep)
             except UserError as error:
-                assert str(sweep) in str(error)  # noqa: PT017
+                assert str(sweep) in str(error)
     assert set(tmp_path.rglob("*")) == before
 
 

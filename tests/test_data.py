@@ -31,7 +31,7 @@ def _no_cache() -> Iterator[None]:
 
 
 def config(root: Path, **changes: object) -> DataConfig:
-    return DataConfig(root=str(root), download=False, **changes)  # pyright: ignore[reportArgumentType]
+    return DataConfig(root=str(root), download=False, **changes)  # pyright: ignore[reportArgumentType] - fields by name
 
 
 def test_the_files_are_read_as_torchvision_reads_them(mini_mnist: Path) -> None:

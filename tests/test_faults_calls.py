@@ -47,7 +47,7 @@ class Faults:
 
     def __init__(self, patch: pytest.MonkeyPatch, first: int, forever: bool, number: int) -> None:
         self.count, self.hit, self.first, self.forever, self.number = 0, False, first, forever, number
-        faulty_open = lambda path, mode: io.BufferedWriter(FaultyFile(self, path, mode))  # noqa: E731
+        faulty_open = lambda path, mode: io.BufferedWriter(FaultyFile(self, path, mode))  # noqa: E731 - one line
         patch.setattr(results, "open", faulty_open, raising=False)
         for name in ("replace", "fsync", "open"):
             patch.setattr(results.os, name, self.wrapped(getattr(os, name)))

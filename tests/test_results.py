@@ -31,7 +31,7 @@ REPORT = """optimizer loss_func learning_rate loss mse mae accuracy loss_test ms
     model_path best_epoch num_parameters""".split()  # noqa: SIM905 - to be read against the contract
 CONTRACT = """num_channels num_conv num_dense binary_accuracy binary_accuracy_test status error dataset train_size
     test_size batch_size epochs seed precision engine group_size device duration_seconds samples_per_second fingerprint
-    run_name""".split()  # noqa: SIM905
+    run_name""".split()  # noqa: SIM905 - to be read against the contract
 
 RESULT = RunResult(
     optimizer="Adam",

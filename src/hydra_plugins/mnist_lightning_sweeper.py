@@ -35,7 +35,7 @@ class GridSweeper(BasicSweeper):
         from mnist_lightning.config import parse
 
         sweep.require_named_directories(self.launcher.config)
-        batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType]
+        batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType] - of batches, whatever Hydra's stub says
         configs = [[parse(self.launcher.compose(job)) for job in jobs] for jobs in batches]
         todo = sweep.prepare(self.launcher.config.hydra.sweep.dir, configs)
         for jobs, flags, wanted in zip(batches, configs, todo, strict=True):

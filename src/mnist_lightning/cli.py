@@ -169,7 +169,7 @@ def _sweep_directory(experiment: str | None) -> str:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore
+    return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore - a DictConfig gives a dictionary
 
 
 def _run_hydra(arguments: list[str]) -> int:

@@ -44,7 +44,7 @@ class _KerasRule(Optimizer):
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -117,7 +117,7 @@ class KerasAdam(torch.optim.Adam):
     ) -> None:
         super().__init__(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, **options)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = None
         if closure is not None:  # before the groups are touched: it may look at them
             with torch.enable_grad():
@@ -204,7 +204,7 @@ def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float) -> O
             raise ConfigError([Problem("optimizer", config.name, str(error), way_out)]) from error
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
     try:
-        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue]
+        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every optimizer of torch's takes lr
     except (TypeError, ValueError) as error:
         what = f"refused by {config.label} ({error})"
         raise ConfigError(

@@ -51,7 +51,7 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 
 def require_named_directories(config: DictConfig) -> None:
     """Raises ConfigError for a `hydra.sweep.subdir` of the user's: records are found by the name of their run."""
-    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # pyright: ignore
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # pyright: ignore - a DictConfig gives a dictionary
     if subdir != "${mnist_lightning.run_name:}":
         raise ConfigError(
             f"hydra.sweep.subdir={subdir}: a run's directory is named after the run; set hydra.sweep.dir instead"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pickle
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
+from commands import Command, exit_code, forked, own_mounts, start_forked, start_real
 from mnist_lightning import cli, report
 from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig, parse
 from mnist_lightning.synthetic import synthetic_digits
@@ -98,3 +102,60 @@ def real_mnist() -> Path:
     if not REAL_MNIST or not (root / "MNIST" / "raw").is_dir():
         pytest.skip("real MNIST not found: set MNIST_LIGHTNING_DATA to torchvision's root directory of it")
     return root
+
+
+@pytest.fixture(scope="session")
+def start_in(tiny_arguments: list[str]) -> Iterator[Callable[[Path], Callable[..., Command]]]:
+    """`start_in(directory)("-m", "lr=0.1,0.2")` starts the command there, on the smallest network; see `start`."""
+    started: list[Command] = []
+
+    def bind(directory: Path) -> Callable[..., Command]:
+        def call(*arguments: str, real: bool = False, **environment: str) -> Command:
+            output = next(o for i in itertools.count() if not (o := directory / f".output{i}").exists())
+            output.mkdir()
+            how = start_real if real else start_forked
+            started.append(how([*tiny_arguments, *arguments], directory, output, **environment))
+            return started[-1]
+
+        return call
+
+    yield bind
+    for command in started:
+        command.kill()
+
+
+@pytest.fixture
+def start(start_in: Callable[[Path], Callable[..., Command]], tmp_path: Path) -> Callable[..., Command]:
+    """`start("-m", "lr=0.1,0.2")`: the command in a process group of its own, in tmp_path.
+
+    Forked from a process that has imported everything; `real=True`: by a new interpreter, with figures.
+    """
+    return start_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """Skips where a process may not have mounts of its own: unprivileged user namespaces are off on some systems."""
+
+    def work() -> int:
+        own_mounts()
+        return os.system("mount -t tmpfs none /mnt")
+
+    if exit_code(forked(work)) != 0:
+        pytest.skip("no user namespaces here: a disk cannot be made full or read-only for a test")
+
+
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A path at which nothing must have appeared when the test is over."""
+    from attack_files import Call
+
+    path = tmp_path / "canary"
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "canary_module.py").write_text(f"open({str(path)!r}, 'w').close()")
+    Path(f"{path}.pickle").write_bytes(pickle.dumps(Call(os.system, f"touch {path}")))
+    monkeypatch.syspath_prepend(modules)
+    yield path
+    sys.modules.pop("canary_module", None)
+    assert not os.path.lexists(path)

@@ -55,12 +55,12 @@ def record(
         device="cpu (test)", duration_seconds=4.5, samples_per_second=1e4, fingerprint="ab12cd34ef567890",
         run_name=name, version="0.1.0", torch_version="2.15.0", val_size=0, loss_val=0.012, accuracy_val=accuracy,
     )  # fmt: skip
-    return replace(made, **more)  # pyright: ignore[reportArgumentType]
+    return replace(made, **more)  # pyright: ignore[reportArgumentType] - fields by name
 
 
 def failed(**more: object) -> RunResult:
     nothing = dict.fromkeys(("loss", "accuracy", "accuracy_test", "binary_accuracy_test", "duration_seconds"), math.nan)
-    return replace(record(**more), status="failed", error="RuntimeError: out of memory", epochs=None, **nothing)  # pyright: ignore
+    return replace(record(**more), status="failed", error="RuntimeError: out of memory", epochs=None, **nothing)  # pyright: ignore - fields by name
 
 
 def quickstart() -> list[RunResult]:

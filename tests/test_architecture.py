@@ -22,7 +22,7 @@ LAYERS = [
     {"errors", "section", "config", "results", "locks"},
     {"losses", "metrics", "model", "optimizers", "update_rules", "synthetic", "data", "predictions"},
     {"lightning_modules", "checkpoints", "trainer", "describe", "train", "fused"},
-    {"plan", "sweep", "report"},
+    {"plan", "compositions", "sweep", "report", "yaml_files"},
     {"cli", "predict", "__main__", "__init__"},
 ]
 # What a layer may not import: the words know no torch, the parts no Lightning, the engines no Hydra

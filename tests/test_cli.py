@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from mnist_lightning import cli, sweep
 from mnist_lightning.results import load_results
@@ -256,3 +257,54 @@ def test_a_signal_ends_a_sweep_with_its_table_and_the_way_to_resume(
 def test_the_command_line_starts_without_torch() -> None:
     code = "import sys, mnist_lightning.cli; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_run_directory_in_use_is_busy_and_untouched(run: Run, tiny_arguments: list[str]) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no flock")
+    Path("here").mkdir()
+    with open("here/.lock", "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("process 7 on a host")
+        file.flush()
+        code, out, err = run(*tiny_arguments, "hydra.run.dir=here")
+    assert (code, out) == (7, "")
+    message = "here: in use by process 7 on a host; wait for it, or choose another directory"
+    assert err.startswith("mnist-lightning: error: ")
+    assert err.endswith(f"{message}\n")
+    assert {path.name for path in Path("here").iterdir()} <= {".lock", ".hydra"}  # Hydra's, before we are asked
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0  # its holder is gone
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"), [("data.root=nowhere data.download=false", 4), ("optimizer.options.momentun=1", 2)]
+)
+def test_a_refused_run_leaves_no_directory_and_one_with_something_in_it_stays(
+    bad: str, code: int, run: Run, tiny_arguments: list[str]
+) -> None:
+    assert run(*tiny_arguments, *bad.split())[0] == code
+    assert not list(Path("outputs").glob("*"))
+    assert run(*tiny_arguments, *bad.split(), "hydra.run.dir=here")[0] == code
+    assert not Path("here").exists()
+    Path("here").mkdir()
+    Path("here/notes.txt").write_text("mine")
+    assert run(*tiny_arguments, *bad.split(), "hydra.run.dir=here")[0] == code
+    assert Path("here/notes.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_whose_weights_are_not_finite_is_refused(run: Run, tiny_arguments: list[str]) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
+    content = torch.load("here/checkpoints/last.ckpt", weights_only=True)
+    content["state_dict"]["net.output.bias"][3] = float("nan")
+    torch.save(content, "nan.ckpt")
+    code, out, err = run(*tiny_arguments, "trainer.max_epochs=2", "ckpt_path=nan.ckpt")
+    assert (code, out) == (6, "")
+    way_out = "refused, its weights are not finite (the run diverged); choose another run"
+    assert err == f"mnist-lightning: error: nan.ckpt: {way_out}\n"
+
+
+def test_a_sweep_whose_tables_cannot_be_written_says_how_much_is_done(run: Run, tiny_arguments: list[str]) -> None:
+    Path("here/results.xlsx").mkdir(parents=True)
+    code, out, err = run("-m", *tiny_arguments, "hydra.sweep.dir=here")
+    assert code == 5
+    assert out.splitlines()[-1] == "1 of 1 done: here"
+    assert "cannot be written" in err.splitlines()[-1]

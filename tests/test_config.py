@@ -78,7 +78,7 @@ def test_a_section_judges_itself_without_the_rest() -> None:
 
 
 def test_what_people_type_first_works() -> None:
-    config = RunConfig(optimizer="adam", data="synthetic", lr=1)  # pyright: ignore[reportArgumentType]
+    config = RunConfig(optimizer="adam", data="synthetic", lr=1)  # pyright: ignore[reportArgumentType] - what people type
     assert (config.optimizer, config.data.name, config.lr) == (OptimizerConfig("adam"), "synthetic", 1.0)
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torchvision import datasets
 
+from commands import exit_code, forked
 from conftest import write_idx, write_mnist
 from mnist_lightning import data
 from mnist_lightning.config import DATASETS, DataConfig
@@ -30,7 +31,7 @@ def _no_cache() -> Iterator[None]:
 
 
 def config(root: Path, **changes: object) -> DataConfig:
-    return DataConfig(root=str(root), download=False, **changes)  # pyright: ignore[reportArgumentType]
+    return DataConfig(root=str(root), download=False, **changes)  # pyright: ignore[reportArgumentType] - fields by name
 
 
 def test_the_files_are_read_as_torchvision_reads_them(mini_mnist: Path) -> None:
@@ -141,7 +142,13 @@ def test_a_directory_in_place_of_a_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def asked() -> list[str]:
+    """What the server was asked for, `GET /name`."""
+    return []
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> Iterator[Path]:
     """A folder served on the loopback as torchvision's only MNIST mirror, with a small data set in it."""
     served = tmp_path / "served"
     served.mkdir()
@@ -151,7 +158,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         packed = gzip.compress((raw / file).read_bytes())
         (served / f"{file}.gz").write_bytes(packed)
         resources.append((f"{file}.gz", hashlib.md5(packed).hexdigest()))
-    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *a: None})
+    quiet = type(
+        "Quiet",
+        (SimpleHTTPRequestHandler,),
+        {"log_message": lambda self, *a: asked.append(f"{self.command} {self.path}")},
+    )
     http = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(served)))
     threading.Thread(target=http.serve_forever, daemon=True).start()
     monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{http.server_port}/"])
@@ -173,6 +184,24 @@ def test_missing_data_is_downloaded_once_and_then_read_from_disk(server: Path, t
     data._load_whole.cache_clear()
     shutil.rmtree(server)
     assert len(load_dataset(DataConfig(root=str(root))).train) == 30
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")  # of Python 3.12; the children start no threads
+@pytest.mark.usefixtures("server")
+def test_eight_processes_that_need_the_data_at_once_fetch_each_file_once(tmp_path: Path, asked: list[str]) -> None:
+    def fetching(root: Path) -> int:
+        return forked(lambda: len(load_dataset(DataConfig(root=str(root))).train) - 30)
+
+    assert exit_code(fetching(tmp_path / "alone")) == 0
+    requests_of_one = sorted(asked)  # torchvision asks for each file, and before that whether it is elsewhere
+    asked.clear()
+    root = tmp_path / "empty"
+    children = [fetching(root) for _ in range(8)]
+    assert [exit_code(pid) for pid in children] == [0] * 8
+    assert sorted(asked) == requests_of_one
+    assert len(asked) == 8
+    assert files_in(root) == sorted(FILES["mnist"].names())
 
 
 @pytest.mark.parametrize("body", [b"<html>log in</html>", b""], ids=["web page", "empty"])

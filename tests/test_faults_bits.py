@@ -269,7 +269,7 @@ def test_a_plan_with_a_flipped_bit_is_refused_or_still_a_plan_and_never_crashes(
             try:
                 missing = plan.missing_runs(tmp_path)
             except RefusedError as error:
-                assert str(error).startswith(f"{path}: no plan of a sweep")  # noqa: PT017
+                assert str(error).startswith(f"{path}: no plan of a sweep")
             else:
                 assert len(missing) == 1  # another name or another fingerprint; never a run less
     assert plan.missing_runs(tmp_path) == {"ab12": "run"}

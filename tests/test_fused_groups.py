@@ -55,8 +55,8 @@ def test_the_reports_grid_is_twelve_groups_of_eighteen() -> None:
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (RunConfig("nadam"), "optimizer=nadam has no stacked rule"),
-        (RunConfig("torch.optim.RAdam"), "optimizer=torch.optim.RAdam has no stacked rule"),
+        (RunConfig(OptimizerConfig("nadam")), "optimizer=nadam has no stacked rule"),
+        (RunConfig(OptimizerConfig("torch.optim.RAdam")), "optimizer=torch.optim.RAdam has no stacked rule"),
         (RunConfig(OptimizerConfig("sgd", {"momentum": 0.9})), "optimizer.options.momentum is not in the stacked rule"),
         (RunConfig(callbacks=[{"_target_": "x.Y"}]), "callbacks belong to one run"),
         (RunConfig(ckpt_path="x.ckpt"), "ckpt_path belongs to one run"),

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from hydra import version
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
@@ -26,8 +28,9 @@ def test_hydra_finds_the_launcher() -> None:
 
 @pytest.fixture
 def before_hydra_1_2(hydra_restore_singletons: None) -> None:
-    """Hydra's suite expects its oldest defaults (a job's own working directory); our command line asks for 1.3."""
+    """Hydra's suite expects its oldest defaults (a job's own working directory) and its own sweeper."""
     version.setbase("1.1")
+    ConfigStore.instance().store("basic", BasicSweeperConf, group="hydra/sweeper", provider="hydra")
 
 
 @pytest.mark.usefixtures("before_hydra_1_2")

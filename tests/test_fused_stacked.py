@@ -39,7 +39,9 @@ def test_every_method_of_a_layer_gives_the_plain_layers_values_and_gradients(kin
         inputs = x.clone().requires_grad_()
         out = stacked(inputs)
         out.square().sum().backward()
+        assert stacked.bias.grad is not None
         for g, layer in enumerate(layers):
+            assert layer.bias is not None
             layer.zero_grad()
             own = (x if shared else x[g]).clone().requires_grad_()
             plain = layer(own)
@@ -103,7 +105,7 @@ def test_stacked_rules_equal_the_optimizers_themselves(one_by_one: tuple[str, ..
 
 
 def test_members_must_stand_by_rule() -> None:
-    configs = [RunConfig("sgd"), RunConfig("adam")]
+    configs = [RunConfig(OptimizerConfig("sgd")), RunConfig(OptimizerConfig("adam"))]
     with pytest.raises(ValueError, match="members must be ordered by rule_key"):
         StackedOptimizer(configs, [torch.zeros(2, 1)])
 

@@ -20,7 +20,7 @@ from mnist_lightning.metrics import metric_sums
 
 def trainer(tmp_path: Path, **arguments: Any) -> L.Trainer:
     usual = {"max_epochs": 1, "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return L.Trainer(default_root_dir=tmp_path, accelerator="cpu", **usual | arguments)  # pyright: ignore
+    return L.Trainer(default_root_dir=tmp_path, accelerator="cpu", **usual | arguments)  # pyright: ignore - arguments by name
 
 
 def test_the_classifier_trains_on_somebody_elses_float_loader(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_damaged_file_is_refused_by_name_or_read_whole(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("change", [{"labels": np.array([11], np.uint8)}, {"confidence": np.full(4, 2.0, np.float16)}])
 def test_values_out_of_range_are_refused(change: dict[str, np.ndarray], tmp_path: Path) -> None:
-    np.savez(tmp_path / PREDICTIONS, **(vars(made()) | change))  # pyright: ignore[reportArgumentType]
+    np.savez(tmp_path / PREDICTIONS, **(vars(made()) | change))  # pyright: ignore[reportArgumentType] - arrays by name
     with pytest.raises(RefusedError, match="not whole predictions"):
         load_predictions(tmp_path)
 
@@ -95,9 +95,9 @@ def test_values_out_of_range_are_refused(change: dict[str, np.ndarray], tmp_path
 def test_a_pickle_in_the_file_is_never_executed(tmp_path: Path) -> None:
     class Canary:
         def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (Path.touch, (tmp_path / "canary",))  # pyright: ignore[reportReturnType]
+            return (Path.touch, (tmp_path / "canary",))  # pyright: ignore[reportReturnType] - what pickle accepts
 
-    np.savez(tmp_path / PREDICTIONS, **(vars(made()) | {"labels": np.array([Canary()], dtype=object)}))  # pyright: ignore[reportArgumentType]
+    np.savez(tmp_path / PREDICTIONS, **(vars(made()) | {"labels": np.array([Canary()], dtype=object)}))  # pyright: ignore[reportArgumentType] - arrays by name
     with pytest.raises(RefusedError):
         load_predictions(tmp_path)
     assert not (tmp_path / "canary").exists()

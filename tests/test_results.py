@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -30,7 +31,7 @@ REPORT = """optimizer loss_func learning_rate loss mse mae accuracy loss_test ms
     model_path best_epoch num_parameters""".split()  # noqa: SIM905 - to be read against the contract
 CONTRACT = """num_channels num_conv num_dense binary_accuracy binary_accuracy_test status error dataset train_size
     test_size batch_size epochs seed precision engine group_size device duration_seconds samples_per_second fingerprint
-    run_name""".split()  # noqa: SIM905
+    run_name""".split()  # noqa: SIM905 - to be read against the contract
 
 RESULT = RunResult(
     optimizer="Adam",
@@ -148,3 +149,25 @@ def test_the_records_directory_is_synced_after_the_rename(tmp_path: Path, monkey
     )
     results.write_durably(tmp_path / "f", b"x")
     assert calls == ["file", "rename", "directory"]
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_text_that_a_spreadsheet_would_compute_is_quoted_in_the_csv_and_numbers_are_not(text: str) -> None:
+    row = next(csv.DictReader(io.StringIO(to_csv([replace(RESULT, error=text, loss=-0.5, mse=-math.inf)]), newline="")))
+    assert row["error"] == f"'{text}"
+    assert (row["loss"], row["mse"]) == ("-0.5", "-inf")
+
+
+@pytest.mark.parametrize(("text", "cell"), [("a=-1 +@", "a=-1 +@"), ("\r=1", "\\r=1"), ("a\r\nb", "a\\r\nb")])
+def test_other_text_is_one_cell_as_it_was_and_a_carriage_return_ends_no_row(text: str, cell: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(to_csv([replace(RESULT, error=text)]), newline=""))
+    assert row["error"] == cell
+
+
+def test_a_temporary_file_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda n: "0" * n)
+    other = tmp_path / f".result.json.{os.getpid()}.0000.tmp"
+    other.write_text("not ours")
+    with pytest.raises(OutputError, match=r"result.json: cannot be written \(File exists\)"):
+        save(RESULT, tmp_path)
+    assert other.read_text() == "not ours"

@@ -12,51 +12,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from commands import ENVIRONMENT, TESTS, Command, wait_for
 from mnist_lightning.results import load_results
 
 LONG = os.environ.get("MNIST_TEST_LONG") == "1"
+KILLS = {"basic": 25, "joblib": 25} if LONG else {"basic": 5, "joblib": 1}  # joblib's workers import everything anew
+SIGNALS = 20 if LONG else 4
+ROUNDS = 20 if LONG else 2
 pytestmark = pytest.mark.faults
-TESTS = Path(__file__).parent
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start(tmp_path: Path, tiny_arguments: list[str]) -> Iterator[Start]:
-    """`start("-m", "lr=0.1,0.2")`: the command in a process group of its own, below tmp_path."""
-    running: list[subprocess.Popen[str]] = []
-
-    def call(*arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        environment |= {"RAY_AUTH_MODE": "disabled"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mnist_lightning", *tiny_arguments, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        running.append(process)
-        return process
-
-    yield call
-    for process in running:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def finish(process: subprocess.Popen[str], timeout: float = 180) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
+Start = Callable[..., Command]
 
 
 def metrics(directory: Path) -> dict[str, Any]:
@@ -64,58 +35,105 @@ def metrics(directory: Path) -> dict[str, Any]:
     return {r.run_name: (r.status, r.loss, r.loss_test, r.mae, r.best_epoch) for r in load_results(directory)}
 
 
+def records(root: Path) -> dict[Path, tuple[bytes, int]]:
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in root.glob("*/result.json")}
+
+
 def kill_and_resume(start: Start, root: Path, kills: int, *arguments: str) -> None:
     """Kill the sweep's whole process group `kills` times at random instants; then let it end."""
-    instants = random.Random(0)
-    seen: dict[Path, bytes] = {}
+    chance = random.Random(0)
     for _ in range(kills):
-        process = start(*arguments)
-        time.sleep(instants.uniform(3, 12))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        for path, content in seen.items():
-            assert path.read_bytes() == content, "a finished run was done again"
-        seen = {path: path.read_bytes() for path in root.glob("*/result.json")}
-    code, out, err = finish(start(*arguments), 400)
+        before = records(root)
+        command = start(*arguments)
+        if chance.random() < 0.7:  # otherwise a slow machine would be killed again and again while it starts
+            wait_for(lambda c=command, b=before: c.poll() is not None or len(records(root)) > len(b), 120)
+        time.sleep(chance.uniform(0, 2))
+        command.kill()
+        assert before.items() <= records(root).items(), "a finished run was done again"
+    before = records(root)
+    code, out, err = start(*arguments).wait(300)
     assert code == 0, out + err
-    assert all(path.read_bytes() == content for path, content in seen.items())
+    assert before.items() <= records(root).items()
     assert not list(root.rglob(".*.tmp"))
 
 
-GRID = ["-m", "optimizer=adam,sgd", "lr=0.001,0.01", "trainer.max_epochs=3"]
-GRID += ["callbacks=[{_target_:fault_callbacks.Slow,seconds:0.15}]"]
-LONG_GRID = [*GRID[:1], "optimizer=adam,sgd,rmsprop", "loss=mse,mae", "lr=0.001,0.01,0.02,0.1", *GRID[3:]]
+RUNS = 24 if LONG else 12
+GRID = ["-m", "optimizer=adam,sgd,rmsprop", "lr=0.001,0.01,0.02,0.1", "trainer.max_epochs=3"]
+GRID += ["loss=mse,mae"] if LONG else []
+GRID += ["callbacks=[{_target_:fault_callbacks.Slow,seconds:0.02}]"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start_in: Callable[[Path], Start], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grid by a sweep that nobody killed, in `whole` of this directory."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    assert start_in(directory)(*GRID, "hydra.sweep.dir=whole").wait(300).code == 0
+    return directory
+
+
+def test_a_finished_sweep_trains_nothing_again_and_touches_no_file_of_its_runs(
+    start_in: Callable[[Path], Start], undisturbed: Path
+) -> None:
+    """How long that takes for 216 runs: benchmarks/resume.py."""
+
+    def state() -> dict[Path, tuple[bytes, int]]:
+        files = [path for path in (undisturbed / "whole").glob("*_*/**/*") if path.is_file()]
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    before = state()
+    assert len([path for path in before if path.name == "result.json"]) == RUNS
+    code, out, err = start_in(undisturbed)(*GRID, "hydra.sweep.dir=whole").wait(300)
+    assert (code, out.splitlines()[0]) == (0, f"resuming: {RUNS} of {RUNS} done"), err
+    assert state() == before
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(launcher: str, start: Start, tmp_path: Path) -> None:
-    grid = [*(LONG_GRID if LONG else GRID), f"hydra/launcher={launcher}"]
-    kill_and_resume(start, tmp_path / "killed", 25 if LONG else 3, *grid, "hydra.sweep.dir=killed")
-    assert finish(start(*grid, "hydra.sweep.dir=whole"), 400)[0] == 0
-    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
-    assert len(metrics(tmp_path / "whole")) == (24 if LONG else 4)
+def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(
+    launcher: str, start: Start, tmp_path: Path, undisturbed: Path
+) -> None:
+    grid = [*GRID, f"hydra/launcher={launcher}", "hydra.sweep.dir=killed"]
+    kill_and_resume(start, tmp_path / "killed", KILLS[launcher], *grid)
+    assert metrics(tmp_path / "killed") == metrics(undisturbed / "whole")
+    assert len(metrics(tmp_path / "killed")) == RUNS
+
+
+SIGNALLED = "callbacks=[],[{_target_:fault_callbacks.Slow,seconds:9}]"
+LAST_LINE = "{}: 1 of 2 done (1 missing): here; resume: python -m mnist_lightning -m "
+
+
+def interrupted(start: Start, root: Path, number: signal.Signals, delay: float, **how: Any) -> tuple[int, str]:
+    """Exit code and last line of a sweep whose second run gets the signal `delay` seconds after it was begun."""
+    for path in root.glob("*/.attempts"):
+        path.unlink()
+    command = start("-m", SIGNALLED, "hydra.sweep.dir=here", **how)
+    wait_for(lambda: list(root.glob("*/result.json")) and len(list(root.glob("*/.attempts"))) > 0, 90, command)
+    wait_for(lambda: any(not (p.parent / "result.json").exists() for p in root.glob("*/.attempts")), 90, command)
+    time.sleep(delay)
+    command.send(number)
+    code, _, err = command.wait(60)
+    return code, err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminal closed")],
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-@pytest.mark.parametrize("attempt", range(10 if LONG else 1))
 def test_a_signal_in_the_middle_of_a_fit_gives_its_code_a_last_line_and_the_table(
-    attempt: int, number: signal.Signals, code: int, word: str, start: Start, tmp_path: Path
+    number: signal.Signals, code: int, word: str, start: Start, tmp_path: Path
 ) -> None:
-    slow = "callbacks=[],[{_target_:fault_callbacks.Slow,seconds:9}]"
-    process = start("-m", slow, "hydra.sweep.dir=here")
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("1 of 2  ")
-    time.sleep(1 + attempt / 4)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert err.splitlines()[-1].startswith(
-        f"{word}: 1 of 2 done (1 missing): here; resume: python -m mnist_lightning -m "
-    )
+    """In one sweep, interrupted again and again: its first run is done once, its second one never."""
+    chance, root = random.Random(number), tmp_path / "here"
+    for attempt in range(SIGNALS):
+        found, last = interrupted(start, root, number, chance.uniform(0, 1.5))
+        assert (found, last.startswith(LAST_LINE.format(word))) == (code, True), f"attempt {attempt}: {found} {last}"
+        assert len(pd.read_excel(root / "results.xlsx")) == len(load_results(root)) == 1
+
+
+def test_a_lost_terminal_gives_its_code_a_last_line_and_the_table_of_a_real_interpreter(
+    start: Start, tmp_path: Path
+) -> None:
+    """SIGINT and SIGTERM to one are in test_cli.py."""
+    code, last = interrupted(start, tmp_path / "here", signal.SIGHUP, 1, real=True)
+    assert (code, last.startswith(LAST_LINE.format("terminal closed"))) == (129, True), last
     assert len(pd.read_excel(tmp_path / "here" / "results.xlsx")) == 1
 
 
@@ -123,7 +141,7 @@ def test_ten_runs_survive_the_death_of_a_joblib_worker(start: Start, tmp_path: P
     killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
     seeds = "seed=" + ",".join(map(str, range(5)))
     arguments = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", seeds, killer, "hydra.sweep.dir=here"]
-    code, out, err = finish(start(*arguments))
+    code, out, err = start(*arguments).wait(240)
     assert code == 0, out + err
     assert "its worker died; tried again" in out
     assert [r.status for r in load_results(tmp_path / "here")] == ["completed"] * 10
@@ -133,9 +151,8 @@ def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_comp
     start: Start, tmp_path: Path
 ) -> None:
     poison = "callbacks=[],[{_target_:fault_callbacks.KillWorker}]"
-    code, out, err = finish(
-        start("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", poison, "hydra.sweep.dir=here")
-    )
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    code, out, err = start("-m", *joblib, poison, "hydra.sweep.dir=here").wait(240)
     assert code == 3, out + err
     by_status = {s: [r for r in load_results(tmp_path / "here") if r.status == s] for s in ("completed", "failed")}
     assert {s: len(rs) for s, rs in by_status.items()} == {"completed": 1, "failed": 1}
@@ -154,7 +171,7 @@ cluster.shutdown()
 """
 
 
-def test_six_runs_survive_the_death_of_a_worker_on_a_ray_cluster_of_two_nodes(start: Start, tmp_path: Path) -> None:
+def test_four_runs_survive_the_death_of_a_worker_on_a_ray_cluster_of_two_nodes(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray runs the cluster: pip install 'mnist-lightning[ray]'")
     cluster = subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
@@ -162,7 +179,7 @@ def test_six_runs_survive_the_death_of_a_worker_on_a_ray_cluster_of_two_nodes(st
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "RAY_AUTH_MODE": "disabled"},
+        env={**os.environ, **ENVIRONMENT},
     )
     assert cluster.stdout is not None
     try:
@@ -170,28 +187,28 @@ def test_six_runs_survive_the_death_of_a_worker_on_a_ray_cluster_of_two_nodes(st
         killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
         ray = ["hydra/launcher=ray", f"hydra.launcher.ray.init.address='{address}'"]
         ray += ["+hydra.launcher.ray.init.runtime_env.env_vars.PYTHONPATH=" + str(TESTS)]
-        code, out, err = finish(start("-m", *ray, "seed=0,1,2", killer, "hydra.sweep.dir=" + str(tmp_path / "here")))
+        arguments = ["-m", *ray, "seed=0,1", killer, f"hydra.sweep.dir={tmp_path / 'here'}"]
+        code, out, err = start(*arguments, real=True).wait(300)
     finally:
         cluster.communicate("", timeout=60)
     assert code == 0, out + err
-    assert [r.status for r in load_results(tmp_path / "here")] == ["completed"] * 6
+    assert [r.status for r in load_results(tmp_path / "here")] == ["completed"] * 4
 
 
 def test_a_run_that_leaves_quietly_is_not_taken_for_done(start: Start, tmp_path: Path) -> None:
-    code, _, err = finish(start("-m", "callbacks=[{_target_:fault_callbacks.ExitQuietly}],[]", "hydra.sweep.dir=here"))
+    quiet = "callbacks=[{_target_:fault_callbacks.ExitQuietly}],[]"
+    code, _, err = start("-m", quiet, "hydra.sweep.dir=here").wait()
     assert code == 3, err
     assert sorted(r.status for r in load_results(tmp_path / "here")) == ["completed", "failed"]
 
 
-@pytest.mark.parametrize("attempt", range(20 if LONG else 1))
-def test_four_sweeps_started_in_the_same_second_keep_all_their_records(
-    attempt: int, start: Start, tmp_path: Path
-) -> None:
-    for process in [start("-m", "seed=0,1") for _ in range(4)]:
-        code, out, err = finish(process)
-        assert code == 0, out + err
-    roots = list((tmp_path / "outputs").iterdir())
-    assert [len(load_results(root)) for root in roots] == [2] * 4
+def test_four_sweeps_started_in_the_same_second_keep_all_their_records(start: Start, tmp_path: Path) -> None:
+    for attempt in range(1, ROUNDS + 1):
+        for command in [start("-m", "seed=0,1") for _ in range(4)]:
+            code, out, err = command.wait()
+            assert code == 0, out + err
+        roots = list((tmp_path / "outputs").iterdir())
+        assert [len(load_results(root)) for root in roots] == [2] * 4 * attempt
 
 
 def test_a_second_sweep_in_the_same_directory_is_told_who_holds_it_and_a_killed_holder_blocks_nobody(
@@ -199,17 +216,13 @@ def test_a_second_sweep_in_the_same_directory_is_told_who_holds_it_and_a_killed_
 ) -> None:
     slow = "callbacks=[{_target_:fault_callbacks.Slow,seconds:1}]"
     first = start("-m", "seed=0,1", slow, "trainer.max_epochs=50", "hydra.sweep.dir=here")
-    for _ in range(300):
-        if (tmp_path / "here" / "plan.json").exists():
-            break
-        time.sleep(0.1)
+    wait_for((tmp_path / "here" / "plan.json").exists, 60, first)
     before = json.loads((tmp_path / "here" / "plan.json").read_text())
-    code, out, err = finish(start("-m", "seed=2", "hydra.sweep.dir=here"))
+    code, out, err = start("-m", "seed=2", "hydra.sweep.dir=here").wait()
     assert (code, out) == (7, "")
     assert err.startswith(f"mnist-lightning: error: here: in use by process {first.pid} on ")
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
+    first.kill()
     assert json.loads((tmp_path / "here" / "plan.json").read_text()) == before
-    code, _, err = finish(start("-m", "seed=2", "hydra.sweep.dir=here"))
+    code, _, err = start("-m", "seed=2", "hydra.sweep.dir=here").wait()
     assert code == 2
     assert "holds another sweep (" in err

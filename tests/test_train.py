@@ -38,7 +38,7 @@ def test_a_run_leaves_its_record_and_its_files(tiny: Tiny, tmp_path: Path) -> No
     files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert {"result.json", "config.yaml", "metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt"} <= files
     assert from_json((tmp_path / "run" / "result.json").read_text()) == result
-    assert parse(OmegaConf.load(tmp_path / "run" / "config.yaml")) == config  # pyright: ignore[reportArgumentType]
+    assert parse(OmegaConf.load(tmp_path / "run" / "config.yaml")) == config  # pyright: ignore[reportArgumentType] - a dictionary was saved
     assert [row["epoch"] for row in table(tmp_path / "run")] == ["1", "2"]
 
 
@@ -269,3 +269,13 @@ def test_the_automatic_precision_is_that_of_the_hardware(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: cpu)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     assert fastest_precision(accelerator) == expected
+
+
+def test_a_run_that_takes_too_long_is_ended_by_max_time_and_recorded(tiny: Tiny, tmp_path: Path) -> None:
+    """Lightning looks at the clock between batches: a batch that never ends is not ended by this."""
+    slow = {"_target_": "fault_callbacks.Slow", "seconds": 0.3}
+    limits = {"trainer.max_time": {"seconds": 1}, "trainer.max_epochs": 1000}
+    result = train(tiny(**limits, callbacks=[slow]), tmp_path / "run")
+    assert result.status == "completed"
+    assert 1 <= (result.epochs or 0) < 5
+    assert result.duration_seconds < 30

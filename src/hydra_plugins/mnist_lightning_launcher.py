@@ -31,12 +31,14 @@ class FusedLauncher(BasicLauncher):
         if getattr(self.task_function, "__module__", "") != _OUR_TASK:
             return super().launch(job_overrides, initial_job_idx)
         from mnist_lightning import sweep
+        from mnist_lightning.compositions import ReusedCompositions
         from mnist_lightning.config import parse
 
         assert self.config is not None
         assert self.hydra_context is not None
-        load = self.hydra_context.config_loader.load_sweep_config
-        configs = [parse(sweep.without_hydra(load(self.config, list(job)))) for job in job_overrides]
+        loader = self.hydra_context.config_loader
+        compose = loader.compose if isinstance(loader, ReusedCompositions) else loader.load_sweep_config
+        configs = [parse(sweep.without_hydra(compose(self.config, list(job)))) for job in job_overrides]
         returns: dict[int, JobReturn] = {}
         for group in sweep.train_together(configs, self.config.hydra.sweep.dir):
             for index in group:

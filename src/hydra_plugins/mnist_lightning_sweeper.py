@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn
@@ -16,14 +17,21 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+if TYPE_CHECKING:
+    from mnist_lightning.compositions import ReusedCompositions
+
 
 class GridSweeper(BasicSweeper):
     """What `hydra/sweeper=basic` is in mnist_lightning's configuration."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from mnist_lightning.compositions import ReusedCompositions
+
+        loader = ReusedCompositions(hydra_context.config_loader)
+        hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)  # pyright: ignore[reportArgumentType] - it passes all else on
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         assert self.launcher is not None
-        self.launcher = PersistentLauncher(self.launcher, hydra_context, config)
+        self.launcher = PersistentLauncher(self.launcher, loader, config)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job, as Hydra does; then refuse, plan and skip through `sweep.prepare`."""
@@ -35,13 +43,14 @@ class GridSweeper(BasicSweeper):
         from mnist_lightning.config import parse
 
         sweep.require_named_directories(self.launcher.config)
-        batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType]
+        batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType] - of batches, whatever Hydra's stub says
         configs = [[parse(self.launcher.compose(job)) for job in jobs] for jobs in batches]
         todo = sweep.prepare(self.launcher.config.hydra.sweep.dir, configs)
         for jobs, flags, wanted in zip(batches, configs, todo, strict=True):
             for job, config in zip(jobs, flags, strict=True):
                 self.launcher.run_names[tuple(job)] = config.run_name
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
+        self.launcher.loader.keep_only(job for jobs in batches for job in jobs)
 
 
 class PersistentLauncher(Launcher):
@@ -52,8 +61,8 @@ class PersistentLauncher(Launcher):
     only the run that kills its worker is blamed, at most `sweep.max_retries` times, and then recorded as failed.
     """
 
-    def __init__(self, inner: Launcher, hydra_context: HydraContext, config: DictConfig) -> None:
-        self.inner, self.hydra_context, self.config = inner, hydra_context, config
+    def __init__(self, inner: Launcher, loader: ReusedCompositions, config: DictConfig) -> None:
+        self.inner, self.loader, self.config = inner, loader, config
         self.run_names: dict[tuple[str, ...], str] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -62,7 +71,7 @@ class PersistentLauncher(Launcher):
     def compose(self, job: Sequence[str]) -> DictConfig:
         from mnist_lightning.sweep import without_hydra
 
-        return without_hydra(self.hydra_context.config_loader.load_sweep_config(self.config, list(job)))
+        return without_hydra(self.loader.compose(self.config, job))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         returns, death = self._try(job_overrides, initial_job_idx)

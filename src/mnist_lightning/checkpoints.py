@@ -42,8 +42,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content: plain types and tensors, its network ours and whole, its weights finite.
+def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
+    """A checkpoint's content: plain types and tensors, its network ours and whole, its weights finite unless told.
 
     Nothing in the file is executed or imported, and nothing is built from it before its shapes are judged. Where
     the run's record lies beside it, the file must be the one the record names. Raises RefusedError.
@@ -64,6 +64,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RefusedError(
             f"{path}: refused, no plain-weights checkpoint of ours ({what:.70}); train it again"
         ) from error
+    if finite and not all(torch.isfinite(w).all() for w in content["state_dict"].values()):
+        raise RefusedError(f"{path}: refused, its weights are not finite (the run diverged); choose another run")
     return content
 
 
@@ -120,8 +122,6 @@ def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
 def load_classifier(path: str | Path) -> MNISTClassifier:
     """The classifier of a checkpoint, on the CPU, ready to predict. Raises RefusedError."""
     content = read_checkpoint(Path(path))
-    if not all(torch.isfinite(w).all() for w in content["state_dict"].values()):
-        raise RefusedError(f"{path}: refused, its weights are not finite (the run diverged); choose another run")
     module = MNISTClassifier(**_hyper_parameters(content))
     module.to(next(iter(content["state_dict"].values())).dtype)
     module.load_state_dict(content["state_dict"])

@@ -21,8 +21,9 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from mnist_lightning import locks, sweep
+from mnist_lightning import locks, sweep, yaml_files
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema, suggest_key, wrong_type
 from mnist_lightning.errors import (
     EXIT_BAD_INPUT,
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "-v" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [a for a in arguments if a != "-v"]
-    if any(a.startswith(("--cfg", "-c")) and "=" not in a for a in arguments):  # to show a grid's configuration
+    if any(re.fullmatch("--cfg(=.*)?|-c(job|hydra|all)?", a) for a in arguments):  # to show a grid's configuration
         arguments = [a for a in arguments if a not in ("-m", "--multirun")]
     arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
     sweep.directory, sweep.began = None, False
@@ -99,17 +100,21 @@ def _end(code: int, line: str, arguments: list[str]) -> int:
             _complain(line)
         return code
     if not sweep.collected:
-        sweep.collect(where)
+        try:
+            sweep.collect(where)
+        except Exception:
+            print(sweep.outcome(where)[1])
+            raise
     found, summary = sweep.outcome(where)
     if code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_HANGUP):
         command = " ".join(
             [f"python -m {__package__}", *(f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)]
         )
         print(f"{line}: {summary}; resume: {command}", file=sys.stderr)
-    elif line:
-        _complain(line)
     else:
         print(summary)
+        if line:
+            _complain(line)
     return code or found
 
 
@@ -164,7 +169,7 @@ def _sweep_directory(experiment: str | None) -> str:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore
+    return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore - a DictConfig gives a dictionary
 
 
 def _run_hydra(arguments: list[str]) -> int:
@@ -172,6 +177,7 @@ def _run_hydra(arguments: list[str]) -> int:
     # Hydra would print its errors over many lines and exit with 1; so it hands them on
     environment = {"HYDRA_FULL_ERROR": "1"}
     with (
+        yaml_files.judged(),
         patch.object(sys, "argv", [PROGRAM, *arguments]),
         patch.dict(os.environ, environment),
         patch.object(argparse.ArgumentParser, "error", _usage_error),
@@ -234,9 +240,13 @@ def _explanation(error: BaseException, arguments: Sequence[str]) -> tuple[int, s
         if isinstance(link, OverrideParseException):
             reason = link.args[0].splitlines()[0].replace("LexerNoViableAltException: ", "unknown character in ")
             return EXIT_BAD_INPUT, f"{link.override}: cannot be read ({reason}); quote the value"
+        if isinstance(link, YAMLError):
+            return EXIT_BAD_INPUT, yaml_files.explained(link)
     if found := re.search(r"hydra_plugins\.hydra_(\w+?)_launcher", str(error)):
         way_out = f'pip install "mnist-lightning[{found[1]}]"'
         return EXIT_BAD_INPUT, f"hydra/launcher={found[1]}: not installed; {way_out}"
+    if type(error).__module__.startswith("submitit."):
+        return EXIT_BAD_INPUT, f"hydra/launcher=submitit: {error!s:.100}; see hydra.launcher.partition, qos, account"
     if "torchvision::nms" in str(error):
         return EXIT_BAD_INPUT, "torch and torchvision do not fit each other; pip install -U torch torchvision together"
     if isinstance(error, (HydraException, OmegaConfBaseException, ConfigError)):

@@ -259,7 +259,7 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> RunConfig:
     Raises ConfigError with all problems found: unknown keys, wrong types, values out of range.
     """
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore
+        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore - OmegaConf's types know no Mapping
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {error.msg}; see --help") from error
     assert isinstance(plain, dict)

@@ -90,7 +90,7 @@ class MNISTClassifier(L.LightningModule):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(scale(images, self.dtype))  # pyright: ignore[reportArgumentType]
+        return self.net(scale(images, self.dtype))  # pyright: ignore[reportArgumentType] - Lightning's dtype is also a string, for others
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch

@@ -53,7 +53,7 @@ def waiting(path: Path) -> Iterator[None]:
     if fcntl is not None:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a")  # noqa: SIM115
+            file = open(path, "a")  # noqa: SIM115 - closed below
             fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield

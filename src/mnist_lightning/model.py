@@ -74,7 +74,7 @@ def max_pool(x: Tensor) -> Tensor:
 def _empty(kind: type[Layer], *sizes: int, **options: int) -> Layer:
     """A layer without the initial values torch would draw for it, from the global generator and for nothing."""
     return skip_init(
-        kind,  # pyright: ignore[reportReturnType]
+        kind,  # pyright: ignore[reportReturnType] - skip_init returns what it is given
         *sizes,
         device=torch.get_default_device(),
         **options,

@@ -35,7 +35,7 @@ class _RuleOptimizer(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -106,7 +106,7 @@ class KerasAdam(torch.optim.Adam):
     ) -> None:
         super().__init__(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, **options)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = None
         if closure is not None:  # before the groups are touched: it may look at them
             with torch.enable_grad():
@@ -196,7 +196,7 @@ def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, f
     if fused and config.name in _FUSED and "foreach" not in options:
         options.setdefault("fused", True)
     try:
-        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue]
+        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every optimizer of torch's takes lr
     except (TypeError, ValueError) as error:
         what = f"refused by {config.label} ({error})"
         raise ConfigError(

@@ -122,7 +122,7 @@ def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
     if needed > free:
         way_out = "free the disk, choose another directory, or set trainer.enable_checkpointing=false"
         raise OutputError(
-            f"{root}: needs about {needed / 1e6:,.0f} MB for checkpoints, {free / 1e6:,.0f} MB free; {way_out}"
+            f"{root}: needs about {needed / 1e6:,.1f} MB for checkpoints, {free / 1e6:,.1f} MB free; {way_out}"
         )
 
 

@@ -21,6 +21,7 @@ RECORD = "result.json"
 SCHEMA = 1
 _SEAL = ',\n  "sha256": "'
 _TEMPORARY = ".*.tmp"
+_FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that spreadsheets compute
 _LARGEST_RECORD = 2**20
 Status = Literal["completed", "diverged", "failed"]
 
@@ -115,8 +116,9 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        new = open(temporary, "xb")  # noqa: SIM115 - outside the try: what is there already is not ours to remove
         try:
-            with open(temporary, "xb") as file:
+            with new as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -220,9 +222,19 @@ def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
 
 
 def to_csv(results: Iterable[RunResult]) -> str:
-    """The table: a header, then one line a run; floats with all their digits, None as an empty cell."""
+    """The table: a header, then one line a run; floats with all their digits, None as an empty cell.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(column.name for column in COLUMNS)
-    writer.writerows([getattr(result, column.name) for column in COLUMNS] for result in results)
+    writer.writerows([_inert(getattr(result, column.name)) for column in COLUMNS] for result in results)
     return out.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", "\\r")  # which csv leaves unquoted, and readers take for the end of the line
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -102,8 +102,8 @@ def refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
 def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:
     """last.ckpt of this very configuration where it is whole; otherwise what a new run starts from."""
     try:
-        before = parse(OmegaConf.load(path / "config.yaml"))  # pyright: ignore[reportArgumentType]
-        read_checkpoint(path / LAST)
+        before = parse(OmegaConf.load(path / "config.yaml"))  # pyright: ignore[reportArgumentType] - a list would be refused by parse
+        read_checkpoint(path / LAST, finite=False)  # cut off while it diverged, it goes on to say so
     except (OSError, UserError, YAMLError):
         return config.ckpt_path
     return str(path / LAST) if before.fingerprint == config.fingerprint else config.ckpt_path

@@ -25,7 +25,7 @@ class StackedOptimizer(nn.Module):
 
     step: Tensor
     # Devices on which members are updated one after the other, in the cache, as each would be alone
-    one_by_one = ("cpu",)
+    one_by_one: tuple[str, ...] = ("cpu",)
 
     def __init__(self, configs: Sequence[RunConfig], parameters: Sequence[Tensor]) -> None:
         super().__init__()

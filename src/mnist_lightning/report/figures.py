@@ -41,7 +41,7 @@ def draw_figures(ranking: Ranking, stored: Stored) -> Figures:
     plans = _plans(ranking, stored)
     missing = {name: plan for name, plan in plans.items() if isinstance(plan, str)}
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401 - only whether it is there
     except ImportError:
         return Figures([], dict.fromkeys(HEADINGS, "figures need matplotlib: pip install matplotlib"))
     drawn = [

@@ -71,7 +71,7 @@ def house_style() -> Iterator[None]:
     """Our settings over matplotlib's defaults, whatever the user's are; the user's are back afterwards."""
     from matplotlib import style
 
-    with style.context(["default", _STYLE]):  # pyright: ignore[reportArgumentType]
+    with style.context(["default", _STYLE]):  # pyright: ignore[reportArgumentType] - a list of names and of settings is allowed
         yield
 
 

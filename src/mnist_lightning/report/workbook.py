@@ -6,10 +6,13 @@ import io
 import re
 import zipfile
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.styles import Alignment
 from openpyxl.worksheet.worksheet import Worksheet
+from openpyxl.writer.excel import ExcelWriter
 
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
@@ -94,16 +97,26 @@ def _about(book: Workbook, table: Table) -> None:
         sheet.row_dimensions[number].height = 15 * max(lines, 1)  # LibreOffice fits it by itself, Excel does not
 
 
+class _Timeless(zipfile.ZipFile):
+    """What openpyxl writes into, without times: the same cells give the same bytes, also when the clock says 1970."""
+
+    def __init__(self, file: io.BytesIO, first: LongSheet) -> None:
+        super().__init__(file, "w", zipfile.ZIP_DEFLATED)
+        self.first = first
+
+    def write(self, filename: Any, arcname: Any = None, *arguments: Any, **more: Any) -> None:
+        self.writestr(arcname, Path(filename).read_bytes())
+
+    def writestr(self, zinfo_or_arcname: Any, data: str | bytes, *arguments: Any, **more: Any) -> None:
+        content = data.encode() if isinstance(data, str) else data
+        if zinfo_or_arcname == "docProps/core.xml":
+            content = re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>1980-01-01T00:00:00Z", content)
+        elif zinfo_or_arcname == "xl/worksheets/sheet1.xml":
+            content = self.first.insert(content)
+        super().writestr(zipfile.ZipInfo(zinfo_or_arcname, _EPOCH.timetuple()[:6]), content, zipfile.ZIP_DEFLATED)
+
+
 def _finished(book: Workbook, first: LongSheet) -> bytes:
-    """The file's bytes, the same for the same cells: openpyxl and zip would write the time into it."""
-    raw, out = io.BytesIO(), io.BytesIO()
-    book.save(raw)
-    with zipfile.ZipFile(raw) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "docProps/core.xml":
-                content = re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>1980-01-01T00:00:00Z", content)
-            elif name == "xl/worksheets/sheet1.xml":
-                content = first.insert(content)
-            new.writestr(zipfile.ZipInfo(name, _EPOCH.timetuple()[:6]), content, zipfile.ZIP_DEFLATED)
+    out = io.BytesIO()
+    ExcelWriter(book, _Timeless(out, first)).save()
     return out.getvalue()

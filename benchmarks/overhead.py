@@ -115,7 +115,7 @@ def _without_first(name: str, seconds: list[float], rss_mib: list[float]) -> Mea
 def runs_in_process(network: str, count: int) -> dict[str, list[float]]:
     """{seconds: of each run outside its batches, rss_mib: after each run}; `train()` in this process."""
     from benchmarks.batch_clock import FILE, resident_mib
-    from mnist_lightning.train import train
+    from mnist_lightning.training import train
 
     seconds, rss = [], []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
@@ -162,8 +162,8 @@ def growth(records: int) -> Measured:
 
     from mnist_lightning import cli
     from mnist_lightning.config import parse
+    from mnist_lightning.describe import describe
     from mnist_lightning.results import save
-    from mnist_lightning.train import describe
 
     arguments = [*overrides(tiny(Net(2, 1, 0))), clock_override()]
     cli.register()

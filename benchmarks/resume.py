@@ -30,8 +30,8 @@ def store_finished_sweep(root: Path) -> int:
     from omegaconf import OmegaConf
 
     from mnist_lightning.config import conf_dir, parse
+    from mnist_lightning.describe import describe
     from mnist_lightning.results import save
-    from mnist_lightning.train import describe
 
     params = OmegaConf.load(conf_dir() / "experiment" / "full_grid.yaml").hydra.sweeper.params
     names = [str(name) for name in params]

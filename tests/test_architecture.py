@@ -21,7 +21,7 @@ ROOT = SOURCE.parents[1]
 LAYERS = [
     {"errors", "section", "config", "results", "locks"},
     {"losses", "metrics", "model", "optimizers", "update_rules", "synthetic", "data", "predictions"},
-    {"lightning_modules", "checkpoints", "trainer", "describe", "train", "fused"},
+    {"lightning_modules", "checkpoints", "trainer", "describe", "training", "fused"},
     {"plan", "compositions", "sweep", "report", "yaml_files"},
     {"cli", "predict", "__main__", "__init__"},
 ]
@@ -177,3 +177,10 @@ def test_the_readme_names_every_experiment_loss_and_optimizer() -> None:
 @CHECKOUT
 def test_no_source_file_is_longer_than_it_should_be() -> None:
     assert not {p.name: n for _, p in files() if (n := len(p.read_text().splitlines())) > 350}
+
+
+def test_no_module_hides_the_public_name_that_it_has() -> None:
+    """Importing `package.x` makes the module the package's `x`: a function `x` must live elsewhere."""
+    import mnist_lightning
+
+    assert not set(mnist_lightning.__all__) & {module for module, _ in files()}

@@ -107,13 +107,13 @@ def test_a_run_that_raises_becomes_a_failed_row_and_the_others_go_on(run: Run, t
 def test_a_failed_run_is_tried_again_and_its_traceback_goes(
     run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    importlib.import_module("mnist_lightning.train")  # the package has a function of this name
+    importlib.import_module("mnist_lightning.training")  # the package has a function of this name
 
     def broken(*arguments: object) -> None:
         raise RuntimeError("the disk was full of ants")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["mnist_lightning.train"], "train", broken)
+        patch.setattr(sys.modules["mnist_lightning.training"], "train", broken)
         assert run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")[0] == 3
     code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")
     assert code == 0

@@ -7,7 +7,7 @@ import torch
 
 from mnist_lightning.config import OptimizerConfig, RunConfig
 from mnist_lightning.fused.losses import MemberLosses
-from mnist_lightning.fused.optimizers import StackedOptimizer, rule_key
+from mnist_lightning.fused.optimizers import StackedOptimizer, compiled_rule, rule_key
 from mnist_lightning.fused.stacked import StackedConv2d, StackedLinear, StackedNet
 from mnist_lightning.losses import LOSSES
 from mnist_lightning.model import ConvDenseNet
@@ -102,6 +102,22 @@ def test_stacked_rules_equal_the_optimizers_themselves(one_by_one: tuple[str, ..
     for g, (config, params) in enumerate(zip(configs, alone, strict=True)):
         for p, own in zip(stack, params, strict=True):
             torch.testing.assert_close(p[g], own.detach(), rtol=1e-12, atol=1e-12, msg=lambda m, c=config: f"{c}: {m}")
+
+
+def test_a_rule_that_cannot_be_compiled_is_used_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: refuse)
+    compiled_rule.cache_clear()
+    p, gradient = torch.ones(2, 3), torch.ones(2, 3)
+    for _ in range(2):
+        compiled_rule("sgd")(p, gradient, lr=torch.tensor([[0.5], [0.25]]), t=torch.tensor(1))
+    compiled_rule.cache_clear()
+    assert p.tolist() == [[0.0] * 3, [0.5] * 3]
+    assert capsys.readouterr().out == "sgd: not compiled (RuntimeError); slower, with the same results\n"
 
 
 def test_members_must_stand_by_rule() -> None:

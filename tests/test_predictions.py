@@ -107,7 +107,7 @@ def test_a_pickle_in_the_file_is_never_executed(tmp_path: Path) -> None:
 def test_training_stores_predictions_that_agree_with_its_record(
     change: dict[str, object], tiny: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
-    from mnist_lightning.train import train
+    from mnist_lightning.training import train
 
     result = train(tiny(**change), tmp_path)
     found = load_predictions(tmp_path)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnist_lightning.model import ConvDenseNet
     from mnist_lightning.report import write_report
     from mnist_lightning.results import RunResult, load_results
-    from mnist_lightning.train import train
+    from mnist_lightning.training import train
 
 _HOMES = {
     "ConvDenseNet": "model",
@@ -29,7 +29,7 @@ _HOMES = {
     "RunResult": "results",
     "TrainerConfig": "config",
     "load_results": "results",
-    "train": "train",
+    "train": "training",
     "train_many": "fused",
     "write_report": "report",
 }

@@ -70,7 +70,7 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
     if not configs:
         raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
     from mnist_lightning.describe import versions  # imports torch: not for --help and --cfg
-    from mnist_lightning.train import check
+    from mnist_lightning.training import check
 
     root = Path(sweep_dir)
     directory = None  # until it is ours: another's sweep is not to be collected by us
@@ -127,7 +127,7 @@ def run_job(composed: DictConfig) -> float:
 @cache
 def _freeze_imports() -> None:
     """Take everything that is imported out of the garbage collector's sight: it looks at 460,000 objects a run."""
-    from mnist_lightning import train  # noqa: F401 - so that torch and Lightning are among it
+    from mnist_lightning import training  # noqa: F401 - so that torch and Lightning are among it
 
     gc.collect()
     gc.freeze()
@@ -164,7 +164,7 @@ def _remove_unused(run_dir: Path, config: RunConfig) -> None:
 
 
 def _train(config: RunConfig, run_dir: Path, in_sweep: bool, was_interrupted: bool) -> RunResult:
-    from mnist_lightning.train import train
+    from mnist_lightning.training import train
 
     try:
         if in_sweep:

@@ -103,7 +103,7 @@ class FusedClassifier(L.LightningModule):
 
     def _choose_methods(self) -> None:
         rows = next(iter(self.rows))
-        with self.trainer.precision_plugin.forward_context():
+        with self._autocast():
             self.net.choose_methods(self._batch(rows)[0])
 
     def on_train_epoch_start(self) -> None:
@@ -126,17 +126,17 @@ class FusedClassifier(L.LightningModule):
         """One update of every member from the rows [S, N] of the training set."""
         images, labels = self._batch(rows)
         parameters = list(self.net.parameters())
-        # the cache of casted weights would outlive the graph that made them
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed, cache_enabled=False):
+        with self._autocast():
             logits = self.net(images)  # [G,N,K]
         with torch.autocast(self.device.type, enabled=False):
             gradients = torch.autograd.grad(self.losses(logits, labels).sum(), parameters)
             self.optimizer.update(parameters, gradients)
             self.train_sums.add_(metric_sums(logits.detach(), labels, self.losses))
 
-    @property
-    def _mixed(self) -> bool:
-        return str(self.trainer.precision) == "bf16-mixed"
+    def _autocast(self) -> torch.autocast:
+        # without its cache of cast weights, which would outlive the graph that made them
+        mixed = str(self.trainer.precision) == "bf16-mixed"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed, cache_enabled=False)
 
     # --- between epochs
 
@@ -225,7 +225,7 @@ class FusedClassifier(L.LightningModule):
         # no more outputs at a time than a training step holds
         at_once = max(1, len(self.members) * self.rows.batch_size // EVALUATION_BATCH)
         parts = [slice(i, min(i + at_once, chosen.stop)) for i in range(chosen.start, chosen.stop, at_once)]
-        with self.trainer.precision_plugin.forward_context():
+        with self._autocast():
             metrics, logits = zip(*(self._evaluate_part(split, part) for part in parts), strict=True)
         return torch.cat(metrics, dim=1), torch.cat(logits, dim=1)
 

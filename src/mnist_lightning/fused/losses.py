@@ -28,7 +28,7 @@ class MemberLosses:
             self._back = self._back.to(logits.device)
             self._members = [m.to(logits.device) for m in self._members]
         values = [
-            LOSSES[name](logits[own], labels[own] if labels.ndim == 2 else labels)
+            LOSSES[name](logits.index_select(0, own), labels.index_select(0, own) if labels.ndim == 2 else labels)
             for name, own in zip(self.names, self._members, strict=True)
         ]
-        return torch.cat(values)[self._back]
+        return torch.cat(values).index_select(0, self._back)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,27 @@ def rule_key(config: RunConfig) -> str:
     return json.dumps([config.optimizer.name, config.optimizer.options], sort_keys=True)
 
 
+@cache
+def compiled_rule(name: str) -> Callable[..., None]:
+    """A rule as one fused kernel, which reads and writes each number once; as it is where nothing can be compiled."""
+    plain = RULES[name].update
+    compiled = torch.compile(plain, dynamic=True)
+    works = True
+
+    def update(*tensors: Tensor, **scalars: Any) -> None:
+        nonlocal works
+        if works:
+            try:
+                compiled(*tensors, **scalars)
+                return
+            except Exception as error:  # no Triton, no compiler: raised before anything is changed
+                works = False
+                print(f"{name}: not compiled ({type(error).__name__}); slower, with the same results")
+        plain(*tensors, **scalars)
+
+    return update
+
+
 class StackedOptimizer(nn.Module):
     """In-place updates of parameters [G, ...] of members that are ordered by `rule_key`.
 
@@ -24,6 +47,7 @@ class StackedOptimizer(nn.Module):
     """
 
     step: Tensor
+    lr: Tensor
     # Devices on which members are updated one after the other, in the cache, as each would be alone
     one_by_one: tuple[str, ...] = ("cpu",)
 
@@ -59,8 +83,19 @@ class StackedOptimizer(nn.Module):
                         at = part.start + g
                         update_in_pieces(rule, p[at], gradient[at], own, lr=config.lr, t=t, **options)
                 else:
-                    lr = self.lr[part].view(-1, *[1] * (p.ndim - 1))  # pyright: ignore[reportIndexIssue]
-                    rule.update(p[part], gradient[part], *state, lr=lr, t=self.step, **options)
+                    self._update_together(first.name, part, p, gradient, state, options)
+
+    def _update_together(
+        self, name: str, part: slice, p: Tensor, gradient: Tensor, state: list[Tensor], options: dict[str, Any]
+    ) -> None:
+        """All members of a rule at once: as one kernel where the numbers lie side by side, which weights do."""
+        tensors = [p[part], gradient[part], *state]
+        update = RULES[name].update
+        if all(x.is_contiguous() for x in tensors):
+            tensors = [x.view(len(x), -1) for x in tensors]  # [k, numbers]: one compilation for all shapes
+            update = compiled_rule(name) if p.device.type == "cuda" else update
+        lr = self.lr[part].view(-1, *[1] * (tensors[0].ndim - 1))
+        update(*tensors, lr=lr, t=self.step, **options)
 
     def member_state(self, member: int) -> dict[str, Tensor]:
         """{`name/index of the parameter`: tensor} of one member; views, to be read or written into."""

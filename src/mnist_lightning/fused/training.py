@@ -21,11 +21,11 @@ from mnist_lightning.data import load_dataset
 from mnist_lightning.fused.engine import FusedClassifier
 from mnist_lightning.fused.groups import plan_groups, reason_to_train_alone, shared_key
 from mnist_lightning.fused.members import Member
-from mnist_lightning.fused.memory import largest_group
+from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
 from mnist_lightning.results import RECORD, RunResult, write_durably
-from mnist_lightning.train import check, refuse_another_runs_directory, train
 from mnist_lightning.trainer import flushed_denormals, plain_arguments, quiet_lightning
+from mnist_lightning.training import check, refuse_another_runs_directory, train
 
 CHECKPOINTS = ".fused"
 
@@ -126,6 +126,8 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
 
 def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:
     own = {"enable_checkpointing": False, "logger": False, "limit_val_batches": 0, "plugins": [DurableCheckpoints()]}
+    if device_type(config) == "cuda":
+        own["benchmark"] = True  # every batch but the last has the same shape: let cuDNN choose once
     return plain_arguments(config, root) | own
 
 

@@ -78,7 +78,7 @@ def test_best_is_the_epoch_of_the_lowest_validation_loss(tiny: Tiny, tmp_path: P
 
 
 def losses_in_a_process(config: RunConfig, directory: Path) -> list[str]:
-    code = "import sys, json; from mnist_lightning.config import parse; from mnist_lightning.train import train; "
+    code = "import sys, json; from mnist_lightning.config import parse; from mnist_lightning.training import train; "
     code += "train(parse(json.loads(sys.argv[1])), sys.argv[2])"
     subprocess.run([sys.executable, "-c", code, json.dumps(asdict(config)), str(directory)], check=True)
     return [value for row in table(directory) for value in row.values()]

@@ -69,8 +69,32 @@ def test_the_measured_choice_of_methods_leaves_the_network_the_same() -> None:
     before = net(IMAGES)
     chosen = net.choose_methods(IMAGES, repeats=1)
     assert list(chosen) == ["stem", "convs.0", "convs.1", "denses.0", "output"]
-    assert all(method in layer.methods for layer, method in zip(net.layers(), chosen.values(), strict=True))
+    assert all(m == "loop" or m in layer.together for layer, m in zip(net.layers(), chosen.values(), strict=True))
     torch.testing.assert_close(net(IMAGES), before)
+
+
+def test_split_parameters_give_each_member_its_gradient_and_see_every_update() -> None:
+    net, members = StackedNet(nets()), nets()
+    net.split()
+    for _ in range(2):
+        wanted = net.differentiable()
+        gradients = torch.autograd.grad(net(IMAGES).square().sum(), [x for xs in wanted for x in xs])
+        for g, member in enumerate(members):
+            own = torch.autograd.grad(member(IMAGES).square().sum(), list(member.parameters()))
+            for ours, theirs in zip(gradients[g :: len(members)], own, strict=True):
+                torch.testing.assert_close(ours, theirs)
+        with torch.no_grad():
+            for p in [*net.parameters(), *(p for member in members for p in member.parameters())]:
+                p.mul_(0.5)
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_some_members_can_be_asked_alone(split: bool) -> None:
+    net = StackedNet(nets())
+    if split:
+        net.split()
+    torch.testing.assert_close(net.part(slice(1, 3), IMAGES), net(IMAGES)[1:3])
+    assert net(IMAGES).requires_grad
 
 
 def test_networks_of_different_sizes_are_refused() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from mnist_lightning.data import Batches, Dataset, Split, batch_order, scale
 from mnist_lightning.errors import RefusedError
@@ -98,6 +97,8 @@ class FusedClassifier(L.LightningModule):
 
     def _move(self) -> None:
         self.member_order = torch.tensor(self.order_of_member, device=self.device)
+        if self.device.type == "cpu":
+            self.net.split()
         if not self.best and self.members and self.members[0].keeps_checkpoints:
             self.best = {name: p.detach().clone() for name, p in self.net.named_parameters()}
 
@@ -125,12 +126,15 @@ class FusedClassifier(L.LightningModule):
     def step(self, rows: Tensor) -> None:
         """One update of every member from the rows [S, N] of the training set."""
         images, labels = self._batch(rows)
-        parameters = list(self.net.parameters())
+        wanted = self.net.differentiable()
         with self._autocast():
             logits = self.net(images)  # [G,N,K]
         with torch.autocast(self.device.type, enabled=False):
-            gradients = torch.autograd.grad(self.losses(logits, labels).sum(), parameters)
-            self.optimizer.update(parameters, gradients)
+            flat = iter(torch.autograd.grad(self.losses(logits, labels).sum(), [x for xs in wanted for x in xs]))
+            gradients = [[next(flat) for _ in xs] for xs in wanted]
+            parameters = list(self.net.parameters())
+            whole = [g[0] if g[0].shape == p.shape else g for g, p in zip(gradients, parameters, strict=True)]
+            self.optimizer.update(parameters, whole)
             self.train_sums.add_(metric_sums(logits.detach(), labels, self.losses))
 
     def _autocast(self) -> torch.autocast:
@@ -230,12 +234,11 @@ class FusedClassifier(L.LightningModule):
         return torch.cat(metrics, dim=1), torch.cat(logits, dim=1)
 
     def _evaluate_part(self, split: Split, part: slice) -> tuple[Tensor, Tensor]:
-        weights = {name: p[part] for name, p in self.net.named_parameters()}
         losses = MemberLosses([m.config.loss for m in self.members[part]])
         sums, kept = 0.0, []
         for images, labels in Batches(split, EVALUATION_BATCH):
             seen, true = scale(images.to(self.device), self.dtype), labels.to(self.device)  # pyright: ignore
-            logits = functional_call(self.net, weights, (seen,))  # [G,N,K]
+            logits = self.net.part(part, seen)  # [G,N,K]
             sums = sums + metric_sums(logits, true, losses)
             kept.append(logits.float())
         return torch.as_tensor(sums / len(split)), torch.cat(kept, dim=1).transpose(0, 1).cpu()

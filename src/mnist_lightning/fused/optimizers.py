@@ -67,8 +67,11 @@ class StackedOptimizer(nn.Module):
                     self.register_buffer(f"{number}/{name}/{index}", torch.full_like(p[part], start))
 
     @torch.no_grad()
-    def update(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        """One step of every member. Nothing is read back from the device: the step can be captured in a graph."""
+    def update(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor | list[Tensor]]) -> None:
+        """One step of every member; gradients are [G, ...], or on a CPU lists of G.
+
+        On a GPU nothing is read back from it: the step can be captured in a graph.
+        """
         self.step.add_(1)
         for number, part in enumerate(self.parts):
             first = self.configs[part.start].optimizer
@@ -83,6 +86,7 @@ class StackedOptimizer(nn.Module):
                         at = part.start + g
                         update_in_pieces(rule, p[at], gradient[at], own, lr=config.lr, t=t, **options)
                 else:
+                    assert isinstance(gradient, Tensor)
                     self._update_together(first.name, part, p, gradient, state, options)
 
     def _update_together(

@@ -8,19 +8,20 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from mnist_lightning.model import ConvDenseNet
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+MemberTensors = Sequence[Tensor]
 
 
-def _conv_loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _conv_loop(x: Tensor, weights: MemberTensors, biases: MemberTensors) -> Tensor:
     """A convolution per member. [N,C,H,W], seen by all, or [G,N,C,H,W] -> [G,N,C',H,W]."""
     # unbind, not x[g]: the gradient of an index is a whole tensor of zeros for each member
-    inputs = x.unbind(0) if x.ndim == 5 else [x] * len(weight)
-    each = zip(inputs, weight.unbind(0), bias.unbind(0), strict=True)
-    outputs = [functional.conv2d(i, w, b, padding=1) for i, w, b in each]
+    inputs = x.unbind(0) if x.ndim == 5 else [x] * len(weights)
+    outputs = [functional.conv2d(i, w, b, padding=1) for i, w, b in zip(inputs, weights, biases, strict=True)]
     # put side by side with the channels innermost, as they are made: plain copies
     return torch.stack([y.movedim(1, -1) for y in outputs]).movedim(-1, 2)
 
@@ -39,10 +40,9 @@ def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return y.unflatten(1, (members, -1)).transpose(0, 1)
 
 
-def _dense_loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A matrix product per member. [G,N,A], weights [G,B,A] -> [G,N,B]."""
-    each = zip(x.unbind(0), weight.unbind(0), bias.unbind(0), strict=True)
-    return torch.stack([functional.linear(i, w, b) for i, w, b in each])
+def _dense_loop(x: Tensor, weights: MemberTensors, biases: MemberTensors) -> Tensor:
+    """A matrix product per member. [G,N,A], weights [B,A] -> [G,N,B]."""
+    return torch.stack([functional.linear(i, w, b) for i, w, b in zip(x.unbind(0), weights, biases, strict=True)])
 
 
 def _dense_batched(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -57,41 +57,51 @@ class StackedLayer(nn.Module):
     its neighbours, and on a CPU nothing is faster.
     """
 
-    methods: ClassVar[dict[str, Method]]
+    together: ClassVar[dict[str, Method]]  # the other methods: all members in one operation
+    loop: ClassVar[Callable[[Tensor, MemberTensors, MemberTensors], Tensor]]
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # pyright: ignore
-        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # pyright: ignore
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # pyright: ignore - of a plain layer
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # pyright: ignore - of a plain layer
         self.method = "loop"
+        self.leaves: list[MemberTensors] | None = None
+
+    def split(self) -> None:
+        """Let `loop` take each member's part as a tensor of its own, with its own gradient, in the same memory.
+
+        A gradient of the whole would be put together from the members' by copying.
+        """
+        self.leaves = [[part.detach().requires_grad_() for part in p] for p in (self.weight, self.bias)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.methods[self.method](x, self.weight, self.bias)
+        if self.method == "loop":
+            weights, biases = self.leaves or (self.weight.unbind(0), self.bias.unbind(0))
+            return type(self).loop(x, weights, biases)
+        return self.together[self.method](x, self.weight, self.bias)
 
     def applicable(self, x: Tensor) -> list[str]:
         """The methods that take this input."""
-        return list(self.methods)
+        return ["loop", *self.together]
 
 
 class StackedConv2d(StackedLayer):
+    together: ClassVar = {"grouped": _conv_grouped, "shared": _conv_shared}
+    loop = staticmethod(_conv_loop)
+
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__(layers)
         self.weight.data = (
             self.weight.data.movedim(2, -1).contiguous().movedim(-1, 2)
         )  # each member's channels innermost
 
-    methods: ClassVar = {
-        "loop": _conv_loop,
-        "grouped": _conv_grouped,
-        "shared": _conv_shared,
-    }
-
     def applicable(self, x: Tensor) -> list[str]:
         return ["loop", "shared"] if x.ndim == 4 else ["loop", "grouped"]
 
 
 class StackedLinear(StackedLayer):
-    methods: ClassVar = {"loop": _dense_loop, "batched": _dense_batched}
+    together: ClassVar = {"batched": _dense_batched}
+    loop = staticmethod(_dense_loop)
 
 
 class StackedNet(ConvDenseNet):
@@ -108,6 +118,31 @@ class StackedNet(ConvDenseNet):
         self.convs = nn.ModuleList(StackedConv2d(layers) for layers in zip(*(m.convs for m in members), strict=True))
         self.denses = nn.ModuleList(StackedLinear(layers) for layers in zip(*(m.denses for m in members), strict=True))
         self.output = StackedLinear([m.output for m in members])
+
+    def split(self) -> None:
+        """`StackedLayer.split` for all layers; again whenever the parameters are moved or replaced."""
+        for layer in self.layers():
+            layer.split()
+
+    def part(self, members: slice, images: Tensor) -> Tensor:
+        """The logits [G', N, 10] of some members on images that they all see, without gradients."""
+        weights = {name: p[members] for name, p in self.named_parameters()}
+        leaves = [layer.leaves for layer in self.layers()]
+        try:
+            for layer in self.layers():
+                layer.leaves = None
+            with torch.no_grad():
+                return functional_call(self, weights, (images,))
+        finally:
+            for layer, kept in zip(self.layers(), leaves, strict=True):
+                layer.leaves = kept
+
+    def differentiable(self) -> list[MemberTensors]:
+        """What gradients are taken of, in the order of `parameters`: per parameter one tensor, or one per member."""
+        tensors: list[MemberTensors] = []
+        for layer in self.layers():
+            tensors += layer.leaves or [[layer.weight], [layer.bias]]
+        return tensors
 
     def layers(self) -> Iterator[StackedLayer]:
         yield from (module for module in self.modules() if isinstance(module, StackedLayer))

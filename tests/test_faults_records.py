@@ -11,8 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,16 +97,6 @@ def kill_loop(directory: Path, kind: str, kills: int) -> dict[str, int]:
     done = subprocess.run([sys.executable, "-c", KILL_LOOP, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: a kill hits a file there as anywhere, a hundred times as often."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        yield Path(directory)
 
 
 def test_no_acknowledged_record_is_lost_and_none_is_torn_by_a_thousand_kills(memory: Path) -> None:

@@ -41,6 +41,9 @@ def _no_logging_kept() -> Iterator[None]:
     """A configuration of the user's own gives Hydra's loggers handlers, which would outlive the test's output."""
     before = list(logging.getLogger().handlers)
     yield
+    for handler in logging.getLogger().handlers:
+        if handler not in before:
+            handler.close()
     logging.getLogger().handlers[:] = before
 
 

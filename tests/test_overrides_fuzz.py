@@ -209,7 +209,7 @@ def wrong_types(chance: random.Random) -> Iterator[Bad]:
         key = chance.choice([*INTEGERS, "lr", "loss", "data.download"])
         values: list[Any] = [chance.choice(WORDS), [1, 2], {"a": 1}, [], [[chance.choice(WORDS)]]]
         values += [2.5, -0.5] if key in INTEGERS else []
-        values += [7] if key == "data.download" else []
+        values += [7.5] if key == "data.download" else []  # OmegaConf takes any whole number for true or false
         values += [None] if key not in ("data.train_size", "data.test_size") else []
         value = chance.choice(values)
         yield Bad("wrong type", [f"{key}={quoted(value)}"], key, value)
@@ -244,13 +244,18 @@ def hostile(chance: random.Random) -> Iterator[Bad]:
         yield as_key if chance.random() < 0.3 else Bad("hostile value", [f"{key}={quoted(text)}"], plain, text)
 
 
+def of_another_key(bad: str, good: list[str]) -> list[str]:
+    """Of one key the last value counts, so a good one after a bad one makes a good command."""
+    return [text for text in good if text.partition("=")[0] != bad.partition("=")[0]]
+
+
 def written(chance: random.Random) -> Iterator[Bad]:
     # each of them once, and then before and after a good override
     for text in GRAMMAR:
         yield Bad("grammar", [text])
     while True:
-        good = chance.choice(["lr=0.1", "seed=3", "optimizer=adam"])
-        both = [chance.choice(GRAMMAR), good]
+        bad = chance.choice(GRAMMAR)
+        both = [bad, chance.choice(of_another_key(bad, ["lr=0.1", "seed=3", "optimizer=adam"]))]
         chance.shuffle(both)
         yield Bad("grammar", both)
 
@@ -259,7 +264,8 @@ def sweeps(chance: random.Random) -> Iterator[Bad]:
     for text in SWEEPS:
         yield Bad("sweep", ["-m", text])
     while True:
-        yield Bad("sweep", ["-m", chance.choice(SWEEPS), chance.choice(["seed=1,2", "optimizer=adam,sgd"])])
+        bad = chance.choice(SWEEPS)
+        yield Bad("sweep", ["-m", bad, chance.choice(of_another_key(bad, ["seed=1,2", "optimizer=adam,sgd"]))])
 
 
 KINDS = (unknown_keys, wrong_types, out_of_range, unknown_choices, hostile, written, sweeps)

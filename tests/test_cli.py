@@ -308,3 +308,17 @@ def test_a_sweep_whose_tables_cannot_be_written_says_how_much_is_done(run: Run, 
     assert code == 5
     assert out.splitlines()[-1] == "1 of 1 done: here"
     assert "cannot be written" in err.splitlines()[-1]
+
+
+def test_a_signal_is_no_bad_input_wherever_it_arrives(
+    run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OmegaConf makes an error of its own of what a resolver raises."""
+
+    def interrupted(**kwargs: object) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "never"
+
+    monkeypatch.setattr(cli, "_run_name", interrupted)
+    code, _, err = run("lr=0.1", *tiny_arguments)
+    assert (code, err) == (143, "mnist-lightning: error: terminated\n")

@@ -68,16 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
     sweep.directory, sweep.began = None, False
     code, line = 0, ""
-    with _signals_raise():
+    with _signals_raise() as received:
         try:
             _refuse_removals(arguments)
             code = _run_hydra(arguments)
-        except Interrupted as interrupt:
-            code, line = interrupt.exit_code, interrupt.word
         except BaseException as error:
             code, line = _explain(error, arguments)
-            if verbose:
+            if verbose and not received:
                 traceback.print_exc()
+        if received:  # whatever Hydra or a library has made of it on the way
+            code, line = received[0].exit_code, received[0].word
         try:
             return _end(code, line, arguments)
         except Interrupted as interrupt:  # a second Ctrl-C: the records are there, the tables can wait
@@ -202,18 +202,24 @@ def _refuse_removals(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
-    """SIGINT and SIGTERM as exceptions. Lightning leaves handlers alone that it finds; its own end with code 0."""
+def _signals_raise() -> Iterator[list[Interrupted]]:
+    """SIGINT and SIGTERM as exceptions, also kept in the list that this yields: Hydra, for one, takes an exception
+    out of a resolver for its own.
+
+    Lightning leaves handlers alone that it finds; its own end with code 0.
+    """
+    received: list[Interrupted] = []
 
     def handler(number: int, frame: Any) -> NoReturn:
-        raise Interrupted(signal.Signals(number).name)
+        received.append(Interrupted(signal.Signals(number).name))
+        raise received[-1]
 
     try:
         before = {name: signal.signal(getattr(signal, name), handler) for name in _SIGNALS if hasattr(signal, name)}
     except ValueError:  # not the main thread: whoever runs us has the signals
         before = {}
     try:
-        yield
+        yield received
     finally:
         for name, old in before.items():
             signal.signal(getattr(signal, name), old)

@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--test-size", type=int)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-root", help="default $MNIST_LIGHTNING_DATA")
+    parser.add_argument("--emulate", action="store_true", help="bf16 by rounding (emulated_bf16.py), without hardware")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args(arguments)
@@ -85,6 +87,7 @@ def train_one(run: Run, options: argparse.Namespace) -> Run:
     """The record's numbers. A metric that is not finite is None: JSON has no other word for it."""
     import torch
 
+    from benchmarks.emulated_bf16 import emulated_bf16
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
     from mnist_lightning.training import train
 
@@ -100,12 +103,20 @@ def train_one(run: Run, options: argparse.Namespace) -> Run:
             max_epochs=options.epochs, precision=run["precision"], accelerator="cpu", enable_progress_bar=False
         ),
     )
+    emulated = options.emulate and run["precision"] != REFERENCE
+    if emulated:
+        config.trainer.precision = REFERENCE
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as directory, emulated_bf16() if emulated else nullcontext():
         record = train(config, directory)
     numbers = {name: getattr(record, name) for name in (*METRICS, "samples_per_second")}
     finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-    return {**finite, "status": record.status, "ran": record.precision, "seconds": time.perf_counter() - started}
+    return {
+        **finite,
+        "status": record.status,
+        "ran": "bf16, emulated" if emulated else record.precision,
+        "seconds": time.perf_counter() - started,
+    }
 
 
 def cells(runs: list[Run], precision: str) -> list[dict[str, Any]]:

@@ -149,6 +149,7 @@ def precision_table(result: Result) -> str:
     ]
     size = "all" if settings["train_size"] is None else f"{settings['train_size']:,}"
     head = f"{settings['net']}, {settings['epochs']} epochs, {size} training images of {settings['data']}; "
+    head += "bf16 emulated by rounding; " if settings.get("emulate") else ""
     head += f"mean ± standard deviation over the seeds. {conditions(result)}."
     header = ["cell", *sides, "difference", "ranges overlap"]
     return f"{head}\n\n{markdown(header, rows)}\n\n{result.get('verdict', 'not finished')}."

@@ -91,15 +91,20 @@ class FusedClassifier(L.LightningModule):
     def on_fit_start(self) -> None:
         self.rows.device = self.device
         self.images, self.labels = self.dataset.train.images.to(self.device), self.dataset.train.labels.to(self.device)
-        self._move()
+        self._place()
         if self.device.type == "cuda":
             self._choose_methods()
 
-    def _move(self) -> None:
+    def _place(self) -> None:
+        """What is no parameter and no buffer follows them to their device."""
         self.member_order = torch.tensor(self.order_of_member, device=self.device)
         if self.device.type == "cpu":
             self.net.split()
-        if not self.best and self.members and self.members[0].keeps_checkpoints:
+        self._begin_best()
+        self.best = {name: value.to(self.device) for name, value in self.best.items()}
+
+    def _begin_best(self) -> None:
+        if not self.best and self.members[0].keeps_checkpoints:
             self.best = {name: p.detach().clone() for name, p in self.net.named_parameters()}
 
     def _choose_methods(self) -> None:
@@ -192,7 +197,7 @@ class FusedClassifier(L.LightningModule):
             for name, value in self.optimizer.member_state(g).items():
                 value.copy_(state[name])
         self.best = {name: value[index] for name, value in best.items()}
-        self._move()
+        self._place()
 
     def on_train_end(self) -> None:
         for g in range(len(self.members)):
@@ -270,7 +275,7 @@ class FusedClassifier(L.LightningModule):
 
     @torch.no_grad()
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._move()
+        self._begin_best()
         self.optimizer.step.fill_(checkpoint["step"])
         self.train_seconds = float(checkpoint["train_seconds"])
         for g, member in enumerate(self.members):

@@ -153,7 +153,7 @@ def ours(net: Net, optimizer: str, root: Path, gate: Gate, precision: str = "aut
 
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
     from mnist_lightning.lightning_modules import MNISTClassifier, MNISTDataModule
-    from mnist_lightning.trainer import build_trainer, quiet_lightning
+    from mnist_lightning.trainer import build_trainer, flushed_denormals, keep_memory, quiet_lightning
 
     config = RunConfig(
         optimizer=OptimizerConfig(optimizer),
@@ -169,7 +169,8 @@ def ours(net: Net, optimizer: str, root: Path, gate: Gate, precision: str = "aut
             enable_progress_bar=False,
         ),
     )
-    with quiet_lightning(), tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
+    keep_memory()
+    with quiet_lightning(), flushed_denormals(), tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
         trainer = build_trainer(config, Path(temporary), _gate_callback(gate))
         gate.ready({"precision": str(trainer.precision), "threads": torch.get_num_threads()})

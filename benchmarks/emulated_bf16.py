@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnist_lightning.model import Dense
+
 
 class _Rounded(torch.autograd.Function):
     """To bf16 and back, and so its gradient."""
@@ -35,7 +37,7 @@ def _round(x: Tensor | None) -> Any:
 
 @contextmanager
 def emulated_bf16() -> Iterator[None]:
-    """Meanwhile nn.Conv2d and nn.Linear compute as under `torch.autocast(dtype=torch.bfloat16)`."""
+    """Meanwhile the network's convolutions and dense layers compute as under `torch.autocast(dtype=torch.bfloat16)`."""
 
     def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
         return _round(functional.conv2d(_round(x), _round(layer.weight), _round(layer.bias), padding=layer.padding))
@@ -43,5 +45,5 @@ def emulated_bf16() -> Iterator[None]:
     def multiply(layer: nn.Linear, x: Tensor) -> Tensor:
         return _round(functional.linear(_round(x), _round(layer.weight), _round(layer.bias)))
 
-    with patch.object(nn.Conv2d, "forward", convolve), patch.object(nn.Linear, "forward", multiply):
+    with patch.object(nn.Conv2d, "forward", convolve), patch.object(Dense, "forward", multiply):
         yield

@@ -169,15 +169,17 @@ def speed(net: Net, options: argparse.Namespace) -> dict[str, Any]:
     some = configs[:: max(1, len(configs) // options.singles)][: options.singles]
     fused: list[float] = []
     alone: list[float] = []
+    precision = ""
     for _ in range(options.rounds):
         alone += [r.samples_per_second for r in trained(some, together=False)]
         together = trained(configs, together=True)
         fused.append(together[0].samples_per_second)
+        precision = together[0].precision
     each = step_flops(net, 1)
     return {
         "net": str(net),
         "members": len(configs),
-        "precision": together[0].precision,
+        "precision": precision,
         "fused": summary(fused),
         "alone": summary(alone),
         "ratio": summary(fused)["median"] / summary(alone)["median"],

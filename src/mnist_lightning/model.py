@@ -39,8 +39,8 @@ class ConvDenseNet(nn.Module):
         )
         side = IMAGE_SIZE >> num_conv  # 28, 14, 7, 3, 1: pooling floors
         widths = [channels[-1] * side**2, *dense_widths(num_dense)]
-        self.denses = nn.ModuleList(_empty(nn.Linear, before, after) for before, after in pairwise(widths))
-        self.output = _empty(nn.Linear, widths[-1], NUM_CLASSES)
+        self.denses = nn.ModuleList(_empty(Dense, before, after) for before, after in pairwise(widths))
+        self.output = _empty(Dense, widths[-1], NUM_CLASSES)
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a stub is missing
 
@@ -50,9 +50,27 @@ class ConvDenseNet(nn.Module):
             # ReLU after the pooling: the same values and gradients from a quarter of the elements
             x = torch.relu(max_pool(conv(x)))  # [N,2C,H/2,W/2]
         x = x.flatten(-3)
-        for dense in self.denses:
-            x = torch.relu(dense(x))
+        for layer in self.denses:
+            x = torch.relu(layer(x))
         return self.output(x)  # [N,K]
+
+
+class Dense(nn.Linear):
+    """nn.Linear, as W x^T on a CPU: for small batches its products are the faster ones, forwards and backwards."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return dense(input, self.weight, self.bias)
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """[N, A], weight [B, A], bias [B] -> [N, B].
+
+    Of 64 x 6272 by 6272 x 1666 the forward product takes 12.3 ms so and 18.4 ms by nn.functional.linear, that of the
+    inputs' gradient 11.9 and 20.9 ms (two threads of an AMD EPYC, medians of 9).
+    """
+    if x.device.type == "cpu" and x.ndim == 2:
+        return torch.addmm(bias.unsqueeze(1), weight, x.t()).t()
+    return nn.functional.linear(x, weight, bias)
 
 
 def channels_innermost(images: Tensor) -> Tensor:

@@ -25,7 +25,14 @@ from mnist_lightning.lightning_modules import EVALUATION_BATCH, MNISTClassifier,
 from mnist_lightning.model import count_parameters
 from mnist_lightning.optimizers import build_optimizer
 from mnist_lightning.results import RECORD, RunResult, load, save, write_durably
-from mnist_lightning.trainer import FitWatch, build_trainer, check_trainer, flushed_denormals, quiet_lightning
+from mnist_lightning.trainer import (
+    FitWatch,
+    build_trainer,
+    check_trainer,
+    flushed_denormals,
+    keep_memory,
+    quiet_lightning,
+)
 
 
 def check(config: RunConfig) -> Dataset:
@@ -63,6 +70,7 @@ def train(
     (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
     write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
     started = time.perf_counter()
+    keep_memory()
     with quiet_lightning(), flushed_denormals():
         result = _fit_and_evaluate(config, path, checkpoint)
     gc.collect()  # Lightning's trainer and module hold each other: up to 300 MB a run

@@ -187,8 +187,7 @@ class FusedClassifier(L.LightningModule):
         index = torch.tensor(kept, device=self.device)
         states, step, best = [self.optimizer.member_state(g) for g in kept], self.optimizer.step, self.best
         for layer in self.net.layers():
-            layer.weight = torch.nn.Parameter(layer.weight.detach()[index])
-            layer.bias = torch.nn.Parameter(layer.bias.detach()[index])
+            layer.keep(index)
         self._stack([self.members[g] for g in kept], self.net)
         self.optimizer.to(self.device)
         self.train_sums = self.train_sums.to(self.device)

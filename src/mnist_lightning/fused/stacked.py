@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from mnist_lightning.model import ConvDenseNet
+from mnist_lightning.model import ConvDenseNet, dense
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]
 MemberTensors = Sequence[Tensor]
@@ -42,7 +42,7 @@ def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _dense_loop(x: Tensor, weights: MemberTensors, biases: MemberTensors) -> Tensor:
     """A matrix product per member. [G,N,A], weights [B,A] -> [G,N,B]."""
-    return torch.stack([functional.linear(i, w, b) for i, w, b in zip(x.unbind(0), weights, biases, strict=True)])
+    return torch.stack([dense(i, w, b) for i, w, b in zip(x.unbind(0), weights, biases, strict=True)])
 
 
 def _dense_batched(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -62,10 +62,19 @@ class StackedLayer(nn.Module):
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # pyright: ignore - of a plain layer
-        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # pyright: ignore - of a plain layer
+        self._set(
+            torch.stack([layer.weight.detach() for layer in layers]),  # pyright: ignore - of a plain layer
+            torch.stack([layer.bias.detach() for layer in layers]),  # pyright: ignore - of a plain layer
+        )
         self.method = "loop"
+
+    def _set(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
         self.leaves: list[MemberTensors] | None = None
+
+    def keep(self, members: Tensor) -> None:
+        """Go on with these members, int64 [G'], alone, as new parameters."""
+        self._set(self.weight.detach()[members], self.bias.detach()[members])
 
     def split(self) -> None:
         """Let `loop` take each member's part as a tensor of its own, with its own gradient, in the same memory.
@@ -89,11 +98,9 @@ class StackedConv2d(StackedLayer):
     together: ClassVar = {"grouped": _conv_grouped, "shared": _conv_shared}
     loop = staticmethod(_conv_loop)
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__(layers)
-        self.weight.data = (
-            self.weight.data.movedim(2, -1).contiguous().movedim(-1, 2)
-        )  # each member's channels innermost
+    def _set(self, weight: Tensor, bias: Tensor) -> None:
+        # each member's with the channels innermost
+        super()._set(weight.movedim(2, -1).contiguous().movedim(-1, 2), bias)
 
     def applicable(self, x: Tensor) -> list[str]:
         return ["loop", "shared"] if x.ndim == 4 else ["loop", "grouped"]

@@ -24,7 +24,7 @@ from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
 from mnist_lightning.results import RECORD, RunResult, write_durably
-from mnist_lightning.trainer import flushed_denormals, plain_arguments, quiet_lightning
+from mnist_lightning.trainer import flushed_denormals, keep_memory, plain_arguments, quiet_lightning
 from mnist_lightning.training import check, refuse_another_runs_directory, train
 
 CHECKPOINTS = ".fused"
@@ -114,6 +114,7 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
     # members of one rule stand side by side
     module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
     module.checkpoint = checkpoint if first.keeps_checkpoints else None
+    keep_memory()
     with quiet_lightning(), flushed_denormals():
         trainer = L.Trainer(**_arguments(first.config, root))
         trainer.fit(module, ckpt_path=stored, weights_only=True)

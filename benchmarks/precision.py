@@ -149,7 +149,7 @@ def compare(reference: list[float], other: list[float]) -> dict[str, Any]:
 
 
 def chance(seeds: int) -> float:
-    """That the ranges of two sets of so many equally distributed values are disjoint: 2 of all orders, 1 in 10 for 3."""
+    """That the ranges of two equally distributed sets are disjoint: 2 of all orders, 1 in 10 for three seeds."""
     return 2 / math.comb(2 * seeds, seeds)
 
 

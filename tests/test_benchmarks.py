@@ -17,9 +17,9 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("benchmarks/ comes with a checkout only", allow_module_level=True)
 sys.path.insert(0, str(ROOT))  # `python -m benchmarks...` has it from the working directory
 
-from benchmarks import common, contenders, precision, table, throughput, worker  # noqa: E402
+from benchmarks import common, contenders, precision, table, throughput, worker  # noqa: E402 - found by the line above
 
-from mnist_lightning.model import ConvDenseNet, count_parameters  # noqa: E402
+from mnist_lightning.model import ConvDenseNet, count_parameters  # noqa: E402 - after the other
 
 NETS = ["32/2/1", "4/2/3", "4/3/0", "2/0/1", "64/3/3"]
 

@@ -30,7 +30,7 @@ from mnist_lightning.results import RECORD, RunResult, load, save
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork"),  # of Python 3.12; the children start no threads
 ]
 
 OLD = RunResult(run_name="run", fingerprint="ab12", seed=1, error="old")

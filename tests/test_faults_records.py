@@ -23,7 +23,7 @@ from mnist_lightning.results import RECORD, RunResult, load, remove_orphans, sav
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork"),  # of Python 3.12; the children start no threads
 ]
 
 LONG = os.environ.get("MNIST_TEST_LONG") == "1"

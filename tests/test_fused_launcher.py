@@ -40,7 +40,7 @@ class TestHydrasLauncherSuite(LauncherTestSuite):
     pass
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # some are the suite's own
 @pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", LAUNCHER])])
 class TestHydrasIntegrationSuite(IntegrationTestSuite):
     pass

@@ -56,7 +56,7 @@ class _RuleOptimizer(Optimizer):
 
 
 class KerasRMSprop(_RuleOptimizer):
-    """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps): epsilon inside the root, rho 0.9."""
+    """`update_rules.rmsprop`: epsilon inside the root."""
 
     rule = RULES["rmsprop"]
 
@@ -65,7 +65,7 @@ class KerasRMSprop(_RuleOptimizer):
 
 
 class KerasAdamax(_RuleOptimizer):
-    """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps)."""
+    """`update_rules.adamax`."""
 
     rule = RULES["adamax"]
 
@@ -80,7 +80,7 @@ class KerasAdamax(_RuleOptimizer):
 
 
 class KerasAdadelta(_RuleOptimizer):
-    """torch's rule, which has epsilon inside both roots as Keras has, with Keras' rho 0.95 and eps 1e-7."""
+    """`update_rules.adadelta`: epsilon inside both roots, as in torch, with Keras' rho and epsilon."""
 
     rule = RULES["adadelta"]
 

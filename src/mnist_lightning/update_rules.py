@@ -49,6 +49,12 @@ def _descend(p: Tensor, rate: Scalar, a: Tensor, b: Tensor) -> None:
         p.addcmul_(a, b, value=-rate)
 
 
+def _moments(m: Tensor, v: Tensor, grad: Tensor, betas: tuple[float, float]) -> None:
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2."""
+    m.lerp_(grad, 1 - betas[0])
+    v.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
+
+
 def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar) -> None:
     """w -= lr g."""
     if isinstance(lr, Tensor):
@@ -77,8 +83,7 @@ def adam(
     eps: float = KERAS_EPSILON,
 ) -> None:
     """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): the "epsilon hat" of Kingma and Ba."""
-    m.lerp_(grad, 1 - betas[0])
-    v.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
+    _moments(m, v, grad, betas)
     correction = (1 - float32(betas[1]) ** t) ** 0.5 / (1 - float32(betas[0]) ** t)
     _descend(p, lr * correction, m, v.sqrt().add_(eps).reciprocal_())
 
@@ -144,8 +149,7 @@ def torch_adam(
     eps: float = 1e-8,
 ) -> None:
     """w -= lr m' / (sqrt(v') + eps), m' = m / (1 - b1^t), v' = v / (1 - b2^t)."""
-    m.lerp_(grad, 1 - betas[0])
-    v.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
+    _moments(m, v, grad, betas)
     root = (1 - betas[1] ** t) ** 0.5
     root = root.to(p.dtype) if isinstance(root, Tensor) else root
     _descend(p, lr / (1 - betas[0] ** t), m, v.sqrt().div_(root).add_(eps).reciprocal_())

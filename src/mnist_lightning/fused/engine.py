@@ -66,15 +66,14 @@ class FusedClassifier(L.LightningModule):
             ConvDenseNet(config.model.num_channels, config.model.num_conv, config.model.num_dense, seed=m.config.seed)
             for m in members
         ]
+        seeds = list(dict.fromkeys(m.config.seed for m in members))
+        self.rows = Rows(len(dataset.train), config.data.batch_size, seeds)
         self._stack(list(members), StackedNet(nets))
 
     def _stack(self, members: list[Member], net: StackedNet) -> None:
         self.members, self.net = members, net
         self.optimizer = StackedOptimizer([m.config for m in members], list(net.parameters()))
         self.losses = MemberLosses([m.config.loss for m in members])
-        self.seeds = list(dict.fromkeys(m.config.seed for m in members))
-        if not hasattr(self, "rows"):
-            self.rows = Rows(len(self.dataset.train), members[0].config.data.batch_size, self.seeds)
         self.order_of_member = [self.rows.seeds.index(m.config.seed) for m in members]
         self.best: dict[str, Tensor] = {}
         self.register_buffer("train_sums", torch.zeros(len(METRICS), len(members), dtype=torch.float64))
@@ -126,7 +125,7 @@ class FusedClassifier(L.LightningModule):
             images, labels = images[0], labels[0]
         else:
             images, labels = images[self.member_order], labels[self.member_order]
-        return scale(images, self.dtype), labels  # pyright: ignore[reportArgumentType]
+        return scale(images, self.dtype), labels  # pyright: ignore[reportArgumentType] - Lightning's dtype may be a string
 
     def step(self, rows: Tensor) -> None:
         """One update of every member from the rows [S, N] of the training set."""
@@ -210,7 +209,10 @@ class FusedClassifier(L.LightningModule):
         finish(
             self.members[g],
             self.dataset,
-            {k: dict(zip(METRICS, v[0][:, 0].tolist(), strict=True)) for k, v in _named(train, test, val)},
+            {
+                name: dict(zip(METRICS, sums[:, 0].tolist(), strict=True))
+                for name, (sums, _) in {"train": train, "test": test, "val": val}.items()
+            },
             test[1][:, 0],
             {name: p[g].detach() for name, p in self.net.named_parameters()},
             {name: p[g] for name, p in self.best.items()},
@@ -241,7 +243,8 @@ class FusedClassifier(L.LightningModule):
         losses = MemberLosses([m.config.loss for m in self.members[part]])
         sums, kept = 0.0, []
         for images, labels in Batches(split, EVALUATION_BATCH):
-            seen, true = scale(images.to(self.device), self.dtype), labels.to(self.device)  # pyright: ignore
+            seen = scale(images.to(self.device), self.dtype)  # pyright: ignore[reportArgumentType] - as above
+            true = labels.to(self.device)
             logits = self.net.part(part, seen)  # [G,N,K]
             sums = sums + metric_sums(logits, true, losses)
             kept.append(logits.float())
@@ -291,7 +294,3 @@ class FusedClassifier(L.LightningModule):
                 for name, tensor in tensors.items():
                     tensor.copy_(stored[kind][name])
         checkpoint["state_dict"] = self.state_dict()
-
-
-def _named(train: Any, test: Any, val: Any) -> list[tuple[str, Any]]:
-    return [("train", train), ("test", test), ("val", val)]

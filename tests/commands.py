@@ -123,6 +123,10 @@ def _enter(arguments: list[str], directory: Path, output: Path, environment: dic
     os.setsid()
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if environment.pop("MNIST_TEST_CLOSED_PIPE", ""):
+        read, write = os.pipe()
+        os.close(read)
+        os.dup2(write, 1)
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 - as long as the process
     setup, teardown = environment.pop("MNIST_TEST_SETUP", ""), environment.pop("MNIST_TEST_TEARDOWN", "")

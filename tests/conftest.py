@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: two processes with two threads each slow each other tenfold
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from commands import Command, exit_code, forked, own_mounts, start_forked, start_real

@@ -16,7 +16,7 @@ from mnist_lightning.results import load_results
 
 pytestmark = pytest.mark.faults
 Start = Callable[..., Command]
-GRID = ["-m", "optimizer=adam,sgd,rmsprop", "lr=0.001,0.1", "trainer.max_epochs=60", "hydra/launcher=fused"]
+GRID = ["-m", "optimizer=adam,sgd,rmsprop", "lr=0.001,0.1", "trainer.max_epochs=20", "hydra/launcher=fused"]
 
 
 def outcomes(directory: Path) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def test_a_fused_sweep_leaves_what_the_basic_launcher_leaves(
     fused = run(*arguments, "hydra.sweep.dir=fused", LAUNCHER)
     assert (basic.code, fused.code) == (0, 0), fused.err
     assert "training 4 runs of 2/1/0 together" in fused.out
+    assert [line[:6] for line in fused.out.splitlines() if "of 4  " in line] == [f"{k} of 4" for k in (1, 2, 3, 4)]
     files = [
         {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.name != ".attempts"}
         for root in (tmp_path / "basic", tmp_path / "fused")

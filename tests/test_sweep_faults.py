@@ -137,6 +137,15 @@ def test_a_lost_terminal_gives_its_code_a_last_line_and_the_table_of_a_real_inte
     assert len(pd.read_excel(tmp_path / "here" / "results.xlsx")) == 1
 
 
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_sweep_whose_output_nobody_reads_any_more_goes_on(launcher: str, start: Start, tmp_path: Path) -> None:
+    arguments = ["-m", "seed=0,1", f"hydra/launcher={launcher}", "hydra.sweep.dir=here"]
+    ended = start(*arguments, MNIST_TEST_CLOSED_PIPE="1").wait()
+    assert (ended.code, ended.err) == (0, "")
+    assert [r.status for r in load_results(tmp_path / "here")] == ["completed"] * 2
+    assert (tmp_path / "here" / "results.xlsx").exists()
+
+
 def test_ten_runs_survive_the_death_of_a_joblib_worker(start: Start, tmp_path: Path) -> None:
     killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
     seeds = "seed=" + ",".join(map(str, range(5)))

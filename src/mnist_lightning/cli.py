@@ -9,9 +9,10 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
+from typing import Any, NoReturn, TextIO
 from unittest.mock import patch
 
 import hydra
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
     sweep.directory, sweep.began = None, False
     code, line = 0, ""
-    with _signals_raise() as received:
+    with _closed_pipes_ignored(), _signals_raise() as received:
         try:
             _refuse_removals(arguments)
             code = _run_hydra(arguments)
@@ -125,11 +126,12 @@ def _complain(line: str) -> None:
 
 @hydra.main(version_base="1.3", config_path="pkg://mnist_lightning.conf", config_name="config")
 def _job(composed: DictConfig) -> float:
-    from mnist_lightning.cli import PassedOn  # by name: workers get this function by value
+    from mnist_lightning.cli import PassedOn, _closed_pipes_ignored  # by name: workers get this function by value
     from mnist_lightning.sweep import run_job
 
     try:
-        return run_job(composed)
+        with _closed_pipes_ignored():
+            return run_job(composed)
     except UserError as error:
         raise PassedOn from error
 
@@ -245,6 +247,24 @@ def _signals_raise() -> Iterator[list[Interrupted]]:
     finally:
         for name, old in before.items():
             signal.signal(getattr(signal, name), old)
+
+
+@contextmanager
+def _closed_pipes_ignored() -> Iterator[None]:
+    """`| head` closes the pipe behind the output: the runs go on, what they print is dropped from then on."""
+    with ExitStack() as stack:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            for name in ("write", "flush"):
+                stack.enter_context(patch.object(stream, name, partial(_or_drop, stream, getattr(stream, name))))
+            stack.callback(stream.flush)  # before the interpreter does it
+        yield
+
+
+def _or_drop(stream: TextIO, method: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return method(*arguments)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:

@@ -35,6 +35,7 @@ class Progress:
 
     planned: int
     stored_at_start: int
+    done: int
     started: float
 
 
@@ -90,7 +91,8 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
     check_space(root, [c for c in wanted if c.trainer.enable_checkpointing is not False])
     for config in wanted:
         (root / config.run_name / ATTEMPTS).unlink(missing_ok=True)
-    progress = Progress(len(seen), len(seen) - len(wanted), time.monotonic())
+    stored = len(seen) - len(wanted)
+    progress = Progress(len(seen), stored, stored, time.monotonic())
     if len(seen) < len(configs):
         print(f"{len(configs) - len(seen)} of {len(configs)} runs are repetitions and will run once")
     if progress.stored_at_start:
@@ -120,6 +122,8 @@ def run_job(composed: DictConfig) -> float:
     config = parse(composed)
     run_dir = Path(hydra.runtime.output_dir)
     result = _run_in_sweep(config, run_dir) if in_sweep else _run_alone(config, run_dir)
+    if progress:
+        progress.done += 1
     print(_line(result, run_dir.parent if in_sweep else None), flush=True)
     return result.accuracy_test
 
@@ -192,7 +196,8 @@ def train_together(configs: Sequence[RunConfig], sweep_dir: str) -> Iterator[lis
     for group in fused.plan(configs, paths):
         if not fused.reason_to_train_alone(configs[group[0]]):
             m = configs[group[0]].model
-            print(f"training {len(group)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together", flush=True)
+            what = f"training {len(group)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together"
+            print("  ".join([what, *_left()]), flush=True)
             try:
                 fused.train_group([Member(configs[i], paths[i]) for i in group], continue_interrupted=True)
             except UserError:
@@ -200,7 +205,7 @@ def train_together(configs: Sequence[RunConfig], sweep_dir: str) -> Iterator[lis
             except Exception as error:
                 what = one_line(f"{type(error).__name__}: {error}")
                 print(f"not trained together ({what}); going on one by one", flush=True)
-        gc.collect()
+                gc.collect()
         yield group
 
 
@@ -227,6 +232,8 @@ def record_killed(composed: DictConfig, run_dir: Path) -> None:
     config = parse(composed)
     died = f"its worker died {attempts(run_dir)} times (killed, often by the system for want of memory)"
     result = _record_failure(config, run_dir, RuntimeError(died))
+    if progress:
+        progress.done = _stored(run_dir.parent)  # the others were done by workers
     print(_line(result, run_dir.parent), flush=True)
 
 
@@ -253,13 +260,31 @@ def _line(result: RunResult, sweep_dir: Path | None) -> str:
         parts += [f"{diverged}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
     if sweep_dir is None:
         return "  ".join(parts)
-    done = sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
-    planned = progress.planned if progress else len(read_plan(sweep_dir).get("runs", {}))
+    if progress:
+        done, planned = progress.done, progress.planned
+    else:  # in a launcher's worker
+        done, planned = _stored(sweep_dir), _planned(sweep_dir)
     parts.insert(0, f"{done:>{len(str(planned))}} of {planned}")
-    if progress and planned > done > progress.stored_at_start:
-        pace = (time.monotonic() - progress.started) / (done - progress.stored_at_start)
-        parts.append(f"about {_duration(pace * (planned - done))} left")
+    if result.engine != "fused":  # there the whole group is done when its first line is printed
+        parts += _left()
     return "  ".join(parts)
+
+
+def _left() -> list[str]:
+    """`about 1 min left`, where this process knows it."""
+    if not progress or not progress.planned > progress.done > progress.stored_at_start:
+        return []
+    pace = (time.monotonic() - progress.started) / (progress.done - progress.stored_at_start)
+    return [f"about {_duration(pace * (progress.planned - progress.done))} left"]
+
+
+def _stored(sweep_dir: Path) -> int:
+    return sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
+
+
+@cache
+def _planned(sweep_dir: Path) -> int:
+    return len(read_plan(sweep_dir).get("runs", {}))
 
 
 def _duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import Callback
 
 
@@ -32,6 +33,13 @@ class ExitQuietly(Callback):
 
     def on_train_start(self, *arguments: Any, **more: Any) -> None:
         sys.exit(0)
+
+
+class Hungry(Callback):
+    """Asks for more memory than any machine has."""
+
+    def on_train_start(self, *arguments: Any, **more: Any) -> None:
+        torch.empty(1 << 50)
 
 
 class Shell(Callback):

@@ -156,6 +156,7 @@ BAD = [
     ("experiment=quick", 2, r"experiment=quick: unknown; did you mean quickstart\?"),
     ("data=minst", 2, r"data=minst: unknown; did you mean mnist\?"),
     ("trainer.accelerator=abacus", 2, "trainer: .*abacus"),
+    ("trainer.accelerator=tpu", 2, "trainer: .*"),
     ("callbacks=[{_target_:os.system}]", 2, "callbacks._target_=os.system: not a lightning Callback"),
     ("data.root=/nope data.download=false", 4, "/nope/MNIST/raw/train-images-idx3-ubyte: missing; set data.root or"),
     ("--lr 3", 2, "unrecognized arguments: --lr.*; keys are given as key=value, see --help"),

@@ -5,6 +5,7 @@ The faults come from inside: files and functions that fail at the k-th call. Fro
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import itertools
@@ -126,6 +127,30 @@ def test_a_fault_in_any_call_of_saving_a_checkpoint_leaves_one_that_loads_and_is
         DurableCheckpoints().save_checkpoint(old, path)
 
     assert every_fault(lambda: DurableCheckpoints().save_checkpoint(new, path), check) >= 8  # several writes
+
+
+def test_a_fault_while_the_last_fault_is_mended_leaves_the_old_record_or_the_new_one(tmp_path: Path) -> None:
+    """All pairs: a commit that fails at its n-th call, and the next one, which begins as a sweep does, at its m-th."""
+
+    def mend() -> None:
+        results.remove_orphans(tmp_path)
+        save(NEW, tmp_path / "run")
+
+    path, pairs = save(OLD, tmp_path / "run"), 0
+    for number, first, forever in itertools.product(FAULTS, range(1, 8), (False, True)):
+        for second in range(1, 10):
+            save(OLD, tmp_path / "run")
+            for call, work in ((first, lambda: save(NEW, tmp_path / "run")), (second, mend)):
+                with pytest.MonkeyPatch.context() as patch:
+                    Faults(patch, call, forever, number)
+                    with contextlib.suppress(OutputError):
+                        work()
+            assert load(path).seed in (OLD.seed, NEW.seed)
+            mend()
+            assert load(path).seed == NEW.seed
+            assert temporaries(tmp_path) == []
+            pairs += 1
+    assert pairs >= 200
 
 
 def test_after_a_power_cut_at_any_call_the_record_on_disk_is_whole(

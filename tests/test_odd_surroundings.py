@@ -118,6 +118,19 @@ def test_no_decision_hangs_on_the_clock(
     assert all(0 < r.duration_seconds < 600 for r in load_results(tmp_path / "here"))
 
 
+SLURM = ["-m", "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.sweep.dir=here"]
+COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scancel")
+
+
+def cluster(directory: Path, scripts: dict[str, str]) -> dict[str, str]:
+    """The environment of a cluster whose commands are these shell scripts."""
+    (directory / "bin").mkdir()
+    for command, script in scripts.items():
+        (directory / "bin" / command).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / "bin" / command).chmod(0o755)
+    return {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}"}
+
+
 SBATCH = {
     "fails": ("echo 'sbatch: error: invalid partition specified: nope' >&2; exit 1", "invalid partition specified"),
     "answers nonsense": ("echo 'Have a nice day'", "Have a nice day"),
@@ -128,16 +141,23 @@ SBATCH = {
 def test_a_cluster_that_takes_no_jobs_is_quoted_in_one_line(name: str, start: Start, tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="submitit submits: pip install 'mnist-lightning[submitit]'")
     script, quoted = SBATCH[name]
-    (tmp_path / "bin").mkdir()
-    for command in ("sbatch", "srun", "squeue", "sacct", "scancel"):
-        (tmp_path / "bin" / command).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "bin" / command).chmod(0o755)
-    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    grid = ["-m", "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.sweep.dir=here"]
-    code, out, err = start(*grid, **path).wait()
+    code, out, err = start(*SLURM, **cluster(tmp_path, dict.fromkeys(COMMANDS, script))).wait()
     assert code == 2, out + err
     assert out.splitlines()[-1] == "0 of 2 done (2 missing): here"
     last = err.splitlines()[-1]
     assert last.startswith("mnist-lightning: error: hydra/launcher=submitit: ")
     assert quoted in last
     assert "Traceback" not in err
+
+
+def test_jobs_that_a_cluster_took_and_lost_are_missing_not_done(start: Start, tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="submitit submits: pip install 'mnist-lightning[submitit]'")
+    states = "JobID|State|NodeList\\n7_0|NODE_FAIL|\\n7_1|NODE_FAIL|\\n"
+    scripts = dict.fromkeys(COMMANDS, "exit 0") | {
+        "sbatch": "echo Submitted batch job 7",
+        "sacct": f"printf '{states}'",
+    }
+    code, out, err = start(*SLURM, **cluster(tmp_path, scripts)).wait()
+    assert (code, out) == (3, "0 of 2 done (2 missing): here\n")
+    lost = "hydra/launcher=submitit: the cluster lost a job (state NODE_FAIL); repeat the command"
+    assert err.splitlines()[-1] == f"mnist-lightning: error: {lost}"

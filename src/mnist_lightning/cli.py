@@ -33,6 +33,7 @@ from mnist_lightning.errors import (
     EXIT_HANGUP,
     EXIT_INTERRUPTED,
     EXIT_OUTPUT,
+    EXIT_RUNS_MISSING,
     EXIT_TERMINATED,
     ConfigError,
     UserError,
@@ -294,6 +295,9 @@ def _explanation(error: BaseException, arguments: Sequence[str]) -> tuple[int, s
         way_out = f'pip install "mnist-lightning[{found[1]}]"'
         return EXIT_BAD_INPUT, f"hydra/launcher={found[1]}: not installed; {way_out}"
     if type(error).__module__.startswith("submitit."):
+        if lost := re.search(r"\(state: (\w+)\)", str(error)):
+            line = f"hydra/launcher=submitit: the cluster lost a job (state {lost[1]}); repeat the command"
+            return EXIT_RUNS_MISSING, line
         return EXIT_BAD_INPUT, f"hydra/launcher=submitit: {error!s:.100}; see hydra.launcher.partition, qos, account"
     if "torchvision::nms" in str(error):
         return EXIT_BAD_INPUT, "torch and torchvision do not fit each other; pip install -U torch torchvision together"

@@ -239,13 +239,15 @@ def record_killed(composed: DictConfig, run_dir: Path) -> None:
 
 def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:
     from mnist_lightning.describe import describe
+    from mnist_lightning.trainer import is_out_of_memory
 
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)  # they hold the trainer, the network and its data
     gc.collect()
     records.write_durably(run_dir / TRACEBACK, text.encode())
     result = describe(config)
-    result.error = one_line(f"{type(error).__name__}: {error}")
+    what = "out of memory; try a smaller data.batch_size or network" if is_out_of_memory(error) else str(error)
+    result.error = one_line(f"{type(error).__name__}: {what}")
     records.save(result, run_dir)
     return result
 

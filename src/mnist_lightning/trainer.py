@@ -234,6 +234,11 @@ class FitWatch(Callback):
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is torch's, of any device, or Python's error for too little memory."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
 @cache
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next step, in this process from now on.

@@ -24,7 +24,7 @@ from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
 from mnist_lightning.results import RECORD, RunResult, write_durably
-from mnist_lightning.trainer import flushed_denormals, keep_memory, plain_arguments, quiet_lightning
+from mnist_lightning.trainer import flushed_denormals, is_out_of_memory, keep_memory, plain_arguments, quiet_lightning
 from mnist_lightning.training import check, refuse_another_runs_directory, train
 
 CHECKPOINTS = ".fused"
@@ -82,7 +82,7 @@ def train_group(members: Sequence[Member], *, continue_interrupted: bool = False
         _train(members, continue_interrupted)
     except (RuntimeError, MemoryError) as error:
         left = [m for m in members if m.result is None]
-        if len(left) < 2 or not _is_out_of_memory(error):
+        if len(left) < 2 or not is_out_of_memory(error):
             raise
         error.__traceback__ = None  # its frames hold the tensors
         print(f"{len(left)} runs do not fit into memory together: going on with half of them at a time")
@@ -93,10 +93,6 @@ def train_group(members: Sequence[Member], *, continue_interrupted: bool = False
         torch.cuda.empty_cache()
     for half in (left[: len(left) // 2], left[len(left) // 2 :]):
         train_group(half, continue_interrupted=continue_interrupted)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def _train(members: Sequence[Member], continue_interrupted: bool) -> None:

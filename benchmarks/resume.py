@@ -1,6 +1,6 @@
 """How long the command takes for a finished sweep of 216 runs: it composes them, finds all of them done, and reports.
 
-    python benchmarks/resume.py [--json FILE] [--dir DIRECTORY]
+    python -m benchmarks.resume [--json FILE] [--dir DIRECTORY]
 
 The records are made up and saved as a run saves its own; no network is trained. Prints the seconds of the whole
 command, of Hydra composing 216 configurations, and of the rest; checks that nothing was trained and no record touched.
@@ -18,6 +18,8 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
+
+from benchmarks.common import report, write_json
 
 EPOCHS = 20
 ARGUMENTS = ["-m", "experiment=full_grid", "data=synthetic"]
@@ -104,8 +106,7 @@ def main() -> None:
         found = measure(arguments.dir or Path(temporary) / "sweep")
     for name, value in found.items():
         print(f"{name:>10} {value:8.2f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(arguments.json, report("resume", {}) | found)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The README's tables from the JSON files: `python -m benchmarks.table` writes them, `--check` compares.
 
 They stand between `<!-- benchmark:start -->` and `<!-- benchmark:end -->` in README.md, and between the same markers
-with `precision` in benchmarks/README.md. A part whose JSON is not there is left out.
+with `precision` and `scaling` in benchmarks/README.md, with `parallel` in docs/clusters.md. A part whose JSON is not
+there is left out.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--notes", type=Path, default=ROOT / "benchmarks" / "README.md")
+    parser.add_argument("--clusters", type=Path, default=ROOT / "docs" / "clusters.md")
     options = parser.parse_args(arguments)
-    stale = []
+    stale: dict[Path, None] = {}
     for path, marker, parts in (
         (options.readme, "benchmark", {"throughput": throughput_table, "overhead": overhead_table}),
         (options.notes, "precision", {"precision": precision_table}),
+        (options.notes, "scaling", {"scaling": scaling_table}),
+        (options.clusters, "parallel", {"parallel": parallel_table}),
     ):
         before = path.read_text(encoding="utf-8")
         after = between(before, marker, tables(options.results, parts))
         if after == before:
             continue
-        stale.append(path)
+        stale[path] = None
         if not options.check:
             path.write_text(after, encoding="utf-8")
     said = "is not what the JSON says; run python -m benchmarks.table" if options.check else "written"
@@ -132,6 +136,41 @@ def _flat(part: Result, prefix: str = "") -> dict[str, Any]:
         else:
             found |= _flat(values, f"{name} records: " if name.isdigit() else f"{name}: ")
     return found
+
+
+def scaling_table(result: Result) -> str:
+    """Seconds by number of runs, training images and arithmetic, each with the line through them."""
+    settings, rows = result["settings"], []
+    for part, unit in (("runs", "{} runs"), ("train_size", "{} images"), ("network", "{} channels")):
+        if part not in result:
+            continue
+        found, fit = result[part], result[part]["fit"]
+        law = f"{fit['intercept']:.2f} + {fit['slope']:.3g} x, ~ x^{fit['exponent']:.2f}"
+        for size, point in found["points"].items():
+            rows.append([unit.format(f"{int(size):,}"), f"{point['x']:g}", shown(point["seconds"]), law])
+            law = ""
+    head = f"{settings['net']}, {settings['threads']} threads, synthetic digits. x: runs, images, GFLOP a step. "
+    head += f"Seconds: median [least..most]. {conditions(result)}."
+    return f"{head}\n\n{markdown(['what', 'x', 'seconds', 'line, and power of x'], rows)}"
+
+
+def parallel_table(result: Result) -> str:
+    """Runs per minute of each way, and their ratio to the first."""
+    settings, ways = result["settings"], result["ways"]
+    base = next(iter(ways.values()))["runs_per_minute"]["median"]
+    rows = []
+    for way, found in ways.items():
+        launcher, workers, threads = way.split(":")
+        rate = found["runs_per_minute"]
+        chosen = "the launcher's choice" if threads == "-" else threads
+        rows.append([launcher, workers, chosen, shown(rate), f"{rate['median'] / base:.2f}"])
+    head = (
+        f"{settings['runs']} runs of {settings['net']}, {settings['steps']} training steps each, start and tables of "
+    )
+    head += f"the command included. Runs per minute: median [least..most]. {conditions(result)}."
+    return (
+        f"{head}\n\n{markdown(['launcher', 'processes', 'threads each', 'runs per minute', 'times the first'], rows)}"
+    )
 
 
 def precision_table(result: Result) -> str:

@@ -112,8 +112,10 @@ def test_the_table_is_written_between_the_markers_and_checked(
     common.write_json(tmp_path / "throughput.json", result)
     readme, notes = tmp_path / "README.md", tmp_path / "NOTES.md"
     readme.write_text("before\n<!-- benchmark:start -->\nold\n<!-- benchmark:end -->\nafter\n")
-    notes.write_text("<!-- precision:start -->\n<!-- precision:end -->\n")
-    paths = ["--results", str(tmp_path), "--readme", str(readme), "--notes", str(notes)]
+    clusters = tmp_path / "clusters.md"
+    for path, markers in ((notes, ("precision", "scaling")), (clusters, ("parallel",))):
+        path.write_text("".join(f"<!-- {marker}:start -->\n<!-- {marker}:end -->\n" for marker in markers))
+    paths = ["--results", str(tmp_path), "--readme", str(readme), "--notes", str(notes), "--clusters", str(clusters)]
     assert table.main(["--check", *paths]) == 1
     assert "old" in readme.read_text()
     assert table.main(paths) == 0

@@ -107,7 +107,7 @@ def test_a_run_that_raises_becomes_a_failed_row_and_the_others_go_on(run: Run, t
 def test_a_failed_run_is_tried_again_and_its_traceback_goes(
     run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    importlib.import_module("mnist_lightning.training")  # the package has a function of this name
+    importlib.import_module("mnist_lightning.training")  # it is imported when a run begins
 
     def broken(*arguments: object) -> None:
         raise RuntimeError("the disk was full of ants")
@@ -232,7 +232,7 @@ def test_a_missing_record_is_not_success(tmp_path: Path, run: Run, tiny_argument
 def test_a_signal_ends_a_sweep_with_its_table_and_the_way_to_resume(
     number: signal.Signals, code: int, word: str, tiny_arguments: list[str], tmp_path: Path
 ) -> None:
-    arguments = ["-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2", "trainer.max_epochs=2,100000"]
+    arguments = ["-m", *tiny_arguments, "hydra.sweep.dir=here", "trainer.max_epochs=2,100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mnist_lightning", *arguments],
         cwd=tmp_path,
@@ -251,7 +251,7 @@ def test_a_signal_ends_a_sweep_with_its_table_and_the_way_to_resume(
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     last = err.splitlines()[-1]
-    assert last.startswith(f"{word}: 1 of 4 done (3 missing): here; resume: python -m mnist_lightning -m ")
+    assert last.startswith(f"{word}: 1 of 2 done (1 missing): here; resume: python -m mnist_lightning -m ")
     assert len(pd.read_excel(tmp_path / "here" / "results.xlsx")) == 1
 
 
@@ -323,3 +323,13 @@ def test_a_signal_is_no_bad_input_wherever_it_arrives(
     monkeypatch.setattr(cli, "_run_name", interrupted)
     code, _, err = run("lr=0.1", *tiny_arguments)
     assert (code, err) == (143, "mnist-lightning: error: terminated\n")
+
+
+@pytest.mark.parametrize("module", ["predict", "report.__main__"])
+def test_wrong_usage_of_the_other_commands_is_one_line_too(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"mnist_lightning.{module}").main([])
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("mnist-lightning: error: the following arguments are required: ")
+    assert line.count("\n") == 1

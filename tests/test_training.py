@@ -109,6 +109,26 @@ def test_a_run_continued_from_its_last_epoch_ends_where_an_undisturbed_one_does(
     assert table(tmp_path / "part") == table(tmp_path / "whole")
 
 
+def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(tiny: Tiny, tmp_path: Path, monkeypatch: Patch) -> None:
+    config, begun = tiny(**{"trainer.max_epochs": 3}), []
+    whole = train(config, tmp_path / "whole")
+    begin = MNISTClassifier.on_train_epoch_start
+
+    def noted(self: MNISTClassifier) -> None:
+        begun.append(self.current_epoch)
+        if len(begun) == 3:
+            raise RuntimeError("cut off")
+        begin(self)
+
+    monkeypatch.setattr(MNISTClassifier, "on_train_epoch_start", noted)
+    with pytest.raises(RuntimeError, match="cut off"):
+        train(config, tmp_path / "cut")
+    rest = train(config, tmp_path / "cut", continue_interrupted=True)
+    assert begun == [0, 1, 2, 2]
+    assert (rest.loss, rest.loss_test, rest.best_epoch) == (whole.loss, whole.loss_test, whole.best_epoch)
+    assert table(tmp_path / "cut") == table(tmp_path / "whole")
+
+
 def test_metrics_are_those_of_the_final_weights_on_the_whole_sets(tiny: Tiny, tmp_path: Path, mini_mnist: Path) -> None:
     result = train(tiny(), tmp_path / "run")
     module = MNISTClassifier.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
@@ -144,7 +164,10 @@ def test_in_float64_the_project_trains_in_float64(tiny: Tiny, tmp_path: Path) ->
 
 
 def test_the_record_says_which_precision_ran(tiny: Tiny, tmp_path: Path) -> None:
-    assert train(tiny(), tmp_path / "run").precision == "32-true"  # what auto stands for
+    """Not what was asked for: here `auto`."""
+    result = train(tiny(**{"trainer.precision": "auto"}), tmp_path / "run")
+    assert result.precision == fastest_precision("cpu")
+    assert result.precision != "auto"
 
 
 def test_trainer_arguments_callbacks_and_loggers_arrive(tiny: Tiny, tmp_path: Path) -> None:

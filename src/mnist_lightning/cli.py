@@ -228,8 +228,8 @@ def _refuse_removals(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def _signals_raise() -> Iterator[list[Interrupted]]:
-    """SIGINT and SIGTERM as exceptions, also kept in the list that this yields: Hydra, for one, takes an exception
-    out of a resolver for its own.
+    """SIGINT, SIGTERM and SIGHUP as exceptions, also kept in the list that this yields: Hydra, for one, takes an
+    exception out of a resolver for its own.
 
     Lightning leaves handlers alone that it finds; its own end with code 0.
     """
@@ -323,6 +323,8 @@ def _is_odd(argument: str) -> bool:
 
 def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    if (group, choice) == ("hydra/sweeper", "optuna"):
+        return f'{group}={choice}: not installed; pip install "mnist-lightning[optuna]"'
     options = [str(option) for option in error.options or []]
     way_out = near_miss(choice, options) or "use one of " + ", ".join(options)
     return f"{group or 'config'}={choice}: unknown; {way_out}"

@@ -215,7 +215,11 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ whenever the configuration would compute something else."""
+        """16 hexadecimal digits that differ where optimizer, network, data, loss or schedule do.
+
+        Where and how fast a run computes (accelerator, strategy, plugins, what `precision=auto` stands for) is no
+        part of them: the record says that.
+        """
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

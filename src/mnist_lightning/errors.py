@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import argparse
+from typing import NamedTuple, NoReturn
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -87,3 +88,10 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     flat = " ".join(text.split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
     return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+class CommandParser(argparse.ArgumentParser):
+    """For commands beside Hydra's: wrong usage ends in one line, too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, one_line(f"mnist-lightning: error: {message}; see --help") + "\n")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from mnist_lightning.config import IMAGE_SIZE
-from mnist_lightning.errors import EXIT_OK, DataError, UserError, one_line
+from mnist_lightning.errors import EXIT_OK, CommandParser, DataError, UserError, one_line
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m mnist_lightning.predict", description=__doc__)
+    parser = CommandParser("python -m mnist_lightning.predict", description=__doc__)
     parser.add_argument("checkpoint", help="last.ckpt or best.ckpt of a run")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, ...; any size, digit on plain ground")
     arguments = parser.parse_args(argv)

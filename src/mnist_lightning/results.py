@@ -40,7 +40,8 @@ _NAN = math.nan
 class RunResult:
     """One row. First the report's columns, in its order and under its names, then ours.
 
-    Metrics are those of the final weights on the whole training and test set; NaN where there are none.
+    Metrics are those of the final weights on the whole training and test set, unless `trainer.limit_test_batches`
+    cuts them short; NaN where there are none. Sizes and speeds count whole sets, whatever is limited.
     `accuracy` is top-1; `binary_accuracy` is what the report calls accuracy: the share of the 10 outputs per
     image on the right side of 0.5.
     """
@@ -67,8 +68,8 @@ class RunResult:
     status: Status = _column("failed", about="completed, diverged or failed")
     error: str = _column("", about="why the run failed or diverged")
     dataset: str = _column("", about="data set")
-    train_size: int | None = _column(None, _COUNT, "images trained on")
-    test_size: int | None = _column(None, _COUNT, "images tested on")
+    train_size: int | None = _column(None, _COUNT, "images of the training set")
+    test_size: int | None = _column(None, _COUNT, "images of the test set")
     batch_size: int | None = _column(None, _COUNT, "images a step")
     epochs: int | None = _column(None, _COUNT, "epochs trained")
     seed: int | None = _column(None, "0", "seed of initial weights and batch order")

@@ -266,7 +266,7 @@ def _line(result: RunResult, sweep_dir: Path | None) -> str:
         done, planned = progress.done, progress.planned
     else:  # in a launcher's worker
         done, planned = _stored(sweep_dir), _planned(sweep_dir)
-    parts.insert(0, f"{done:>{len(str(planned))}} of {planned}")
+    parts.insert(0, f"{done:>{len(str(planned))}} of {planned}" if planned else f"{done}")  # Optuna plans nothing
     if result.engine != "fused":  # there the whole group is done when its first line is printed
         parts += _left()
     return "  ".join(parts)
@@ -297,7 +297,7 @@ def _duration(seconds: float) -> str:
 
 
 class CollectResults(Callback):
-    """Collects all records of the sweep, or of the run, into results.xlsx and results.csv when it has ended.
+    """Collects all records of the sweep, or of the run, into workbook, tables, figures and page when it has ended.
 
     Hydra turns what a callback raises into a warning and calls none after an interrupt, so `cli.main` collects
     what this has not; any other Hydra program that uses this configuration gets its workbook from here.

@@ -39,9 +39,11 @@ def train_many(
     """Train many configurations, those of one architecture as one stacked network; their records, in order.
 
     Each run's directory (default: its name in a fresh directory under `outputs/`) receives what `train` leaves
-    there. The metrics are those of the run trained alone, to rounding. What cannot be fused is trained alone. With
-    `continue_interrupted` a group that was cut off goes on after its last stored epoch.
-    Raises ConfigError or DataError before anything is trained, and OutputError.
+    there, except that checkpoints hold weights only. The metrics are those of the run trained alone, to rounding.
+    What cannot be fused is trained alone. With `continue_interrupted` a group that was cut off goes on after its
+    last stored epoch.
+    Raises ValueError for a repeated configuration, ConfigError, DataError or RefusedError before anything is
+    trained, and OutputError.
     """
     if len({config.fingerprint for config in configs}) < len(configs):
         raise ValueError("configs: the same configuration twice; give each once")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_OK, UserError, one_line
+from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_OK, CommandParser, UserError, one_line
 from mnist_lightning.report import write_report
 from mnist_lightning.results import load_results
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m mnist_lightning.report", description=__doc__)
+    parser = CommandParser("python -m mnist_lightning.report", description=__doc__)
     parser.add_argument("directory", help="a sweep's directory, or a single run's")
     directory = parser.parse_args(argv).directory
     try:

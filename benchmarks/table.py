@@ -118,14 +118,18 @@ def _errors(rows: list[Result]) -> dict[str, str]:
     return {row["contender"]: row["error"] for row in rows if row["error"]}
 
 
+PART_NAMES = {"composition": "composing and checking ", "growth": "a sweep of "}
+
+
 def overhead_table(result: Result) -> str:
     """Fixed costs, one line each."""
     rows = [
-        [name, shown({k: values[k] for k in ("median", "min", "max", "n")})]
+        [PART_NAMES.get(part, "") + name, shown({k: values[k] for k in ("median", "min", "max", "n")})]
         for part in ("commands", "runs", "composition", "growth")
         for name, values in _flat(result.get(part, {})).items()
     ]
-    return f"Fixed costs: median [least..most]. {conditions(result)}.\n\n{markdown(['what', 'cost'], rows)}"
+    head = f"Fixed costs: median [least..most]; imports beyond bare Python's. {conditions(result)}."
+    return f"{head}\n\n{markdown(['what', 'cost'], rows)}"
 
 
 def _flat(part: Result, prefix: str = "") -> dict[str, Any]:

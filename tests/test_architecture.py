@@ -19,10 +19,10 @@ from mnist_lightning.config import DATASETS, LOSSES, OPTIMIZERS, RunConfig, conf
 SOURCE = Path(sweep.__file__).parent
 ROOT = SOURCE.parents[1]
 LAYERS = [
-    {"errors", "section", "config", "results", "locks"},
+    {"errors", "section", "config", "results", "locks", "process"},
     {"losses", "metrics", "model", "optimizers", "update_rules", "synthetic", "data", "predictions"},
     {"lightning_modules", "checkpoints", "trainer", "describe", "training", "fused"},
-    {"plan", "compositions", "sweep", "report", "yaml_files"},
+    {"plan", "compositions", "progress", "sweep", "report", "yaml_files"},
     {"cli", "predict", "__main__", "__init__"},
 ]
 # What a layer may not import: the words know no torch, the parts no Lightning, the engines no Hydra

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +166,9 @@ BAD = [
     ("-m lr=0.1,-1", 2, f"lr=-1.0: too small; {LEGAL_LR}"),
     ("-m lr=range(1,0)", 2, "sweep: has no runs"),
     ("-m model.num_conv=1,5", 2, "model.num_conv=5: the image vanishes"),
+    ("experiment=smoke,quickstart", 2, "experiment=smoke,quickstart: each is a sweep of its own; give one at a time"),
+    ("data=synthetic hydra.sweep.dir=x", 2, r"hydra.sweep.dir=x: is for sweeps \(-m\); a single run's directory is"),
+    ("-m lr=0.1,0.2 --cfg job", 2, "lr=0.1,0.2: several values; --cfg shows one run, give it one"),
     ("-m optimizer=adam,adamm", 2, r"optimizer=adamm: unknown; did you mean adam\?"),
 ]
 
@@ -333,3 +338,56 @@ def test_wrong_usage_of_the_other_commands_is_one_line_too(module: str, capsys: 
     line = capsys.readouterr().err
     assert line.startswith("mnist-lightning: error: the following arguments are required: ")
     assert line.count("\n") == 1
+
+
+def test_a_signal_that_python_drops_in_a_destructor_is_sent_again(
+    run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the garbage collector calls one between two runs."""
+
+    class Dropping:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the handler runs here
+
+    def train(config: object, path: Path, **options: object) -> None:
+        Dropping()
+        time.sleep(20)
+
+    monkeypatch.setattr("mnist_lightning.training.train", train)
+    began = time.monotonic()
+    code, _, err = run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=here")
+    assert (code, time.monotonic() - began < 15) == (143, True)
+    assert err.splitlines()[-1].startswith("terminated: 0 of 2 done (2 missing): here; resume: ")
+    assert "Exception ignored" not in err
+
+
+def test_a_sweep_whose_directory_is_taken_away_is_not_success(
+    run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(*_: object) -> str:
+        shutil.rmtree("here", ignore_errors=True)
+        return "gone"
+
+    monkeypatch.setattr(sweep, "line", remove)
+    code, out, _ = run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=here")
+    assert (code, out.splitlines()[-1]) == (3, "0 of 2 done (2 missing): here")
+
+
+def test_what_else_lies_in_the_directory_counts(run: Run, tiny_arguments: list[str]) -> None:
+    run(*tiny_arguments, "lr=1e30", "optimizer=sgd", "loss=cross_entropy", "hydra.run.dir=here/other")
+    code, out, _ = run("-m", *tiny_arguments, "seed=0", "hydra.sweep.dir=here")
+    assert (code, out.splitlines()[-1]) == (3, "1 of 2 done (1 diverged): here")
+
+
+def test_a_refused_grid_leaves_no_directory(run: Run, tiny_arguments: list[str]) -> None:
+    for bad in ("lr=0.1,-1", "optimizer=sgd,nope"):
+        code, _, _ = run("-m", *tiny_arguments, bad, "hydra.sweep.dir=here")
+        assert (code, Path("here").exists()) == (2, False)
+
+
+def test_closed_standard_streams_are_no_error(tmp_path: Path, tiny_arguments: list[str]) -> None:
+    command = shlex.join([sys.executable, "-m", "mnist_lightning", "-m", *tiny_arguments, "hydra.sweep.dir=here"])
+    done = subprocess.run(["bash", "-c", f"{command} seed=0 <&- >&- 2>&-"], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert [r.status for r in load_results(tmp_path / "here")] == ["completed"]

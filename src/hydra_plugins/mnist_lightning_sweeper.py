@@ -42,10 +42,15 @@ class GridSweeper(BasicSweeper):
         from mnist_lightning import sweep
         from mnist_lightning.config import parse
 
-        sweep.require_named_directories(self.launcher.config)
         batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType] - of batches, whatever Hydra's stub says
-        configs = [[parse(self.launcher.compose(job)) for job in jobs] for jobs in batches]
-        todo = sweep.prepare(self.launcher.config.hydra.sweep.dir, configs)
+        directory = self.launcher.config.hydra.sweep.dir
+        try:
+            sweep.require_named_directories(self.launcher.config)
+            configs = [[parse(self.launcher.compose(job)) for job in jobs] for jobs in batches]
+            todo = sweep.prepare(directory, configs)
+        except Exception:
+            sweep.remove_refused(Path(directory))
+            raise
         for jobs, flags, wanted in zip(batches, configs, todo, strict=True):
             for job, config in zip(jobs, flags, strict=True):
                 self.launcher.run_names[tuple(job)] = config.run_name

@@ -12,9 +12,22 @@ def main() -> int:
     for name, code in (("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_, code=code: os._exit(code))
+    _open_standard_streams()
     from mnist_lightning import cli
 
     return cli.main()
+
+
+def _open_standard_streams() -> None:
+    """Those that were closed (`2>&-`), to nowhere: otherwise the next file that is opened would be one of them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - as long as the process
 
 
 if __name__ == "__main__":

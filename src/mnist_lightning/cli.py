@@ -6,13 +6,11 @@ import argparse
 import errno
 import os
 import re
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
-from typing import Any, NoReturn, TextIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import hydra
@@ -39,22 +37,10 @@ from mnist_lightning.errors import (
     UserError,
     one_line,
 )
+from mnist_lightning.process import Interrupted, closed_pipes_ignored, signals_raised
 from mnist_lightning.section import near_miss
 
 PROGRAM = "mnist-lightning"
-_SIGNALS = {
-    "SIGINT": ("interrupted", EXIT_INTERRUPTED),
-    "SIGTERM": ("terminated", EXIT_TERMINATED),
-    "SIGHUP": ("terminal closed", EXIT_HANGUP),
-}
-
-
-class Interrupted(BaseException):
-    """A signal asked the program to end. No Exception: a run must not record it as its own failure."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.word, self.exit_code = _SIGNALS[name]
 
 
 class PassedOn(BaseException):
@@ -69,18 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(re.fullmatch("--cfg(=.*)?|-c(job|hydra|all)?", a) for a in arguments):  # to show a grid's configuration
         arguments = [a for a in arguments if a not in ("-m", "--multirun")]
     arguments.sort(key=lambda a: a not in ("-m", "--multirun"))  # Hydra takes no key=value in front of it
-    sweep.directory, sweep.began = None, False
+    sweep.directory, sweep.began, sweep.planned = None, False, frozenset()
     code, line = 0, ""
-    with _closed_pipes_ignored(), _signals_raise() as received:
+    with closed_pipes_ignored(), signals_raised() as signals:
         try:
-            _refuse_removals(arguments)
+            _refuse_early(arguments)
             code = _run_hydra(arguments)
         except BaseException as error:
             code, line = _explain(error, arguments)
-            if verbose and not received:
+            if verbose and not signals.received:
                 traceback.print_exc()
-        if received:  # whatever Hydra or a library has made of it on the way
-            code, line = received[0].exit_code, received[0].word
+        if first := signals.look():  # whatever Hydra or a library has made of it on the way
+            code, line = first.exit_code, first.word
         try:
             return _end(code, line, arguments)
         except Interrupted as interrupt:  # a second Ctrl-C: the records are there, the tables can wait
@@ -98,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _end(code: int, line: str, arguments: list[str]) -> int:
     """The tables if they are still missing, the last line, the exit code."""
     where = sweep.directory
-    if where is None or not where.is_dir() or not (sweep.read_plan(where) or sweep.records.load_results(where)):
+    if where is None or not sweep.is_one(where):
         if line:
             _complain(line)
         return code
@@ -113,7 +99,7 @@ def _end(code: int, line: str, arguments: list[str]) -> int:
         command = " ".join(
             [f"python -m {__package__}", *(f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)]
         )
-        print(f"{line}: {summary}; resume: {command}", file=sys.stderr)
+        print(f"{line}: {summary}" + (f"; resume: {command}" if found else ""), file=sys.stderr)
     else:
         print(summary)
         if line:
@@ -127,11 +113,12 @@ def _complain(line: str) -> None:
 
 @hydra.main(version_base="1.3", config_path="pkg://mnist_lightning.conf", config_name="config")
 def _job(composed: DictConfig) -> float:
-    from mnist_lightning.cli import PassedOn, _closed_pipes_ignored  # by name: workers get this function by value
+    from mnist_lightning.cli import PassedOn  # by name: workers get this function by value
+    from mnist_lightning.process import closed_pipes_ignored
     from mnist_lightning.sweep import run_job
 
     try:
-        with _closed_pipes_ignored():
+        with closed_pipes_ignored():
             return run_job(composed)
     except UserError as error:
         raise PassedOn from error
@@ -220,52 +207,12 @@ def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     raise ConfigError(f"{message}; keys are given as key=value, see --help")
 
 
-def _refuse_removals(arguments: Sequence[str]) -> None:
+def _refuse_early(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if argument.startswith("~") and not argument.startswith("~hydra"):
             raise ConfigError(f"{argument}: a key cannot be removed; give it a value")
-
-
-@contextmanager
-def _signals_raise() -> Iterator[list[Interrupted]]:
-    """SIGINT, SIGTERM and SIGHUP as exceptions, also kept in the list that this yields: Hydra, for one, takes an
-    exception out of a resolver for its own.
-
-    Lightning leaves handlers alone that it finds; its own end with code 0.
-    """
-    received: list[Interrupted] = []
-
-    def handler(number: int, frame: Any) -> NoReturn:
-        received.append(Interrupted(signal.Signals(number).name))
-        raise received[-1]
-
-    try:
-        before = {name: signal.signal(getattr(signal, name), handler) for name in _SIGNALS if hasattr(signal, name)}
-    except ValueError:  # not the main thread: whoever runs us has the signals
-        before = {}
-    try:
-        yield received
-    finally:
-        for name, old in before.items():
-            signal.signal(getattr(signal, name), old)
-
-
-@contextmanager
-def _closed_pipes_ignored() -> Iterator[None]:
-    """`| head` closes the pipe behind the output: the runs go on, what they print is dropped from then on."""
-    with ExitStack() as stack:
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            for name in ("write", "flush"):
-                stack.enter_context(patch.object(stream, name, partial(_or_drop, stream, getattr(stream, name))))
-            stack.callback(stream.flush)  # before the interpreter does it
-        yield
-
-
-def _or_drop(stream: TextIO, method: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return method(*arguments)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if re.fullmatch(r"\+*experiment=.*,.*", argument):  # the sweep of one would win, without a word
+            raise ConfigError(f"{argument}: each is a sweep of its own; give one at a time")
 
 
 def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
@@ -333,6 +280,8 @@ def _unknown_choice(error: MissingConfigException) -> str:
 def _hydra_line(chain: Sequence[BaseException], arguments: Sequence[str]) -> str:
     text = str(chain[0])
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        if any(a.startswith(("--cfg", "-c")) for a in arguments):
+            return f"{found[1]}: several values; --cfg shows one run, give it one"
         return f"{found[1]}: several values; put -m in front to train each of them, or write a list as [a,b]"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1].lstrip("+")

@@ -77,7 +77,7 @@ class RunResult:
     engine: str = _column("", about="what trained it: lightning (alone) or fused (in a group)")
     group_size: int | None = _column(None, _COUNT, "runs trained together")
     device: str = _column("", about="hardware")
-    duration_seconds: float = _column(_NAN, "0.0", "training and evaluation, s; of a group: its share of the group's")
+    duration_seconds: float = _column(_NAN, "0.0", "training and evaluation, s, since resumed; of a group: its share")
     samples_per_second: float = _column(_NAN, _COUNT, "training images per second; of a group: all members' together")
     fingerprint: str = _column("", about="of the whole configuration")
     run_name: str = _column("", about="name of the run and of its directory")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import gc
+import math
 import shutil
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,26 +23,17 @@ from mnist_lightning import results as records
 from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, ConfigError, OutputError, UserError, one_line
 from mnist_lightning.plan import FINAL, check_space, commit_plan, read_plan, stored_result
+from mnist_lightning.progress import Progress, count_records, left, line
 from mnist_lightning.results import RECORD, RunResult
 
 TRACEBACK = "error.txt"
 ATTEMPTS = ".attempts"
 
-
-@dataclass
-class Progress:
-    """How far this process's sweep is; for the line per finished run."""
-
-    planned: int
-    stored_at_start: int
-    done: int
-    started: float
-
-
 # What this process is doing, for `cli.main` to end it properly: Hydra calls no callback after an interrupt
 directory: Path | None = None
 progress: Progress | None = None
 collected = False
+planned: frozenset[str] = frozenset()  # fingerprints: the plan file may be gone when the sweep ends
 began = False  # whether anything was planned or run; what is raised before is about the input
 
 
@@ -66,7 +57,7 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
     False: its record is stored already, or the same configuration stands earlier in the plan.
     Raises ConfigError, DataError, OutputError or BusyError before anything is trained.
     """
-    global progress, directory, began
+    global progress, directory, began, planned
     configs = [config for batch in batches for config in batch]
     if not configs:
         raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
@@ -81,7 +72,7 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
         commit_plan(root, configs, data, versions())
     except OSError as error:
         raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
-    directory, began = root, True
+    directory, began, planned = root, True, frozenset(config.fingerprint for config in configs)
     records.remove_orphans(root)
     seen: set[str] = set()
     todo = [[_is_to_do(config, root, seen) for config in batch] for batch in batches]
@@ -100,6 +91,13 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
     return todo
 
 
+def remove_refused(root: Path) -> None:
+    """Remove the directory of a refused sweep, in which there is only what Hydra and the lock have put there."""
+    with suppress(OSError):
+        if {path.name for path in root.iterdir()} <= {"multirun.yaml", locks.LOCK}:
+            shutil.rmtree(root)
+
+
 def _is_to_do(config: RunConfig, root: Path, seen: set[str]) -> bool:
     if config.fingerprint in seen:
         return False
@@ -109,7 +107,7 @@ def _is_to_do(config: RunConfig, root: Path, seen: set[str]) -> bool:
 
 
 def run_job(composed: DictConfig) -> float:
-    """One job of Hydra's: train it and commit its record, also when it fails. Returns the test accuracy.
+    """One job of Hydra's: train it and commit its record, also when it fails. Returns the test accuracy, or 0.
 
     In a sweep whatever a run raises becomes a record with the status `failed`, and the others go on, as in the
     report; a single run passes errors of the user's on.
@@ -124,8 +122,8 @@ def run_job(composed: DictConfig) -> float:
     result = _run_in_sweep(config, run_dir) if in_sweep else _run_alone(config, run_dir)
     if progress:
         progress.done += 1
-    print(_line(result, run_dir.parent if in_sweep else None), flush=True)
-    return result.accuracy_test
+    print(line(result, run_dir.parent if in_sweep else None, progress), flush=True)
+    return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # Optuna ends a search for a NaN
 
 
 @cache
@@ -152,6 +150,8 @@ def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
     locks.hold(run_dir)
     _begin(run_dir)
     try:
+        if ignored := [o for o in HydraConfig.get().overrides.hydra if o.startswith("hydra.sweep.dir=")]:
+            raise ConfigError(f"{ignored[0]}: is for sweeps (-m); a single run's directory is hydra.run.dir")
         return _train(config, run_dir, in_sweep=False, was_interrupted=False)
     except UserError:
         _remove_unused(run_dir, config)
@@ -197,7 +197,7 @@ def train_together(configs: Sequence[RunConfig], sweep_dir: str) -> Iterator[lis
         if not fused.reason_to_train_alone(configs[group[0]]):
             m = configs[group[0]].model
             what = f"training {len(group)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together"
-            print("  ".join([what, *_left()]), flush=True)
+            print("  ".join([what, *left(progress)]), flush=True)
             try:
                 fused.train_group([Member(configs[i], paths[i]) for i in group], continue_interrupted=True)
             except UserError:
@@ -233,8 +233,8 @@ def record_killed(composed: DictConfig, run_dir: Path) -> None:
     died = f"its worker died {attempts(run_dir)} times (killed, often by the system for want of memory)"
     result = _record_failure(config, run_dir, RuntimeError(died))
     if progress:
-        progress.done = _stored(run_dir.parent)  # the others were done by workers
-    print(_line(result, run_dir.parent), flush=True)
+        progress.done = count_records(run_dir.parent)  # the others were done by workers
+    print(line(result, run_dir.parent, progress), flush=True)
 
 
 def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:
@@ -250,50 +250,6 @@ def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> R
     result.error = one_line(f"{type(error).__name__}: {what}")
     records.save(result, run_dir)
     return result
-
-
-def _line(result: RunResult, sweep_dir: Path | None) -> str:
-    """`3 of 18  RMSprop_mse_...  accuracy 0.9812  4.2 s  about 1 min left`."""
-    parts = [result.run_name]
-    if result.status == "failed":
-        parts.append(f"failed: {result.error}")
-    else:
-        diverged = "diverged, " if result.status == "diverged" else ""
-        parts += [f"{diverged}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
-    if sweep_dir is None:
-        return "  ".join(parts)
-    if progress:
-        done, planned = progress.done, progress.planned
-    else:  # in a launcher's worker
-        done, planned = _stored(sweep_dir), _planned(sweep_dir)
-    parts.insert(0, f"{done:>{len(str(planned))}} of {planned}" if planned else f"{done}")  # Optuna plans nothing
-    if result.engine != "fused":  # there the whole group is done when its first line is printed
-        parts += _left()
-    return "  ".join(parts)
-
-
-def _left() -> list[str]:
-    """`about 1 min left`, where this process knows it."""
-    if not progress or not progress.planned > progress.done > progress.stored_at_start:
-        return []
-    pace = (time.monotonic() - progress.started) / (progress.done - progress.stored_at_start)
-    return [f"about {_duration(pace * (progress.planned - progress.done))} left"]
-
-
-def _stored(sweep_dir: Path) -> int:
-    return sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
-
-
-@cache
-def _planned(sweep_dir: Path) -> int:
-    return len(read_plan(sweep_dir).get("runs", {}))
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 class CollectResults(Callback):
@@ -325,7 +281,7 @@ def collect(where: Path) -> None:
     from mnist_lightning import report
     from mnist_lightning.report.terminal import closing
 
-    found = records.load_results(where)
+    found = records.load_results(where) if where.is_dir() else []
     if found:
         write = report.write_tables if (where / RECORD).is_file() else report.write_report
         print(closing(found, write(found, where)))
@@ -336,12 +292,16 @@ def _shown(where: Path) -> Path:
     return where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where
 
 
+def is_one(where: Path) -> bool:
+    """Whether something was planned here by this process, or there is a plan or a record."""
+    return bool(planned or (where.is_dir() and (read_plan(where) or records.load_results(where))))
+
+
 def outcome(where: Path) -> tuple[int, str]:
-    """The exit code and the last line, from what is on disk: the plan, or for a single run its record."""
-    planned = read_plan(where).get("runs", {})
-    found = records.load_results(where)
+    """The exit code and the last line, from what is on disk beside what was planned: all that is there counts, too."""
+    found = records.load_results(where) if where.is_dir() else []
     completed = {r.fingerprint for r in found if r.status == "completed"}
-    wanted = set(planned) or {r.fingerprint for r in found}
+    wanted = planned | set(read_plan(where).get("runs", {})) | {r.fingerprint for r in found}
     counts = [f"{sum(r.status == s for r in found)} {s}" for s in ("failed", "diverged")]
     wrong = ", ".join(c for c in counts if not c.startswith("0 "))
     missing = len(wanted - {r.fingerprint for r in found})

@@ -90,7 +90,7 @@ def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
     if config.trainer.precision == "auto":
         arguments["precision"] = fastest_precision(str(config.trainer.accelerator))
     arguments["devices"] = _one_device(config.trainer.devices)
-    arguments.setdefault("enable_progress_bar", sys.stderr.isatty())
+    arguments.setdefault("enable_progress_bar", sys.stderr is not None and sys.stderr.isatty())
     return arguments
 
 

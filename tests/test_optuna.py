@@ -12,12 +12,13 @@ from commands import Command
 from mnist_lightning import cli
 from mnist_lightning.results import load_results
 
+SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+SEARCH += ["hydra.sweeper.direction=maximize", "lr=interval(0.001,0.1)", "hydra.sweep.dir=here"]
+
 
 def test_a_search_leaves_the_records_and_tables_of_a_sweep(start: Callable[..., Command], tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="Optuna searches: pip install 'mnist-lightning[optuna]'")
-    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
-    search += ["hydra.sweeper.direction=maximize", "lr=interval(0.001,0.1)", "hydra.sweep.dir=here"]
-    code, out, err = start("-m", *search).wait()
+    code, out, err = start("-m", *SEARCH).wait()
     assert code == 0, out + err
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["1", "2", "3"]
     assert out.splitlines()[-1] == "3 of 3 done: here"
@@ -31,3 +32,9 @@ def test_without_optuna_the_extra_is_named() -> None:
     missing = MissingConfigException("", missing_cfg_file="hydra/sweeper/optuna", options=["basic"])
     line = 'hydra/sweeper=optuna: not installed; pip install "mnist-lightning[optuna]"'
     assert cli._explanation(missing, []) == (2, line)
+
+
+def test_a_failed_trial_does_not_end_the_search(start: Callable[..., Command], tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="Optuna searches: pip install 'mnist-lightning[optuna]'")
+    code, out, err = start("-m", *SEARCH, "callbacks=[{_target_:fault_callbacks.Hungry}]").wait()
+    assert (code, out.splitlines()[-1]) == (3, "0 of 3 done (3 failed): here"), out + err

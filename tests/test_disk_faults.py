@@ -20,8 +20,8 @@ from mnist_lightning.results import RunResult, load_results, save
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork"),
-]  # of Python 3.12; see test_data.py
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork"),  # of Python 3.12; see test_data.py
+]
 Start = Callable[..., Command]
 GRID = ["-m", "seed=0,1,2", "hydra.sweep.dir=disk/here"]
 KEEP = "cp -r disk kept"  # nobody else sees what was mounted

@@ -215,7 +215,7 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ where optimizer, network, data, loss or schedule do.
+        """16 hexadecimal digits that differ where optimizer, network, data, loss, seed or schedule do.
 
         Where and how fast a run computes (accelerator, strategy, plugins, what `precision=auto` stands for) is no
         part of them: the record says that.

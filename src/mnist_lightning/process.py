@@ -54,7 +54,7 @@ class Signals:
         self.again.start()
 
     def look(self) -> Interrupted | None:
-        """The first one. From here on none is sent again."""
+        """The first one. One that waits to be sent again is not."""
         if self.again:
             self.again.cancel()
         return self.received[0] if self.received else None

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_lightning import locks
 from mnist_lightning import results as records
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, ConfigError, OutputError, UserError, one_line
+from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError, UserError, one_line
 from mnist_lightning.plan import FINAL, check_space, commit_plan, read_plan, stored_result
 from mnist_lightning.progress import Progress, count_records, left, line
 from mnist_lightning.results import RECORD, RunResult
@@ -92,10 +92,16 @@ def prepare(sweep_dir: str, batches: Sequence[Sequence[RunConfig]]) -> list[list
 
 
 def remove_refused(root: Path) -> None:
-    """Remove the directory of a refused sweep, in which there is only what Hydra and the lock have put there."""
-    with suppress(OSError):
-        if {path.name for path in root.iterdir()} <= {"multirun.yaml", locks.LOCK}:
-            shutil.rmtree(root)
+    """Remove the directory of a refused sweep if there is nothing of use in it, and nobody is at work there."""
+    with suppress(OSError, BusyError):
+        if _holds_only(root, "multirun.yaml"):
+            locks.hold(root)
+            if _holds_only(root, "multirun.yaml"):
+                shutil.rmtree(root)
+
+
+def _holds_only(directory: Path, of_hydra: str) -> bool:
+    return {path.name for path in directory.iterdir()} <= {of_hydra, locks.LOCK}
 
 
 def _is_to_do(config: RunConfig, root: Path, seen: set[str]) -> bool:
@@ -161,7 +167,7 @@ def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
 def _remove_unused(run_dir: Path, config: RunConfig) -> None:
     """Remove the directory of a refused run, in which there is only what Hydra and the lock have put there."""
     with suppress(OSError):
-        if {path.name for path in run_dir.iterdir()} <= {".hydra", locks.LOCK}:
+        if _holds_only(run_dir, ".hydra"):
             shutil.rmtree(run_dir)
             if run_dir.name == config.run_name:  # the default: in a fresh directory of its own
                 run_dir.parent.rmdir()

@@ -278,12 +278,11 @@ def quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")  # torch 2.15, lightning 2.6.6
-            warnings.filterwarnings("ignore", message=".*does not have many workers")
-            # nothing is logged per step
-            warnings.filterwarnings("ignore", message=".*smaller than the logging interval")
+            warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # we log per epoch
             warnings.filterwarnings("ignore", message=".*could not find the monitored key")  # epochs not validated
             warnings.filterwarnings("ignore", message="The dirpath has changed")  # ckpt_path of another run
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")  # resumed
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

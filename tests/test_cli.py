@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mnist_lightning import cli, sweep
+from mnist_lightning import cli, locks, sweep
 from mnist_lightning.results import load_results
 
 Run = Callable[..., tuple[int, str, str]]
@@ -331,3 +331,14 @@ def test_a_refused_grid_leaves_no_directory(run: Run, tiny_arguments: list[str])
     for bad in ("lr=0.1,-1", "optimizer=sgd,nope"):
         code, _, _ = run("-m", *tiny_arguments, bad, "hydra.sweep.dir=here")
         assert (code, Path("here").exists()) == (2, False)
+
+
+def test_a_refused_grid_leaves_a_directory_in_which_another_process_is_at_work(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "multirun.yaml").touch()
+    with locks.waiting(tmp_path / "here" / locks.LOCK):
+        sweep.remove_refused(tmp_path / "here")
+        assert (tmp_path / "here" / "multirun.yaml").exists()
+    sweep.remove_refused(tmp_path / "here")
+    locks.release()
+    assert not (tmp_path / "here").exists()

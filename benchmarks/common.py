@@ -188,7 +188,7 @@ def data_root(data: str, root: str | None) -> Iterator[Path]:
             raise SystemExit(f"{found}: no MNIST/raw with its four files; give --data-root or --data synthetic")
         yield found
         return
-    from mnist_lightning.synthetic import synthetic_digits
+    from mnist_lightning.data.synthetic import synthetic_digits
 
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         raw = Path(temporary) / "MNIST" / "raw"

@@ -152,8 +152,8 @@ def ours(net: Net, optimizer: str, root: Path, gate: Gate, precision: str = "aut
     import torch
 
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
-    from mnist_lightning.lightning_modules import MNISTClassifier, MNISTDataModule
-    from mnist_lightning.trainer import build_trainer, flushed_denormals, keep_memory, quiet_lightning
+    from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+    from mnist_lightning.training.trainer import build_trainer, flushed_denormals, keep_memory, quiet_lightning
 
     config = RunConfig(
         optimizer=OptimizerConfig(optimizer),

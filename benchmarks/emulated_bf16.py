@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnist_lightning.model import Dense
+from mnist_lightning.numerics.model import Dense
 
 
 class _Rounded(torch.autograd.Function):

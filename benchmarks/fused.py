@@ -75,7 +75,7 @@ def on_gpu() -> bool:
 def device() -> str:
     import torch
 
-    from mnist_lightning.describe import device_name
+    from mnist_lightning.training.record import device_name
 
     return device_name(torch.device("cuda", 0) if on_gpu() else torch.device("cpu"))
 
@@ -108,7 +108,7 @@ def perturbed() -> Iterator[None]:
     """Every initial weight moved by one part in 10^7: what a rounding error does to a training."""
     import torch
 
-    from mnist_lightning import model
+    from mnist_lightning.numerics import model
 
     initialise = model.initialise
 

@@ -115,7 +115,7 @@ def _without_first(name: str, seconds: list[float], rss_mib: list[float]) -> Mea
 def runs_in_process(network: str, count: int) -> dict[str, list[float]]:
     """{seconds: of each run outside its batches, rss_mib: after each run}; `train()` in this process."""
     from benchmarks.batch_clock import FILE, resident_mib
-    from mnist_lightning.training import train
+    from mnist_lightning.training.run import train
 
     seconds, rss = [], []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
@@ -139,9 +139,9 @@ def composition() -> dict[str, Any]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from mnist_lightning import cli
+    from mnist_lightning.command import cli
     from mnist_lightning.config import parse
-    from mnist_lightning.sweep import without_hydra
+    from mnist_lightning.sweep.sweep import without_hydra
 
     cli.register()
     seconds = []
@@ -160,10 +160,10 @@ def growth(records: int) -> Measured:
     """Costs in a sweep directory with so many records, all but the last few of them made up."""
     from hydra import compose, initialize_config_module
 
-    from mnist_lightning import cli
+    from mnist_lightning.command import cli
     from mnist_lightning.config import parse
-    from mnist_lightning.describe import describe
-    from mnist_lightning.results import save
+    from mnist_lightning.records.results import save
+    from mnist_lightning.training.record import describe
 
     arguments = [*overrides(tiny(Net(2, 1, 0))), clock_override()]
     cli.register()

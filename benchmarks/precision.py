@@ -88,7 +88,7 @@ def train_one(run: Run, options: argparse.Namespace) -> Run:
 
     from benchmarks.emulated_bf16 import emulated_bf16
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
-    from mnist_lightning.training import train
+    from mnist_lightning.training.run import train
 
     torch.set_num_threads(options.threads)
     root = options.data_root or os.environ.get("MNIST_LIGHTNING_DATA") or "data"

@@ -32,8 +32,8 @@ def store_finished_sweep(root: Path) -> int:
     from omegaconf import OmegaConf
 
     from mnist_lightning.config import conf_dir, parse
-    from mnist_lightning.describe import describe
-    from mnist_lightning.results import save
+    from mnist_lightning.records.results import save
+    from mnist_lightning.training.record import describe
 
     params = OmegaConf.load(conf_dir() / "experiment" / "full_grid.yaml").hydra.sweeper.params
     names = [str(name) for name in params]
@@ -68,7 +68,8 @@ def measure(root: Path) -> dict[str, float]:
     started = time.perf_counter()
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-    from mnist_lightning import cli, train  # noqa: F401 - its time is of importing torch and Lightning
+    from mnist_lightning import train  # noqa: F401 - its time is of importing torch and Lightning
+    from mnist_lightning.command import cli
 
     imports = time.perf_counter() - started
     runs = store_finished_sweep(root)

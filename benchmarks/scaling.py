@@ -74,7 +74,7 @@ def training_seconds(net: Net, train_size: int, threads: int) -> float:
     import torch
 
     from benchmarks.batch_clock import FILE
-    from mnist_lightning.training import train
+    from mnist_lightning.training.run import train
 
     torch.set_num_threads(threads)
     keys = {**tiny(net, train_size), "trainer.limit_val_batches": 0, "trainer.limit_test_batches": 1}

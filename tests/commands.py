@@ -31,7 +31,7 @@ TESTS = Path(__file__).parent
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
 ENVIRONMENT["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
 _REPORT = [f"mnist_lightning.report.{name}" for name in ("figures", "page", "workbook", "write")]
-PRELOADED = ["mnist_lightning.cli", "mnist_lightning.training", "torchvision.datasets", *_REPORT]
+PRELOADED = ["mnist_lightning.command.cli", "mnist_lightning.training.run", "torchvision.datasets", *_REPORT]
 
 
 class Ended(NamedTuple):

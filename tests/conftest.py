@@ -19,9 +19,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: two processes with two 
 import torch
 
 from commands import Command, exit_code, forked, own_mounts, start_forked, start_real
-from mnist_lightning import cli, report
+from mnist_lightning import report
+from mnist_lightning.command import cli
 from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig, parse
-from mnist_lightning.synthetic import synthetic_digits
+from mnist_lightning.data.synthetic import synthetic_digits
 
 REAL_MNIST = os.environ.get("MNIST_LIGHTNING_DATA", "")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_lightning.predictions import make_predictions, save_predictions
+from mnist_lightning.records.predictions import make_predictions, save_predictions
+from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.report import write_report
-from mnist_lightning.results import RunResult, save
 
 HOSTILE = (
     '=cmd|" /C calc"!A0',

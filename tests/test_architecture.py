@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,26 +14,55 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from mnist_lightning import cli, sweep
+from mnist_lightning import errors
+from mnist_lightning.command import cli
 from mnist_lightning.config import DATASETS, LOSSES, OPTIMIZERS, RunConfig, conf_dir, parse
 
-SOURCE = Path(sweep.__file__).parent
+SOURCE = Path(errors.__file__).parent
 ROOT = SOURCE.parents[1]
-LAYERS = [
-    {"errors", "section", "config", "results", "locks", "process"},
-    {"losses", "metrics", "model", "optimizers", "update_rules", "synthetic", "data", "predictions"},
-    {"lightning_modules", "checkpoints", "trainer", "describe", "training", "fused"},
-    {"plan", "compositions", "progress", "sweep", "report", "yaml_files"},
-    {"cli", "predict", "__main__", "__init__"},
+# A folder imports from the folders below it in this list. The README's map is this list, in this order.
+ROOMS = [
+    "command",
+    "predict",
+    "sweep",
+    "fused",
+    "training",
+    "report",
+    "data",
+    "numerics",
+    "records",
+    "config",
+    "errors",
 ]
-# What a layer may not import: the words know no torch, the parts no Lightning, the engines no Hydra
-FORBIDDEN = [{"torch", "lightning", "hydra"}, {"lightning", "hydra"}, {"hydra"}, set(), set()]
+# Packages that a room may not import: nothing below training knows Lightning, what reads records knows no torch
+_ENGINES = {"torch", "torchvision", "lightning", "torchmetrics"}
+FORBIDDEN = {
+    "predict": {"hydra", "lightning"},
+    "fused": {"hydra"},
+    "training": {"hydra"},
+    "report": {"hydra", *_ENGINES},
+    "data": {"hydra", "lightning", "torchmetrics"},
+    "numerics": {"hydra", "lightning", "torchmetrics", "torchvision"},
+    "records": {"hydra", *_ENGINES},
+    "config": {"hydra", *_ENGINES},
+    "errors": {"hydra", *_ENGINES},
+}
 CHECKOUT = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
 
 
-def files() -> list[tuple[str, Path]]:
-    """(module right under the package, file) of every source file."""
-    return [(p.relative_to(SOURCE).with_suffix("").parts[0], p) for p in sorted(SOURCE.rglob("*.py"))]
+def files() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    """`mnist_lightning.sweep.plan` -> `sweep`."""
+    return module.split(".")[1]
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a source file."""
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(path: Path) -> set[str]:
@@ -42,29 +72,44 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
     return names
 
 
-def layer(module: str) -> int:
-    return next(i for i, names in enumerate(LAYERS) if module in names)
+def upward(module: str, imported: set[str]) -> set[str]:
+    """Those of the imported names that stand above the module's room, or are forbidden to it."""
+    own = room(module)
+    allowed = set(ROOMS[ROOMS.index(own) :])
+    ours = {name for name in imported if name.startswith("mnist_lightning.") and room(name) not in allowed}
+    return ours | {name for name in imported if name.split(".")[0] in FORBIDDEN.get(own, set())}
 
 
-@pytest.mark.parametrize(("module", "path"), files(), ids=lambda x: str(x).removeprefix(f"{SOURCE}/"))
-def test_imports_run_only_downward(module: str, path: Path) -> None:
-    if module == "__init__":  # re-exports lazily from everywhere
-        return
-    for name in imports(path):
-        if name.split(".")[0] in FORBIDDEN[layer(module)]:
-            pytest.fail(f"{module} is below {name.split('.')[0]} but imports it")
-        if name.startswith("mnist_lightning."):
-            assert layer(name.split(".")[1]) <= layer(module), f"{module} imports {name}"
+@pytest.mark.parametrize("path", [p for p in files() if p.parent != SOURCE or p.name == "errors.py"], ids=module_of)
+def test_a_folder_imports_only_from_the_folders_below_it(path: Path) -> None:
+    assert upward(module_of(path), imports(path)) == set()
 
 
-@pytest.mark.parametrize("module", ["report"])
-def test_reading_needs_neither_torch_nor_hydra(module: str) -> None:
-    paths = [p for m, p in files() if m == module]
-    assert not {name.split(".")[0] for p in paths for name in imports(p)} & {"torch", "lightning", "hydra"}
+def test_the_rule_fails_when_an_import_is_turned_round() -> None:
+    assert upward("mnist_lightning.sweep.plan", {"mnist_lightning.records.results"}) == set()
+    assert upward("mnist_lightning.records.results", {"mnist_lightning.sweep.plan"}) == {"mnist_lightning.sweep.plan"}
+    assert upward("mnist_lightning.numerics.model", {"lightning.pytorch"}) == {"lightning.pytorch"}
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    modules = {module_of(path): path for path in files() if path.name != "__init__.py"}  # those only pass names on
+    graph = {module: {n for n in imports(path) if n in modules} - {module} for module, path in modules.items()}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError naming the circle
+
+
+def test_every_folder_is_a_room_and_every_room_is_there() -> None:
+    there = {p.name.removesuffix(".py") for p in SOURCE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert there - {"__init__", "__main__"} == set(ROOMS)
+
+
+@CHECKOUT
+def test_tests_lie_in_folders_of_the_same_names() -> None:
+    assert {p.name for p in (ROOT / "tests").iterdir() if list(p.glob("test_*.py"))} <= set(ROOMS)
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -163,9 +208,8 @@ def test_the_readmes_map_is_the_tree() -> None:
     text = (ROOT / "README.md").read_text()
     block = re.search(r"```\nsrc/mnist_lightning/\n(.*?)```", text, re.S)
     assert block, "the README has no map"
-    named = set(re.findall(r"^  (\w+)(?:\.py|/) ", block[1], re.M))
-    there = {module for module, _ in files()}
-    assert named == there
+    named = re.findall(r"^  (\w+)(?:\.py|/) ", block[1], re.M)
+    assert named == ["__init__", "__main__", *ROOMS]
 
 
 @CHECKOUT
@@ -176,11 +220,11 @@ def test_the_readme_names_every_experiment_loss_and_optimizer() -> None:
 
 @CHECKOUT
 def test_no_source_file_is_longer_than_it_should_be() -> None:
-    assert not {p.name: n for _, p in files() if (n := len(p.read_text().splitlines())) > 350}
+    assert not {p.name: n for p in files() if (n := len(p.read_text().splitlines())) > 350}
 
 
 def test_no_module_hides_the_public_name_that_it_has() -> None:
     """Importing `package.x` makes the module the package's `x`: a function `x` must live elsewhere."""
     import mnist_lightning
 
-    assert not set(mnist_lightning.__all__) & {module for module, _ in files()}
+    assert not set(mnist_lightning.__all__) & set(ROOMS)

@@ -18,10 +18,11 @@ import pytest
 import torch
 
 from attack_files import CALLS, CORPUS, HUGE, SLIPS, at_most
-from mnist_lightning import RunConfig, predict, train
-from mnist_lightning.checkpoints import load_classifier
+from mnist_lightning import RunConfig, train
 from mnist_lightning.errors import RefusedError, UserError
-from mnist_lightning.results import RECORD, load_results
+from mnist_lightning.predict import __main__ as predict
+from mnist_lightning.records.results import RECORD, load_results
+from mnist_lightning.training.checkpoints import load_classifier
 
 pytestmark = [
     pytest.mark.faults,

@@ -10,7 +10,7 @@ import pytest
 
 from mnist_lightning import RunConfig, train
 from mnist_lightning.errors import ConfigError
-from mnist_lightning.results import RECORD
+from mnist_lightning.records.results import RECORD
 
 pytestmark = pytest.mark.faults
 Run = Callable[..., tuple[int, str, str]]
@@ -28,7 +28,7 @@ TARGETS = """
     multiprocessing.Process threading.Thread functools.partial operator.methodcaller types.FunctionType
     torch.load torch.save torch.hub.load torch.nn.Linear torch.optim torch.optim.nope hydra.utils.instantiate
     hydra.utils.call hydra.main numpy.load numpy.save pandas.read_pickle lightning.Trainer lightning.LightningModule
-    mnist_lightning.training mnist_lightning.cli.main mnist_lightning.results.save
+    mnist_lightning.training.run mnist_lightning.command.cli.main mnist_lightning.records.results.save
     system .system ..os.system os..system os. . os:system os/system os.system() __main__ a.b.c
 """.split()  # noqa: SIM905 - to be read
 ARGUMENTS: dict[str, Callable[[str], dict[str, Any]]] = {

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))  # `python -m benchmarks...` has it from the worki
 
 from benchmarks import common, contenders, precision, table, throughput, worker  # noqa: E402 - found by the line above
 
-from mnist_lightning.model import ConvDenseNet, count_parameters  # noqa: E402 - after the other
+from mnist_lightning.numerics.model import ConvDenseNet, count_parameters  # noqa: E402 - after the other
 
 NETS = ["32/2/1", "4/2/3", "4/3/0", "2/0/1", "64/3/3"]
 

@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
-_OUR_TASK = "mnist_lightning.cli"
+_OUR_TASK = "mnist_lightning.command.cli"
 ConfigStore.instance().store(
     group="hydra/launcher",
     name="fused",
@@ -30,9 +30,9 @@ class FusedLauncher(BasicLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         if getattr(self.task_function, "__module__", "") != _OUR_TASK:
             return super().launch(job_overrides, initial_job_idx)
-        from mnist_lightning import sweep
-        from mnist_lightning.compositions import ReusedCompositions
         from mnist_lightning.config import parse
+        from mnist_lightning.sweep import sweep
+        from mnist_lightning.sweep.compositions import ReusedCompositions
 
         assert self.config is not None
         assert self.hydra_context is not None

@@ -18,14 +18,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from mnist_lightning.compositions import ReusedCompositions
+    from mnist_lightning.sweep.compositions import ReusedCompositions
 
 
 class GridSweeper(BasicSweeper):
     """What `hydra/sweeper=basic` is in mnist_lightning's configuration."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from mnist_lightning.compositions import ReusedCompositions
+        from mnist_lightning.sweep.compositions import ReusedCompositions
 
         loader = ReusedCompositions(hydra_context.config_loader)
         hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)  # pyright: ignore[reportArgumentType] - it passes all else on
@@ -39,8 +39,8 @@ class GridSweeper(BasicSweeper):
         assert isinstance(self.launcher, PersistentLauncher)
         if self.batch_index > 1:  # with a max_batch_size: all batches were judged with the first
             return
-        from mnist_lightning import sweep
         from mnist_lightning.config import parse
+        from mnist_lightning.sweep import sweep
 
         batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType] - of batches, whatever Hydra's stub says
         directory = self.launcher.config.hydra.sweep.dir
@@ -74,7 +74,7 @@ class PersistentLauncher(Launcher):
         self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def compose(self, job: Sequence[str]) -> DictConfig:
-        from mnist_lightning.sweep import without_hydra
+        from mnist_lightning.sweep.sweep import without_hydra
 
         return without_hydra(self.loader.compose(self.config, job))
 
@@ -103,7 +103,7 @@ class PersistentLauncher(Launcher):
         return returns, None
 
     def _isolate(self, suspects: Sequence[Sequence[str]], index: int) -> None:
-        from mnist_lightning import sweep
+        from mnist_lightning.sweep import sweep
 
         for job in suspects:
             composed = self.compose(job)
@@ -119,6 +119,6 @@ class PersistentLauncher(Launcher):
         return (Path(self.config.hydra.sweep.dir) / self.run_names[tuple(job)] / "result.json").is_file()
 
     def _attempts(self, job: Sequence[str]) -> int:
-        from mnist_lightning import sweep
+        from mnist_lightning.sweep import sweep
 
         return sweep.attempts(Path(self.config.hydra.sweep.dir) / self.run_names[tuple(job)])

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
     from mnist_lightning.fused import train_many
-    from mnist_lightning.lightning_modules import MNISTClassifier, MNISTDataModule
-    from mnist_lightning.model import ConvDenseNet
+    from mnist_lightning.numerics.model import ConvDenseNet
+    from mnist_lightning.records.results import RunResult, load_results
     from mnist_lightning.report import write_report
-    from mnist_lightning.results import RunResult, load_results
-    from mnist_lightning.training import train
+    from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+    from mnist_lightning.training.run import train
 
 _HOMES = {
-    "ConvDenseNet": "model",
+    "ConvDenseNet": "numerics.model",
     "DataConfig": "config",
-    "MNISTClassifier": "lightning_modules",
-    "MNISTDataModule": "lightning_modules",
+    "MNISTClassifier": "training.lightning_modules",
+    "MNISTDataModule": "training.lightning_modules",
     "ModelConfig": "config",
     "OptimizerConfig": "config",
     "RunConfig": "config",
-    "RunResult": "results",
+    "RunResult": "records.results",
     "TrainerConfig": "config",
-    "load_results": "results",
-    "train": "training",
+    "load_results": "records.results",
+    "train": "training.run",
     "train_many": "fused",
     "write_report": "report",
 }

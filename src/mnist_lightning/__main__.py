@@ -13,7 +13,7 @@ def main() -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_, code=code: os._exit(code))
     _open_standard_streams()
-    from mnist_lightning import cli
+    from mnist_lightning.command import cli
 
     return cli.main()
 

@@ -11,16 +11,16 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from mnist_lightning.data import Batches, Dataset, Split, batch_order, scale
+from mnist_lightning.data.datasets import Batches, Dataset, Split, batch_order, scale
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.fused.capture import CapturedStep
 from mnist_lightning.fused.losses import MemberLosses
 from mnist_lightning.fused.members import Member, finish
 from mnist_lightning.fused.optimizers import StackedOptimizer
 from mnist_lightning.fused.stacked import StackedNet
-from mnist_lightning.lightning_modules import EVALUATION_BATCH
-from mnist_lightning.metrics import METRICS, metric_sums
-from mnist_lightning.model import ConvDenseNet
+from mnist_lightning.numerics.metrics import METRICS, metric_sums
+from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.training.lightning_modules import EVALUATION_BATCH
 
 _CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into the group's checkpoints
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from itertools import pairwise
 
 from mnist_lightning.config import RunConfig, TrainerConfig
-from mnist_lightning.update_rules import RULES
+from mnist_lightning.numerics.update_rules import RULES
 
 # Trainer arguments that mean for a group what they mean for a run alone; any other, once set, makes a run single
 _SHARED = {"max_epochs", "precision", "accelerator", "devices", "check_val_every_n_epoch"}

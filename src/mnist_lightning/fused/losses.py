@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mnist_lightning.losses import LOSSES
+from mnist_lightning.numerics.losses import LOSSES
 
 
 class MemberLosses:

@@ -13,14 +13,14 @@ import torch
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from mnist_lightning.checkpoints import BEST, LAST, DurableCheckpoints
 from mnist_lightning.config import RunConfig
-from mnist_lightning.data import Dataset
-from mnist_lightning.describe import describe_trained, device_name
-from mnist_lightning.lightning_modules import MNISTClassifier
-from mnist_lightning.metrics import METRICS
-from mnist_lightning.results import RunResult, save
-from mnist_lightning.trainer import loggers
+from mnist_lightning.data.datasets import Dataset
+from mnist_lightning.numerics.metrics import METRICS
+from mnist_lightning.records.results import RunResult, save
+from mnist_lightning.training.checkpoints import BEST, LAST, DurableCheckpoints
+from mnist_lightning.training.lightning_modules import MNISTClassifier
+from mnist_lightning.training.record import describe_trained, device_name
+from mnist_lightning.training.trainer import loggers
 
 
 @dataclass

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 
 from mnist_lightning.config import IMAGE_SIZE, ModelConfig, RunConfig
-from mnist_lightning.model import ConvDenseNet, count_parameters, dense_widths
+from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, dense_widths
 
 # Weights, their best, gradients, two states of the optimizer, and one more while gradients are put together
 _COPIES_OF_WEIGHTS = 6

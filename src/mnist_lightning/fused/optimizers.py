@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.update_rules import RULES, update_in_pieces
+from mnist_lightning.numerics.update_rules import RULES, update_in_pieces
 
 
 def rule_key(config: RunConfig) -> str:

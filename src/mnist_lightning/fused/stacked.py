@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from mnist_lightning.model import ConvDenseNet, dense
+from mnist_lightning.numerics.model import ConvDenseNet, dense
 
 Method = Callable[[Tensor, Tensor, Tensor], Tensor]
 MemberTensors = Sequence[Tensor]

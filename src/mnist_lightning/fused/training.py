@@ -15,17 +15,23 @@ import lightning as L
 import torch
 from omegaconf import OmegaConf
 
-from mnist_lightning.checkpoints import DurableCheckpoints
 from mnist_lightning.config import RunConfig, fresh_directory
-from mnist_lightning.data import load_dataset
+from mnist_lightning.data.datasets import load_dataset
 from mnist_lightning.fused.engine import FusedClassifier
 from mnist_lightning.fused.groups import plan_groups, reason_to_train_alone, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
-from mnist_lightning.results import RECORD, RunResult, write_durably
-from mnist_lightning.trainer import flushed_denormals, is_out_of_memory, keep_memory, plain_arguments, quiet_lightning
-from mnist_lightning.training import check, refuse_another_runs_directory, train
+from mnist_lightning.records.results import RECORD, RunResult, write_durably
+from mnist_lightning.training.checkpoints import DurableCheckpoints
+from mnist_lightning.training.run import check, refuse_another_runs_directory, train
+from mnist_lightning.training.trainer import (
+    flushed_denormals,
+    is_out_of_memory,
+    keep_memory,
+    plain_arguments,
+    quiet_lightning,
+)
 
 CHECKPOINTS = ".fused"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_OK, CommandParser, UserError, one_line
+from mnist_lightning.records.results import load_results
 from mnist_lightning.report import write_report
-from mnist_lightning.results import load_results
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,11 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import COLLAPSED_MEANS, Ranking
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Column, Table
-from mnist_lightning.results import RunResult
 
 _VERSIONS = {
     "version": "mnist-lightning",

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.effects import FACTORS, Effect, effects
 from mnist_lightning.report.groups import architecture, group
 from mnist_lightning.report.ranking import Ranking, collapse
 from mnist_lightning.report.stored import Stored
-from mnist_lightning.results import RunResult
 
 MOST_LISTED = 24
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about

@@ -14,10 +14,10 @@ from openpyxl.drawing.line import LineProperties
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.sheets import put_header, set_value
 from mnist_lightning.report.style import COLOURS
 from mnist_lightning.report.table import Column
-from mnist_lightning.results import RunResult
 
 MOST_CHARTS, MOST_SERIES, MOST_CATEGORIES = 4, 8, 20
 _SYMBOLS = ("circle", "square", "triangle", "diamond")

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_lightning.results import RunResult
+from mnist_lightning.records.results import RunResult
 
 # column -> what people call it; the keys a grid is usually made of
 FACTORS = {

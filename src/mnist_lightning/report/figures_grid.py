@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.groups import architecture
 from mnist_lightning.report.ranking import Ranking, collapse
 from mnist_lightning.report.style import FAINT, INK, looks, mark_chance, new_figure, short
-from mnist_lightning.results import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

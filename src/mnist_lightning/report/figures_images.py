@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mnist_lightning.predictions import Predictions
+from mnist_lightning.records.predictions import Predictions
 from mnist_lightning.report.style import FAINT, WIDTH, new_figure
 
 if TYPE_CHECKING:

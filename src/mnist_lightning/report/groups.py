@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.ranking import collapse
-from mnist_lightning.results import RunResult
 
 # What makes a setting, in the order in which tables name it. A failed run knows its sizes only as far as they
 # were given, so sizes and epochs are compared among runs that ended.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from mnist_lightning.results import RunResult
+from mnist_lightning.records.results import RunResult
 
 COLLAPSED_BINARY = 0.9005  # binary accuracy of a network no output of which exceeds 0.5 is 0.9000
 CONDITIONS = {"dataset": "mnist", "train_size": 60_000, "test_size": 10_000, "batch_size": 64, "epochs": 20}

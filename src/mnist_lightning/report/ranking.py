@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mnist_lightning.results import RunResult
+from mnist_lightning.records.results import RunResult
 
 COLLAPSED_AT = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
 ONE_DIGIT, UNDECIDED = "the same digit for nearly every image", "no output above 0.5, undecided"

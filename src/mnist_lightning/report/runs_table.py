@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mnist_lightning.records.results import COLUMNS, RunResult
 from mnist_lightning.report.html import cell, escape, row_mark
 from mnist_lightning.report.ranking import Ranking, verdict
 from mnist_lightning.report.stored import link
-from mnist_lightning.results import COLUMNS, RunResult
 
 # column of the record -> header; in the page's order
 _HEADERS = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_lightning.errors import RefusedError
-from mnist_lightning.predictions import Predictions, load_predictions
+from mnist_lightning.records.predictions import Predictions, load_predictions
+from mnist_lightning.records.results import RECORD, RunResult
 from mnist_lightning.report.groups import setting
 from mnist_lightning.report.ranking import Ranking, collapse
-from mnist_lightning.results import RECORD, RunResult
 
 METRICS = "metrics.csv"
 MOST_CURVES = 6

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.groups import architecture
-from mnist_lightning.results import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnist_lightning.results import COLUMNS
+from mnist_lightning.records.results import COLUMNS
 
 
 @dataclass(frozen=True)

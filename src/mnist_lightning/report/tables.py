@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.groups import Group, architecture, group, setting
 from mnist_lightning.report.ranking import COLLAPSED_MEANS, Ranking, collapse, verdict
 from mnist_lightning.report.table import Column, Table, accuracy_column, record_column
-from mnist_lightning.results import RunResult
 
 BEST_ROWS = 18  # as many as the report's first table has
 

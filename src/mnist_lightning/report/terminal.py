@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
 from mnist_lightning.report.groups import architecture, setting
 from mnist_lightning.report.ranking import Ranking, verdict
 from mnist_lightning.report.table import shown
-from mnist_lightning.results import RunResult
 
 COLUMNS = 79  # an 80-column terminal would break a line of 80
 BEST_RUNS, MOST_FAILURES = 10, 20

@@ -6,10 +6,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.published import CONDITIONS, PublishedRow, key_of, published_rows
 from mnist_lightning.report.ranking import collapse
 from mnist_lightning.report.table import Column, Table, record_column
-from mnist_lightning.results import RunResult
 
 # Student's t, 97.5 %, by degrees of freedom; for more, 1.96 + 2.4 / degrees is right to 0.005 (tables of any textbook)
 _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)

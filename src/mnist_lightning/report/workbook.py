@@ -14,6 +14,7 @@ from openpyxl.styles import Alignment
 from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.writer.excel import ExcelWriter
 
+from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
@@ -30,7 +31,6 @@ from mnist_lightning.report.tables import (
     seeds_table,
 )
 from mnist_lightning.report.versus import versus_table
-from mnist_lightning.results import COLUMNS
 
 _EPOCH = datetime(1980, 1, 1)  # the earliest a zip file knows; a report has no clock
 _NOTE_ROWS = 2  # between a table and the sentences under it

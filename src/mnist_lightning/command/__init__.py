@@ -1,0 +1,1 @@
+"""The command line: Hydra underneath, one line per error, an exit code that tells the truth."""

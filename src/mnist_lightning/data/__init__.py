@@ -1,0 +1,1 @@
+"""The data: files and data sets, splits, the order of batches, digits drawn from fonts."""

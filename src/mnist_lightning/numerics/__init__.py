@@ -1,0 +1,1 @@
+"""The arithmetic: network, losses, metrics, update rules, optimizers; torch alone."""

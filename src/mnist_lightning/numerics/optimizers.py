@@ -1,0 +1,204 @@
+"""Keras' update rules and torch's own optimizers, in one registry.
+
+Keras and torch differ in where epsilon stands and in defaults; for gradients of 1e-6, common behind a softmax
+with squared error, that decides what is learned. Rules: keras.io, optimizers, Keras 3. All are ordinary
+`torch.optim.Optimizer`s.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
+from mnist_lightning.config.section import near_miss
+from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.numerics.update_rules import KERAS_EPSILON, RULES, Rule, float32, update_in_pieces
+
+Parameters = Iterable[Tensor]
+
+
+class _RuleOptimizer(Optimizer):
+    """An optimizer that applies one of `RULES`, each parameter by itself; subclasses name the rule and defaults."""
+
+    rule: Rule
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        if not 0 < defaults["lr"] < math.inf:
+            raise ValueError(f"lr is {defaults['lr']}, but must be a positive number")
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            options = {name: group[name] for name in self.rule.options}
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["step"] = 0
+                    state |= {name: torch.full_like(p, start) for name, start in self.rule.state.items()}
+                state["step"] += 1
+                slots = [state[name] for name in self.rule.state]
+                update_in_pieces(self.rule, p, p.grad, slots, lr=group["lr"], t=state["step"], **options)
+        return loss
+
+
+class KerasRMSprop(_RuleOptimizer):
+    """`update_rules.rmsprop`: epsilon inside the root."""
+
+    rule = RULES["rmsprop"]
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.9, eps: float = KERAS_EPSILON) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
+
+
+class KerasAdamax(_RuleOptimizer):
+    """`update_rules.adamax`."""
+
+    rule = RULES["adamax"]
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = KERAS_EPSILON,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps})
+
+
+class KerasAdadelta(_RuleOptimizer):
+    """`update_rules.adadelta`: epsilon inside both roots, as in torch, with Keras' rho and epsilon."""
+
+    rule = RULES["adadelta"]
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.95, eps: float = KERAS_EPSILON) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
+
+
+class KerasAdam(torch.optim.Adam):
+    """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): torch's kernels with Keras' "epsilon hat".
+
+    torch divides sqrt(v) by sqrt(1 - b2^t) before it adds its eps, so Keras' eps is torch's multiplied by that
+    root: another value each step. Keras also rounds the betas to float32 in the two corrections; the learning
+    rate of the step carries that difference.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = KERAS_EPSILON,
+        **options: Any,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, **options)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        loss = None
+        if closure is not None:  # before the groups are touched: it may look at them
+            with torch.enable_grad():
+                loss = closure()
+        asked = [(group["lr"], group["eps"]) for group in self.param_groups]
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            t = self._steps_done(group) + 1
+            root = math.sqrt(1 - beta2**t)
+            keras = math.sqrt(1 - float32(beta2) ** t) / (1 - float32(beta1) ** t)
+            group["lr"] *= keras * (1 - beta1**t) / root
+            group["eps"] /= root
+        try:
+            super().step()
+        finally:
+            for group, (lr, eps) in zip(self.param_groups, asked, strict=True):
+                group["lr"], group["eps"] = lr, eps
+        return loss
+
+    def _steps_done(self, group: dict[str, Any]) -> int:
+        return next((int(self.state[p]["step"]) for p in group["params"] if self.state.get(p)), 0)
+
+
+class KerasAdagrad(torch.optim.Adagrad):
+    """a = a + g^2 from 0.1;  w -= lr g / sqrt(a + eps): torch's rule with eps moved into the start value."""
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        initial_accumulator_value: float = 0.1,
+        eps: float = KERAS_EPSILON,
+        **options: Any,
+    ) -> None:
+        super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0, **options)
+
+
+REGISTRY: dict[str, type[Optimizer]] = {
+    "adam": KerasAdam,
+    "sgd": torch.optim.SGD,  # no momentum unless asked for, as in Keras: the rules are the same
+    "rmsprop": KerasRMSprop,
+    "adamax": KerasAdamax,
+    "adadelta": KerasAdadelta,
+    "adagrad": KerasAdagrad,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "torch_adam": torch.optim.Adam,
+    "torch_sgd": torch.optim.SGD,
+    "torch_rmsprop": torch.optim.RMSprop,
+}
+
+
+# One pass over the memory instead of five. Not by what an arbitrary class's signature says: it may refuse a device
+_FUSED = {"adam", "adagrad", "adamw", "sgd", "torch_adam", "torch_sgd"}
+
+
+def load_class(dotted: str, base: type | tuple[type, ...]) -> type:
+    """The class behind a dotted path, if it is a `base`; ValueError says what is wrong otherwise.
+
+    The only way a name from a configuration becomes code: whatever is no such class is not called.
+    """
+    module, _, name = dotted.rpartition(".")
+    bases = base if isinstance(base, tuple) else (base,)
+    wanted = " or ".join(f"{b.__module__.split('.')[0]} {b.__name__}" for b in bases)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:  # whatever the import of somebody's module raises
+        raise ValueError(f"cannot be imported ({error})") from error
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        raise ValueError(f"not a {wanted}")
+    return found
+
+
+def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, fused: bool = True) -> Optimizer:
+    """The configured optimizer over `params`; torch's of the registry with its fused kernels, where it has them.
+
+    Raises ConfigError for an unknown name or a refused option.
+    """
+    kind = REGISTRY.get(config.name)
+    if kind is None:
+        try:
+            kind = load_class(config.name, Optimizer)
+        except ValueError as error:
+            way_out = near_miss(config.name, OPTIMIZERS) or "use a class such as torch.optim.RAdam"
+            raise ConfigError([Problem("optimizer", config.name, str(error), way_out)]) from error
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
+    if fused and config.name in _FUSED and "foreach" not in options:
+        options.setdefault("fused", True)
+    try:
+        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every optimizer of torch's takes lr
+    except (TypeError, ValueError) as error:
+        what = f"refused by {config.label} ({error})"
+        raise ConfigError(
+            [Problem("optimizer.options", config.options, what, "see the optimizer's arguments")]
+        ) from error

@@ -1,0 +1,137 @@
+"""The plan of a sweep: what is to be run, committed before the first run and compared with what is on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mnist_lightning.config import ModelConfig, RunConfig
+from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError
+from mnist_lightning.records import results as records
+from mnist_lightning.records.results import RECORD, RunResult
+
+PLAN = "plan.json"
+QUARANTINE = "quarantine"
+FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
+_BYTES, _COPIES = 4, 4  # float32; last.ckpt with up to two moments of the optimizer, and best.ckpt
+
+
+def read_plan(root: Path) -> dict[str, Any]:
+    """{runs: {fingerprint: {run_name, config}}, data: {...}, versions: {...}}; empty where there is no plan.
+
+    Raises RefusedError for a file that is none.
+    """
+    path = root / PLAN
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        runs = plan["runs"]
+        if not all(isinstance(run["run_name"], str) and isinstance(run["config"], dict) for run in runs.values()):
+            raise ValueError("its runs have no name or no config")
+        if not isinstance(plan.get("data", {}), dict):
+            raise ValueError("its data have no names")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RefusedError(f"{path}: no plan of a sweep ({error!s:.40}); delete it and run again") from error
+    return plan
+
+
+def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], versions: dict[str, str]) -> None:
+    """Write the plan, or compare it with the one that is there.
+
+    `data` has the SHA-256 of each data set by name. Raises ConfigError naming the keys in which the plans differ,
+    DataError when the data are not those of the runs before.
+    """
+    runs = {config.fingerprint: {"run_name": config.run_name, "config": config.identity()} for config in configs}
+    text = json.dumps({"runs": runs, "data": data, "versions": versions}, indent=1, default=str) + "\n"
+    stored = read_plan(root)
+    if not stored:
+        records.write_durably(root / PLAN, text.encode())
+        return
+    if stored["runs"].keys() != runs.keys():
+        differences = _differences(stored["runs"].values(), json.loads(text)["runs"].values())
+        raise ConfigError(f"hydra.sweep.dir={root}: holds another sweep ({differences}); choose another directory")
+    for name, digest in data.items():
+        if stored.get("data", {}).get(name, digest) != digest:
+            raise DataError(
+                f"data={name}: not the data this sweep began with; restore them, or choose another hydra.sweep.dir"
+            )
+
+
+def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> str:
+    """`seed 0 -> 1 2, trainer.max_epochs 4 -> 1`: the keys whose values differ between two plans."""
+    before, after = _values(old), _values(new)
+    changed = [k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)]
+    return ", ".join(
+        f"{k} {' '.join(sorted(before.get(k, [])))} -> {' '.join(sorted(after.get(k, [])))}" for k in changed
+    )
+
+
+def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """Every dotted key with all its values in the plan."""
+    values: dict[str, set[str]] = {}
+
+    def walk(prefix: str, node: Any) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(f"{prefix}.{key}" if prefix else key, value)
+        else:
+            values.setdefault(prefix, set()).add(json.dumps(node).strip('"'))
+
+    for run in plan:
+        walk("", run["config"])
+    return values
+
+
+def stored_result(run_dir: Path) -> RunResult | None:
+    """The record of a run, or None. A damaged one is moved to the sweep's quarantine, and that is said."""
+    path = run_dir / RECORD
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        return records.load(path)
+    except RefusedError as error:
+        aside = run_dir.parent / QUARANTINE / run_dir.name
+        number = 1
+        while os.path.lexists(aside / RECORD):
+            number += 1
+            aside = aside.with_name(f"{run_dir.name}.{number}")
+        aside.mkdir(parents=True, exist_ok=True)
+        path.replace(aside / RECORD)
+        print(f"{str(error).partition(';')[0]}; moved to {QUARANTINE}/, the run will be done again")
+        return None
+
+
+def missing_runs(root: Path) -> dict[str, str]:
+    """{fingerprint: run name} of the plan's runs that have no record, by a look at the directory."""
+    runs = read_plan(root).get("runs", {})
+    return {f: run["run_name"] for f, run in runs.items() if not (root / run["run_name"] / RECORD).is_file()}
+
+
+def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
+    """Raises OutputError when the checkpoints of the runs will not fit on the disk."""
+    needed = sum(_checkpoint_bytes(c.model.num_channels, c.model.num_conv, c.model.num_dense) for c in configs)
+    free = shutil.disk_usage(root).free
+    if needed > free:
+        way_out = "free the disk, choose another directory, or set trainer.enable_checkpointing=false"
+        raise OutputError(
+            f"{root}: needs about {needed / 1e6:,.1f} MB for checkpoints, {free / 1e6:,.1f} MB free; {way_out}"
+        )
+
+
+@cache
+def _checkpoint_bytes(num_channels: int, num_conv: int, num_dense: int) -> int:
+    import torch
+
+    from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
+
+    ModelConfig(num_channels, num_conv, num_dense)
+    with torch.device("meta"):
+        return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense)) * _BYTES * _COPIES

@@ -1,0 +1,1 @@
+"""One configuration trained by an ordinary `lightning.Trainer`."""

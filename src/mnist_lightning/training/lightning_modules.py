@@ -1,0 +1,248 @@
+"""Lightning skins over the parts: the classifier, the data module, and a logger with one line per epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torchmetrics
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+
+from mnist_lightning.config import DATASETS, DataConfig, OptimizerConfig, RunConfig
+from mnist_lightning.data.datasets import Batches, Dataset, load_dataset, scale
+from mnist_lightning.numerics.losses import LOSSES
+from mnist_lightning.numerics.metrics import METRICS, metric_sums
+from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.records.results import write_durably
+
+EVALUATION_BATCH = 500
+
+
+class EpochMetrics(torchmetrics.Metric):
+    """The report's metrics over all batches since `reset`: {loss, mse, mae, accuracy, binary_accuracy}."""
+
+    full_state_update = False
+    sums: Tensor
+    images: Tensor
+
+    def __init__(self, loss: str) -> None:
+        super().__init__()
+        self.loss_function = LOSSES[loss]
+        self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: logits [N, 10], labels int64 [N]."""
+        self.sums = self.sums + metric_sums(logits, labels, self.loss_function)
+        self.images = self.images + labels.shape[0]
+
+    def compute(self) -> dict[str, Tensor]:
+        return dict(zip(METRICS, (self.sums / self.images).unbind(), strict=True))
+
+
+class MNISTClassifier(L.LightningModule):
+    """The report's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
+
+    `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
+    mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
+    range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
+    """
+
+    def __init__(
+        self,
+        num_channels: int = 32,
+        num_conv: int = 2,
+        num_dense: int = 1,
+        *,
+        optimizer: str = "rmsprop",
+        lr: float = 0.001,
+        loss: str = "mse",
+        optimizer_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
+        RunConfig(optimizer=self.optimizer_config, lr=lr, loss=loss)  # refuses values out of range
+        self.save_hyperparameters()  # plain types only: they must load with weights_only=True
+        self.lr = float(lr)
+        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed)
+        self.loss_function = LOSSES[loss]
+        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> MNISTClassifier:
+        m, o = config.model, config.optimizer
+        return cls(
+            m.num_channels,
+            m.num_conv,
+            m.num_dense,
+            optimizer=o.name,
+            lr=config.lr,
+            loss=config.loss,
+            optimizer_options=o.options,
+            seed=config.seed,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(scale(images, self.dtype))  # pyright: ignore[reportArgumentType] - Lightning's dtype is also a string, for others
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        self.train_metrics.update(logits.detach(), labels)
+        return self.loss_function(logits, labels)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.val_metrics.update(self(batch[0]), batch[1])
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.test_metrics.update(self(batch[0]), batch[1])
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        images = batch[0] if isinstance(batch, (tuple, list)) else batch
+        return self(images).argmax(-1)  # [N]
+
+    # Logged once an epoch from the sums: a `self.log` per step costs more than a small network's step
+    def on_train_epoch_start(self) -> None:
+        self.train_metrics.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_metrics.reset()
+
+    def on_test_epoch_start(self) -> None:
+        self.test_metrics.reset()
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict({f"train_{k}": v for k, v in self.train_metrics.compute().items()})
+
+    def on_validation_epoch_end(self) -> None:
+        for name, value in self.val_metrics.compute().items():
+            self.log(f"val_{name}", value, prog_bar=name in ("loss", "accuracy"))
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()})
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
+        scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
+
+
+class MNISTDataModule(L.LightningDataModule):
+    """MNIST or a relative in torchvision's layout, or the embedded synthetic digits, as resident uint8 tensors.
+
+    Batches reach a module as float images [N, 1, 28, 28] from 0 to 1 and int64 labels [N]; the loaders themselves
+    give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
+    With `val_size=0` validation is on the test set, as in the report: then a best epoch or a best run chosen by
+    validation has seen the test set, and its test accuracy is optimistic.
+    """
+
+    def __init__(
+        self,
+        name: str = "mnist",
+        root: str | None = None,
+        *,
+        batch_size: int = 64,
+        train_size: int | None = None,
+        test_size: int | None = None,
+        val_size: int = 0,
+        download: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        where = {} if root is None else {"root": str(root)}
+        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
+        self.config = DataConfig(name, download=download, **where, **sizes)
+        self.seed = seed
+        self._dataset: Dataset | None = None
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> MNISTDataModule:
+        module = cls(DATASETS[0], seed=config.seed)
+        module.config = config.data
+        return module
+
+    @property
+    def dataset(self) -> Dataset:
+        """The splits; read, and fetched where necessary, when first asked for. Raises DataError."""
+        if self._dataset is None:
+            self._dataset = load_dataset(self.config)
+        return self._dataset
+
+    def prepare_data(self) -> None:
+        load_dataset(self.config)
+
+    def train_dataloader(self) -> Batches:
+        return Batches(self.dataset.train, self.config.batch_size, self.seed)
+
+    def val_dataloader(self) -> Batches:
+        return Batches(self.dataset.val, EVALUATION_BATCH)
+
+    def test_dataloader(self) -> Batches:
+        return Batches(self.dataset.test, EVALUATION_BATCH)
+
+    predict_dataloader = test_dataloader
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        images, labels = batch
+        dtype = getattr(self.trainer and self.trainer.lightning_module, "dtype", torch.float32)
+        return scale(images, dtype), labels
+
+
+class EpochCSVLogger(Logger):
+    """`metrics.csv` in `directory`: one line per epoch, from 1, training and validation side by side.
+
+    Lightning's own CSV logger writes them as two lines. The file is replaced as a whole, so it is never torn,
+    and a run that continues from a checkpoint keeps the lines of the epochs before.
+    """
+
+    def __init__(self, directory: str) -> None:
+        super().__init__()
+        self.path = Path(directory) / "metrics.csv"
+        self.rows: dict[int, dict[str, float]] = {}
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass  # they are in config.yaml
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        values = {k: v for k, v in metrics.items() if k.startswith(("train_", "val_"))}
+        if not values:
+            return
+        epoch = int(metrics["epoch"]) + 1
+        if not self.rows:
+            self.rows = self._earlier_rows(epoch)
+        self.rows.setdefault(epoch, {}).update(values)
+        if any(k.startswith("train_") for k in values):  # comes last in an epoch
+            self._write()
+
+    def _earlier_rows(self, epoch: int) -> dict[int, dict[str, float]]:
+        if epoch == 1 or not self.path.is_file():
+            return {}
+        with open(self.path, newline="") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        return {int(row.pop("epoch")): row for row in rows if row["epoch"] < epoch}
+
+    def _write(self) -> None:
+        columns = [f"{part}_{metric}" for part in ("train", "val") for metric in METRICS]
+        columns += sorted({k for row in self.rows.values() for k in row} - set(columns))
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["epoch", *columns])
+        for epoch, row in sorted(self.rows.items()):
+            # Lightning logs in float32: nine digits are all there are
+            writer.writerow([epoch, *(f"{row[c]:.9g}" if c in row else "" for c in columns)])
+        write_durably(self.path, out.getvalue().encode())

@@ -1,0 +1,77 @@
+"""Signals and closed streams: a sweep ends, or goes on, as it should."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mnist_lightning.records.results import load_results
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_a_sweep_with_its_table_and_the_way_to_resume(
+    number: signal.Signals, code: int, word: str, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    arguments = ["-m", *tiny_arguments, "hydra.sweep.dir=here", "trainer.max_epochs=2,100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_lightning", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # the first run is done, the second one will not end by itself
+    for _ in range(600):
+        if len(list((tmp_path / "here").glob("*/checkpoints/last.ckpt"))) == 2:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    last = err.splitlines()[-1]
+    assert last.startswith(f"{word}: 1 of 2 done (1 missing): here; resume: python -m mnist_lightning -m ")
+    assert len(pd.read_excel(tmp_path / "here" / "results.xlsx")) == 1
+
+
+def test_a_signal_that_python_drops_in_a_destructor_is_sent_again(
+    run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the garbage collector calls one between two runs."""
+
+    class Dropping:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the handler runs here
+
+    def train(config: object, path: Path, **options: object) -> None:
+        Dropping()
+        time.sleep(20)
+
+    monkeypatch.setattr("mnist_lightning.training.run.train", train)
+    began = time.monotonic()
+    code, _, err = run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=here")
+    assert (code, time.monotonic() - began < 15) == (143, True)
+    assert err.splitlines()[-1].startswith("terminated: 0 of 2 done (2 missing): here; resume: ")
+    assert "Exception ignored" not in err
+
+
+def test_closed_standard_streams_are_no_error(tmp_path: Path, tiny_arguments: list[str]) -> None:
+    command = shlex.join([sys.executable, "-m", "mnist_lightning", "-m", *tiny_arguments, "hydra.sweep.dir=here"])
+    done = subprocess.run(["bash", "-c", f"{command} seed=0 <&- >&- 2>&-"], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert [r.status for r in load_results(tmp_path / "here")] == ["completed"]

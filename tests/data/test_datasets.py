@@ -1,0 +1,257 @@
+"""Reading, checking, splitting and ordering the data; downloading it from a local server."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision import datasets
+
+from commands import exit_code, forked
+from conftest import write_idx, write_mnist
+from mnist_lightning.config import DATASETS, DataConfig
+from mnist_lightning.data import datasets as data
+from mnist_lightning.data.datasets import FILES, Batches, batch_order, load_dataset, read_idx, scale
+from mnist_lightning.errors import ConfigError, DataError
+
+
+@pytest.fixture(autouse=True)
+def _no_cache() -> Iterator[None]:
+    data._load_whole.cache_clear()
+    yield
+    data._load_whole.cache_clear()
+
+
+def config(root: Path, **changes: object) -> DataConfig:
+    return DataConfig(root=str(root), download=False, **changes)  # pyright: ignore[reportArgumentType] - fields by name
+
+
+def test_the_files_are_read_as_torchvision_reads_them(mini_mnist: Path) -> None:
+    ours = load_dataset(config(mini_mnist))
+    for split, train in ((ours.train, True), (ours.test, False)):
+        theirs = datasets.MNIST(str(mini_mnist), train=train)
+        assert torch.equal(split.images[:, 0], theirs.data)
+        assert torch.equal(split.labels, theirs.targets)
+        assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
+def test_the_relatives_are_read_from_torchvisions_folders(name: str, tmp_path: Path) -> None:
+    write_mnist(tmp_path, 20, 10, FILES[name].torchvision_class)
+    assert len(load_dataset(config(tmp_path, name=name)).train) == 20
+
+
+def test_qmnist_is_read_with_its_eight_label_columns(tmp_path: Path) -> None:
+    raw = tmp_path / "QMNIST" / "raw"
+    labels = torch.zeros(12, 8, dtype=torch.int32)
+    labels[:, 0], labels[:, 5] = torch.arange(12) % 10, 70_000
+    for part in ("train", "test"):
+        write_idx(raw / f"qmnist-{part}-images-idx3-ubyte", torch.zeros(12, 28, 28))
+        body = labels.numpy().astype(">i4").tobytes()
+        (raw / f"qmnist-{part}-labels-idx2-int").write_bytes(bytes([0, 0, 12, 2, 0, 0, 0, 12, 0, 0, 0, 8]) + body)
+    ours = load_dataset(config(tmp_path, name="qmnist")).train
+    theirs = datasets.QMNIST(str(tmp_path), what="train", compat=True)
+    assert torch.equal(ours.labels, theirs.targets[:, 0].long())
+
+
+def test_every_data_set_is_known(mini_mnist: Path) -> None:
+    assert {*FILES, "synthetic"} == set(DATASETS)
+
+
+def test_sizes_take_the_first_images_and_validation_the_last_of_them(mini_mnist: Path) -> None:
+    whole = load_dataset(config(mini_mnist))
+    part = load_dataset(config(mini_mnist, train_size=50, test_size=20, val_size=10))
+    assert torch.equal(part.train.images, whole.train.images[:40])
+    assert torch.equal(part.val.images, whole.train.images[40:50])
+    assert torch.equal(part.test.images, whole.test.images[:20])
+
+
+def test_without_held_out_images_validation_is_the_test_set_as_in_the_report(mini_mnist: Path) -> None:
+    dataset = load_dataset(config(mini_mnist))
+    assert dataset.val is dataset.test
+
+
+@pytest.mark.parametrize(("key", "most"), [("train_size", 192), ("test_size", 64), ("val_size", 191)])
+def test_more_images_than_there_are_is_refused(key: str, most: int, mini_mnist: Path) -> None:
+    with pytest.raises(ConfigError, match=f"data.{key}={most + 1}: mnist has not that many images; use at most {most}"):
+        load_dataset(config(mini_mnist, **{key: most + 1}))
+
+
+def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda b: b"",
+    "3 bytes": lambda b: b[:3],
+    "4 bytes": lambda b: b[:4],
+    "header only": lambda b: b[:16],
+    "half": lambda b: b[: len(b) // 2],
+    "one byte short": lambda b: b[:-1],
+    "one byte long": lambda b: b + b"\0",
+    "another type": lambda b: b[:2] + b"\x0d" + b[3:],
+    "another rank": lambda b: b[:3] + b"\x02" + b[4:],
+    "huge sizes": lambda b: b[:4] + b"\xff" * 12 + b[16:],
+    "a web page": lambda b: b"<html>log in to the network</html>",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", FILES["mnist"].names())
+def test_a_damaged_file_is_named(file: str, damage: str, tmp_path: Path) -> None:
+    path = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw" / file
+    edit(path, DAMAGES[damage])
+    with pytest.raises(DataError, match=f"{file}: damaged, .*; delete it and run again to fetch it"):
+        load_dataset(config(tmp_path))
+
+
+def test_labels_beyond_nine_and_swapped_files_are_found(tmp_path: Path) -> None:
+    raw = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw"
+    labels = raw / "train-labels-idx1-ubyte"
+    edit(labels, lambda b: b[:-1] + b"\x0a")
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte: damaged, holds the label 10"):
+        load_dataset(config(tmp_path))
+    shutil.copy(raw / "t10k-labels-idx1-ubyte", labels)
+    with pytest.raises(DataError, match=r"holds \[10\] labels for 20 images"):
+        load_dataset(config(tmp_path))
+    shutil.copy(raw / "train-images-idx3-ubyte", labels)
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte: damaged, holds"):
+        load_dataset(config(tmp_path))
+
+
+def test_a_missing_file_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (write_mnist(tmp_path) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: missing; set data.root or \$MNIST_LIGHTNING_DATA"):
+        load_dataset(config(tmp_path))
+
+
+def test_a_directory_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    path = write_mnist(tmp_path) / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: cannot be read"):
+        read_idx(path)
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """What the server was asked for, `GET /name`."""
+    return []
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> Iterator[Path]:
+    """A folder served on the loopback as torchvision's only MNIST mirror, with a small data set in it."""
+    served = tmp_path / "served"
+    served.mkdir()
+    raw = write_mnist(tmp_path / "source", 30, 10) / "MNIST" / "raw"
+    resources = []
+    for file in FILES["mnist"].names():
+        packed = gzip.compress((raw / file).read_bytes())
+        (served / f"{file}.gz").write_bytes(packed)
+        resources.append((f"{file}.gz", hashlib.md5(packed).hexdigest()))
+    quiet = type(
+        "Quiet",
+        (SimpleHTTPRequestHandler,),
+        {"log_message": lambda self, *a: asked.append(f"{self.command} {self.path}")},
+    )
+    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(served)))
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{http.server_port}/"])
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    yield served
+    http.shutdown()
+    http.server_close()
+
+
+def files_in(root: Path) -> list[str]:
+    return sorted(p.name for p in root.rglob("*") if p.is_file() and p.name != ".download.lock")
+
+
+def test_missing_data_is_downloaded_once_and_then_read_from_disk(server: Path, tmp_path: Path) -> None:
+    root = tmp_path / "new" / "root"
+    dataset = load_dataset(DataConfig(root=str(root)))
+    assert (len(dataset.train), len(dataset.test)) == (30, 10)
+    assert files_in(root) == sorted(FILES["mnist"].names())
+    data._load_whole.cache_clear()
+    shutil.rmtree(server)
+    assert len(load_dataset(DataConfig(root=str(root))).train) == 30
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")  # of Python 3.12; the children start no threads
+@pytest.mark.usefixtures("server")
+def test_eight_processes_that_need_the_data_at_once_fetch_each_file_once(tmp_path: Path, asked: list[str]) -> None:
+    def fetching(root: Path) -> int:
+        return forked(lambda: len(load_dataset(DataConfig(root=str(root))).train) - 30)
+
+    assert exit_code(fetching(tmp_path / "alone")) == 0
+    requests_of_one = sorted(asked)  # torchvision asks for each file, and before that whether it is elsewhere
+    asked.clear()
+    root = tmp_path / "empty"
+    children = [fetching(root) for _ in range(8)]
+    assert [exit_code(pid) for pid in children] == [0] * 8
+    assert sorted(asked) == requests_of_one
+    assert len(asked) == 8
+    assert files_in(root) == sorted(FILES["mnist"].names())
+
+
+@pytest.mark.parametrize("body", [b"<html>log in</html>", b""], ids=["web page", "empty"])
+def test_a_wrong_download_leaves_nothing_and_names_the_offline_way(body: bytes, server: Path, tmp_path: Path) -> None:
+    (server / "t10k-labels-idx1-ubyte.gz").write_bytes(body)
+    root = tmp_path / "root"
+    with pytest.raises(DataError, match=r"no mnist in MNIST/raw, and no download .*; put its files there, or use data"):
+        load_dataset(DataConfig(root=str(root)))
+    assert files_in(root) == []
+
+
+def test_no_network_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(
+        DataError, match=r"data.root=.*: no mnist in MNIST/raw, and no download \(.*refused.*\)"
+    ) as caught:
+        load_dataset(DataConfig(root=str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+def test_pixels_are_scaled_as_keras_scales_them() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(scale(pixels), pixels.float() / 255)
+    assert torch.equal(scale(pixels, torch.float64), pixels.double() / 255)
+    assert torch.equal(scale(scale(pixels)), scale(pixels)), "floats stay as they are"
+
+
+def test_the_batch_order_is_a_permutation_set_by_seed_and_epoch_alone() -> None:
+    order = batch_order(100, 0, 0)
+    assert torch.equal(order.sort().values, torch.arange(100))
+    torch.manual_seed(99)
+    assert torch.equal(order, batch_order(100, 0, 0))
+    others = [batch_order(100, 1, 0), batch_order(100, 0, 1), batch_order(100, 1, 1)]
+    assert all(not torch.equal(order, other) for other in others)
+
+
+def test_batches_cover_every_image_once_and_the_last_is_small(mini_mnist: Path) -> None:
+    split = load_dataset(config(mini_mnist, train_size=100)).train
+    batches = Batches(split, 32, seed=0)
+    sizes = [len(labels) for _, labels in batches]
+    assert sizes == [32, 32, 32, 4]
+    assert len(batches) == 4
+    first = torch.cat([labels for _, labels in batches])
+    assert torch.equal(first, split.labels[batch_order(100, 0, 0)])
+    batches.set_epoch(1)
+    assert not torch.equal(first, torch.cat([labels for _, labels in batches]))
+
+
+def test_real_mnist_is_whole(real_mnist: Path) -> None:
+    dataset = load_dataset(config(real_mnist))
+    assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
+    assert torch.bincount(dataset.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert dataset.train.images.float().mean().item() == pytest.approx(33.3184, abs=1e-3)

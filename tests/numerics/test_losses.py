@@ -1,0 +1,77 @@
+"""Losses and metrics, against torch's and torchmetrics' own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+from torchmetrics.functional.classification import binary_accuracy, multiclass_accuracy
+from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
+
+from mnist_lightning import config
+from mnist_lightning.numerics.losses import LOSSES, one_hot, probabilities
+from mnist_lightning.numerics.metrics import METRICS, metric_sums
+
+torch.manual_seed(0)
+LOGITS = torch.randn(3, 40, 10, dtype=torch.float64)  # [G,N,K]
+LABELS = torch.randint(10, (40,))
+
+
+def test_the_losses_are_those_of_the_configuration() -> None:
+    assert tuple(LOSSES) == config.LOSSES
+
+
+def test_losses_equal_torchs_on_softmax_and_one_hot() -> None:
+    p, y = LOGITS[0].softmax(-1), functional.one_hot(LABELS, 10).double()
+    torch.testing.assert_close(LOSSES["mse"](LOGITS[0], LABELS), functional.mse_loss(p, y))
+    torch.testing.assert_close(LOSSES["mae"](LOGITS[0], LABELS), functional.l1_loss(p, y))
+    torch.testing.assert_close(LOSSES["cross_entropy"](LOGITS[0], LABELS), functional.cross_entropy(LOGITS[0], LABELS))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_stack_of_networks_has_the_losses_of_its_members(name: str) -> None:
+    stacked = LOSSES[name](LOGITS, LABELS)
+    torch.testing.assert_close(stacked, torch.stack([LOSSES[name](member, LABELS) for member in LOGITS]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_give_a_float32_loss(name: str, dtype: torch.dtype) -> None:
+    assert LOSSES[name](LOGITS[0].to(dtype), LABELS).dtype == torch.float32
+
+
+def test_metrics_equal_torchmetrics() -> None:
+    p, y = probabilities(LOGITS[0]), one_hot(LABELS, LOGITS)
+    ours = dict(zip(METRICS, (metric_sums(LOGITS[0], LABELS, LOSSES["mae"]) / 40).tolist(), strict=True))
+    assert ours["loss"] == pytest.approx(ours["mae"])
+    assert ours["mse"] == pytest.approx(mean_squared_error(p, y).item())
+    assert ours["mae"] == pytest.approx(mean_absolute_error(p, y).item())
+    assert ours["accuracy"] == pytest.approx(multiclass_accuracy(p, LABELS, 10, average="micro").item())
+    assert ours["binary_accuracy"] == pytest.approx(binary_accuracy(p, y.int()).item())
+
+
+def test_metrics_of_batches_add_up_to_those_of_the_whole() -> None:
+    whole = metric_sums(LOGITS[0], LABELS, LOSSES["mse"])
+    parts = [metric_sums(LOGITS[0][s], LABELS[s], LOSSES["mse"]) for s in (slice(0, 7), slice(7, 40))]
+    torch.testing.assert_close(parts[0] + parts[1], whole)
+
+
+def test_metrics_of_a_stack_are_those_of_its_members() -> None:
+    members = torch.stack([metric_sums(member, LABELS, LOSSES["mse"]) for member in LOGITS], dim=1)
+    torch.testing.assert_close(metric_sums(LOGITS, LABELS, LOSSES["mse"]), members)
+
+
+def constant_outputs(row: torch.Tensor) -> dict[str, float]:
+    labels = torch.arange(10).repeat(10)
+    sums = metric_sums(row.log().expand(100, 10), labels, LOSSES["mse"]) / 100
+    return dict(zip(METRICS, sums.tolist(), strict=True))
+
+
+def test_the_reports_accuracy_of_a_network_that_always_says_the_same_digit_is_082() -> None:
+    metrics = constant_outputs(functional.one_hot(torch.tensor(7), 10).double())
+    assert metrics["binary_accuracy"] == 0.82
+    assert metrics["accuracy"] == 0.1
+
+
+def test_the_reports_accuracy_of_a_network_that_outputs_a_tenth_everywhere_is_090() -> None:
+    assert constant_outputs(torch.full((10,), 0.1, dtype=torch.float64))["binary_accuracy"] == 0.90

@@ -1,0 +1,85 @@
+"""The report's published rows beside ours: all matched, and judged by spread and collapse."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from omegaconf import OmegaConf
+
+from mnist_lightning.config import OPTIMIZERS, conf_dir
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.report.published import MISPRINTS, PublishedRow, published_rows
+from mnist_lightning.report.versus import NOT_RUN, judge, prediction_interval, versus_table
+from report_cases import failed, full_grid, record
+
+
+def row(accuracy: float) -> PublishedRow:
+    return PublishedRow("best", "Adam", "mse", 0.001, 32, 2, 1, 6375682, 0.001, accuracy, 4)
+
+
+def ours(*binary: float) -> list[RunResult]:
+    """Runs with these binary accuracies; 0.82 and 0.9 are collapsed ones."""
+    return [record(seed=s, accuracy=0.1 if b <= 0.9 else 0.99, binary_accuracy_test=b) for s, b in enumerate(binary)]
+
+
+def test_every_published_row_is_a_configuration_of_full_grid() -> None:
+    params = OmegaConf.load(conf_dir() / "experiment" / "full_grid.yaml").hydra.sweeper.params
+    values = [str(params[key]).split(",") for key in ("optimizer", "loss", "lr")]
+    values += [str(params[f"model.{key}"]).split(",") for key in ("num_channels", "num_conv", "num_dense")]
+    grid = {(OPTIMIZERS[o], loss, float(lr), int(c), int(k), int(d)) for o, loss, lr, c, k, d in product(*values)}
+    assert len(grid) == 216
+    assert len(published_rows()) == 27
+    assert {p.key for p in published_rows()} <= grid
+
+
+def test_the_published_parameters_are_those_of_the_networks_they_are_compared_with() -> None:
+    from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
+
+    for size in {p.key[3:] for p in published_rows()}:
+        (parameters,) = {p.num_parameters for p in published_rows() if p.key[3:] == size}
+        assert count_parameters(ConvDenseNet(*size)) == parameters
+
+
+def test_a_full_grid_matches_all_27_rows() -> None:
+    assert all(r[-1] != NOT_RUN for r in versus_table(full_grid()).rows)
+
+
+def test_both_misprints_are_explained() -> None:
+    assert "number of parameters" in MISPRINTS[0]
+    assert "32 channels" in MISPRINTS[1]
+
+
+TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little; 1 of our 3 runs collapsed"
+
+
+@pytest.mark.parametrize(
+    ("published", "binary", "verdict"),
+    [
+        (0.9989, (), NOT_RUN),
+        (0.9989, (0.9990,), "both learned, +0.0001; one run gives no spread"),
+        (0.9989, (0.9988, 0.9990, 0.9991), "within our spread"),
+        (0.9900, (0.9988, 0.9990, 0.9991), "outside our spread"),
+        (0.9989, (0.9988, 0.9990, 0.82), TWO_RUNS),
+        (0.9989, (0.82, 0.9), "the report's run learned, all 2 of ours collapsed"),
+        (0.8206, (0.82,), "both collapsed"),
+        (0.8206, (0.82, 0.9, 0.9990), "the report's run collapsed, as 2 of our 3 did"),
+        (0.8206, (0.9990,), "the report's run collapsed, ours learned; one seed says little"),
+    ],
+)  # fmt: skip
+def test_the_verdict_looks_at_spread_and_collapse(published: float, binary: tuple[float, ...], verdict: str) -> None:
+    assert judge(row(published), ours(*binary)).startswith(verdict)
+
+
+def test_a_run_under_other_conditions_is_not_comparable_and_the_verdict_names_them() -> None:
+    verdict = judge(row(0.99), [record(dataset="synthetic", train_size=3000)])
+    assert verdict == "not comparable: dataset synthetic instead of mnist, train_size 3000 instead of 60000"
+
+
+def test_failed_runs_alone_are_no_result() -> None:
+    assert judge(row(0.99), [failed()]) == "no result: 1 of 1 runs failed or diverged"
+
+
+def test_the_prediction_interval_is_students() -> None:
+    low, high = prediction_interval([1.0, 2.0, 3.0])  # mean 2, s 1, t 4.303, sqrt(4/3)
+    assert (low, high) == pytest.approx((2 - 4.9687, 2 + 4.9687), abs=1e-3)

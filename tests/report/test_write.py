@@ -1,0 +1,163 @@
+"""A report is a function of what is stored: same bytes twice, no clock, no torch, and nobody's work is overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from mnist_lightning.errors import EXIT_OUTPUT, OutputError
+from mnist_lightning.records import results as records
+from mnist_lightning.records.predictions import PREDICTIONS
+from mnist_lightning.records.results import load_results
+from mnist_lightning.report import write_report
+from mnist_lightning.report.__main__ import main
+from report_cases import failed, many, quickstart, record, reported, store
+
+ALL = {
+    "accuracy_by_learning_rate", "heat_map", "learning_curves", "confusion_matrix", "misclassified",
+    "time_and_accuracy", "training_images",
+}  # fmt: skip
+
+
+def digests(directory: Path) -> dict[str, str]:
+    files = [p for p in directory.rglob("*") if p.is_file()]
+    return {str(p.relative_to(directory)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With its report. Read only."""
+    return reported(tmp_path_factory.getbasetemp())
+
+
+def test_a_report_is_two_tables_a_page_and_each_figure_twice(sweep: Path) -> None:
+    assert {"results.csv", "results.xlsx", "report.html"} <= {p.name for p in sweep.iterdir()}
+    assert {p.name for p in (sweep / "figures").iterdir()} == {f"{n}.{kind}" for n in ALL for kind in ("png", "svg")}
+
+
+def test_another_process_at_another_time_gives_the_same_bytes_without_torch_hydra_or_pyplot(
+    sweep: Path, tmp_path: Path
+) -> None:
+    store(quickstart(), tmp_path)
+    code = f"""import sys
+from mnist_lightning.report.__main__ import main
+assert not set(sys.modules) & {{"pandas", "openpyxl", "matplotlib"}}, "heavy imports before they are needed"
+assert main([{str(tmp_path)!r}]) == 0
+print(sorted(set(sys.modules) & {{"torch", "lightning", "hydra", "matplotlib.pyplot", "torchvision"}}))"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    environment = os.environ | {"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert digests(tmp_path) == digests(sweep)
+
+
+def test_the_report_of_a_single_run_lies_beside_its_record(tmp_path: Path) -> None:
+    run = record()
+    store([run], tmp_path)
+    paths = write_report([run], tmp_path / run.run_name)
+    assert {"learning_curves.png", "misclassified.png", "results.xlsx"} <= {p.name for p in paths}
+    assert f'href="{run.run_name}/"' not in (tmp_path / run.run_name / "report.html").read_text()
+
+
+def test_a_sweep_of_an_earlier_version_shows_less_and_says_so(tmp_path: Path) -> None:
+    for path in store(quickstart()[:3], tmp_path).rglob(PREDICTIONS):
+        path.unlink()
+    names = {p.stem for p in write_report(load_results(tmp_path), tmp_path)}
+    assert {"learning_curves", "heat_map"} <= names
+    assert not {"confusion_matrix", "misclassified", "training_images"} & names
+    assert "no predictions.npz" in (tmp_path / "report.html").read_text()
+
+
+def test_damaged_predictions_are_left_out_and_named(tmp_path: Path) -> None:
+    for path in store(quickstart()[:2], tmp_path).rglob(PREDICTIONS):
+        path.write_bytes(b"PK nonsense")
+    write_report(load_results(tmp_path), tmp_path)
+    assert "not whole predictions" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("results", [[], [record()], [failed(), failed(seed=1)]], ids=["none", "one", "only failures"])
+def test_a_report_needs_no_run_that_went_well(results: list[records.RunResult], tmp_path: Path) -> None:
+    assert {p.name for p in write_report(results, tmp_path)} == {"results.csv", "report.html", "results.xlsx"}
+
+
+def test_figures_that_no_longer_apply_are_removed_and_strange_files_are_not(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("mine.png", "heat_map.png", "heat_map.svg"):
+        (tmp_path / "figures" / name).write_bytes(b"old")
+    write_report([record()], tmp_path)
+    assert [p.name for p in (tmp_path / "figures").iterdir()] == ["mine.png"]
+
+
+def test_a_workbook_that_somebody_changed_is_kept(tmp_path: Path) -> None:
+    write_report([record()], tmp_path)
+    book = openpyxl.load_workbook(tmp_path / "results.xlsx")
+    book["Results"]["A2"] = "my note"
+    book.save(tmp_path / "results.xlsx")
+    write_report([record()], tmp_path)
+    write_report([record()], tmp_path)
+    assert openpyxl.load_workbook(tmp_path / "results.bak.xlsx")["Results"]["A2"].value == "my note"
+    assert openpyxl.load_workbook(tmp_path / "results.xlsx")["Results"]["A2"].value == "Adam"
+    assert not (tmp_path / "results.bak2.xlsx").exists()
+
+
+def test_a_workbook_open_elsewhere_is_left_and_a_second_one_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def locked(source: str, target: str) -> None:
+        if Path(target).name == "results.xlsx":
+            raise PermissionError(13, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", locked)
+    assert write_report([record()], tmp_path)[-1].name == "results-2.xlsx"
+
+
+def test_a_directory_in_the_reports_place_is_one_line_with_the_exit_code_for_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records.save(record(), tmp_path / record().run_name)
+    (tmp_path / "results.xlsx").mkdir()
+    assert main([str(tmp_path)]) == EXIT_OUTPUT
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(OutputError, match=r"results\.xlsx"):
+        write_report([record()], tmp_path)
+
+
+def test_killed_between_workbook_and_seal_the_workbook_still_counts_as_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnist_lightning.report import write
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after_the_workbook(path: Path, content: bytes) -> None:
+        records.write_durably(path, content)
+        if path.name == "results.xlsx":
+            raise Killed
+
+    write_report([record()], tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(write, "write_durably", killed_after_the_workbook)
+        with pytest.raises(Killed):
+            write_report([record(accuracy=0.5)], tmp_path)
+    write_report([record()], tmp_path)
+    assert not (tmp_path / "results.bak.xlsx").exists()
+
+
+def test_ten_thousand_records_take_less_than_thirty_seconds_and_the_page_stays_below_5_mb(tmp_path: Path) -> None:
+    started = time.process_time()
+    write_report(many(10_000), tmp_path)
+    assert time.process_time() - started < 30
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    assert all(p.stat().st_size < 600_000 for p in (tmp_path / "figures").iterdir())

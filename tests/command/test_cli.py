@@ -19,7 +19,8 @@ import torch
 from mnist_lightning.command import cli
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
-from mnist_lightning.sweep import sweep
+from mnist_lightning.sweep import job
+from mnist_lightning.sweep.sweep import Sweep
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -228,7 +229,7 @@ def test_a_workbook_that_cannot_be_written_is_not_success(run: Run, tiny_argumen
 def test_a_missing_record_is_not_success(tmp_path: Path, run: Run, tiny_arguments: list[str]) -> None:
     run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")
     next(Path("here").glob("*/result.json")).unlink()
-    assert sweep.outcome(Path("here")) == (3, "1 of 2 done (1 missing): here")
+    assert Sweep(Path("here")).outcome() == (3, "1 of 2 done (1 missing): here")
 
 
 def test_the_command_line_starts_without_torch() -> None:
@@ -318,7 +319,7 @@ def test_a_sweep_whose_directory_is_taken_away_is_not_success(
         shutil.rmtree("here", ignore_errors=True)
         return "gone"
 
-    monkeypatch.setattr(sweep, "line", remove)
+    monkeypatch.setattr(job, "line", remove)
     code, out, _ = run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=here")
     assert (code, out.splitlines()[-1]) == (3, "0 of 2 done (2 missing): here")
 
@@ -339,8 +340,9 @@ def test_a_refused_grid_leaves_a_directory_in_which_another_process_is_at_work(t
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "multirun.yaml").touch()
     with locks.waiting(tmp_path / "here" / locks.LOCK):
-        sweep.remove_refused(tmp_path / "here")
+        with Sweep() as sweep:
+            sweep.remove_refused(tmp_path / "here")
         assert (tmp_path / "here" / "multirun.yaml").exists()
-    sweep.remove_refused(tmp_path / "here")
-    locks.release()
+    with Sweep() as sweep:
+        sweep.remove_refused(tmp_path / "here")
     assert not (tmp_path / "here").exists()

@@ -22,7 +22,8 @@ from mnist_lightning.fused.groups import plan_groups, reason_to_train_alone, sha
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
-from mnist_lightning.records.results import RECORD, RunResult, write_durably
+from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.results import RECORD, RunResult
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.run import check, refuse_another_runs_directory, train
 from mnist_lightning.training.trainer import (

@@ -19,7 +19,7 @@ from mnist_lightning.numerics.losses import LOSSES
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.results import write_durably
+from mnist_lightning.records.durable import write_durably
 
 EVALUATION_BATCH = 500
 

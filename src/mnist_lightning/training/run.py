@@ -21,7 +21,8 @@ from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UserError
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.results import RECORD, RunResult, load, save, write_durably
+from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.results import RECORD, RunResult, load, save
 from mnist_lightning.training.checkpoints import LAST, read_checkpoint
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.record import describe_trained, device_name

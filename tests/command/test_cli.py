@@ -20,7 +20,7 @@ from mnist_lightning.command import cli
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
 from mnist_lightning.sweep import job
-from mnist_lightning.sweep.sweep import Sweep
+from mnist_lightning.sweep.sweep import Sweep, current
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -346,3 +346,20 @@ def test_a_refused_grid_leaves_a_directory_in_which_another_process_is_at_work(t
     with Sweep() as sweep:
         sweep.remove_refused(tmp_path / "here")
     assert not (tmp_path / "here").exists()
+
+
+def test_main_called_twice_in_one_process_is_the_command_twice(run: Run, tiny_arguments: list[str]) -> None:
+    grid = ["-m", *tiny_arguments, "hydra.sweep.dir=first", "lr=0.1,0.2"]
+    assert run(*grid)[0] == 0
+    assert run("lr=-1") == (2, "", f"mnist-lightning: error: lr=-1.0: too small; {LEGAL_LR}\n".replace("\\", ""))
+    code, out, err = run(*tiny_arguments, "hydra.run.dir=second")
+    assert (code, out.splitlines()[-1], err) == (0, "1 of 1 done: second", "")
+    code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=third", "seed=3")
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done: third")
+    assert re.match(r"1 of 1  \S+  accuracy", out)  # counted from the start
+    code, out, _ = run(*grid)  # its lock was given back
+    assert (code, out.splitlines()[0]) == (0, "resuming: 2 of 2 done")
+    shutil.rmtree("first")
+    code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=first", "seed=5")  # another plan in the same place
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done: first")
+    assert current() is None

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.config import ModelConfig, RunConfig
+from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.results import RECORD, RunResult, load
@@ -126,6 +126,5 @@ def _checkpoint_bytes(num_channels: int, num_conv: int, num_dense: int) -> int:
 
     from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
 
-    ModelConfig(num_channels, num_conv, num_dense)
     with torch.device("meta"):
         return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense)) * _BYTES * _COPIES

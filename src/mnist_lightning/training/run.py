@@ -42,7 +42,7 @@ def check(config: RunConfig) -> Dataset:
     Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data.
     Raises ConfigError, DataError or RefusedError.
     """
-    config.__post_init__()  # its values may have been changed since it was made
+    config.check()  # its values may have been changed since it was made
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
     if config.ckpt_path is not None:

@@ -26,8 +26,8 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 
 from mnist_lightning.config import RunConfig
+from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.errors import ConfigError, Problem, RefusedError
-from mnist_lightning.numerics.optimizers import load_class
 from mnist_lightning.training.checkpoints import LAST, DurableCheckpoints
 from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
 

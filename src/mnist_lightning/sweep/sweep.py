@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError, UserError, one_line
+from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records import results as records
 from mnist_lightning.records.results import RECORD, RunResult
@@ -193,26 +193,14 @@ def train_together(configs: Sequence[RunConfig], sweep_dir: str) -> Iterator[lis
 
     What cannot be fused, or what a group has failed at, is yielded without a record: to be trained alone.
     """
-    from mnist_lightning import fused
-    from mnist_lightning.fused.members import Member
+    from mnist_lightning.fused import train_groups
+
+    def say(text: str) -> None:
+        print("  ".join([text, *left(progress)]), flush=True)
 
     paths = [Path(sweep_dir) / config.run_name for config in configs]
-    if reasons := {r for config in configs if (r := fused.reason_to_train_alone(config))}:
-        print(f"trained one by one, where {'; '.join(sorted(reasons))}", flush=True)
-    for group in fused.plan(configs, paths):
-        if not fused.reason_to_train_alone(configs[group[0]]):
-            m = configs[group[0]].model
-            what = f"training {len(group)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together"
-            print("  ".join([what, *left(progress)]), flush=True)
-            try:
-                fused.train_group([Member(configs[i], paths[i]) for i in group], continue_interrupted=True)
-            except UserError:
-                raise
-            except Exception as error:
-                what = one_line(f"{type(error).__name__}: {error}")
-                print(f"not trained together ({what}); going on one by one", flush=True)
-                gc.collect()
-        yield group
+    for group in train_groups(configs, paths, continue_interrupted=True, say=say):
+        yield group.indices
 
 
 def _was_signalled(error: BaseException) -> bool:
@@ -244,16 +232,13 @@ def record_killed(composed: DictConfig, run_dir: Path) -> None:
 
 
 def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:
-    from mnist_lightning.training.record import describe
-    from mnist_lightning.training.trainer import is_out_of_memory
+    from mnist_lightning.training.record import failed_record
 
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)  # they hold the trainer, the network and its data
     gc.collect()
     records.write_durably(run_dir / TRACEBACK, text.encode())
-    result = describe(config)
-    what = "out of memory; try a smaller data.batch_size or network" if is_out_of_memory(error) else str(error)
-    result.error = one_line(f"{type(error).__name__}: {what}")
+    result = failed_record(config, error)
     records.save(result, run_dir)
     return result
 

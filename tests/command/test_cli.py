@@ -116,7 +116,7 @@ def test_a_failed_run_is_tried_again_and_its_traceback_goes(
         raise RuntimeError("the disk was full of ants")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["mnist_lightning.training.run"], "train", broken)
+        patch.setattr(sys.modules["mnist_lightning.training.run"], "train_checked", broken)
         assert run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")[0] == 3
     code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")
     assert code == 0

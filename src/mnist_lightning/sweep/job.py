@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import math
 import shutil
 import traceback
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import ConfigError, OutputError, UserError, one_line
+from mnist_lightning.errors import ConfigError, OutputError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.results import RunResult, save
-from mnist_lightning.sweep.plan import FINAL, stored_result
+from mnist_lightning.sweep.plan import FINAL, read_plan, stored_result
 from mnist_lightning.sweep.progress import count_records, line
 from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only
 
@@ -45,9 +43,10 @@ def run_job(composed: DictConfig) -> float:
 
 
 def _run_in_sweep(config: RunConfig, run_dir: Path) -> RunResult:
-    from mnist_lightning.training.run import train
+    from mnist_lightning.training.run import train, train_checked
+    from mnist_lightning.training.runtime import freeze_imports
 
-    _freeze_imports()
+    freeze_imports()
     if config.trainer.enable_progress_bar is None:
         config.trainer.enable_progress_bar = False  # a grid has a line per run
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
@@ -56,7 +55,8 @@ def _run_in_sweep(config: RunConfig, run_dir: Path) -> RunResult:
             return stored
         try:
             _note_attempt(run_dir)
-            result = train(config, run_dir, continue_interrupted=stored is None)
+            train_it = train_checked if _is_planned(config, run_dir.parent) else train
+            result = train_it(config, run_dir, continue_interrupted=stored is None)
         except OutputError:
             raise
         except (Exception, SystemExit) as error:
@@ -67,12 +67,10 @@ def _run_in_sweep(config: RunConfig, run_dir: Path) -> RunResult:
         return result
 
 
-@cache
-def _freeze_imports() -> None:
-    """Take everything that is imported out of the garbage collector's sight: it looks at 460,000 objects a run."""
-    gc.collect()
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # or extensions report all of it as leaked
+def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
+    """Whether the configuration was checked with a plan; Optuna plans none."""
+    planned = sweep.planned if (sweep := current()) else read_plan(sweep_dir).get("runs", {})
+    return config.fingerprint in planned
 
 
 def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
@@ -133,15 +131,12 @@ def record_killed(config: RunConfig, run_dir: Path) -> None:
 
 
 def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:
-    from mnist_lightning.training.record import describe
-    from mnist_lightning.training.trainer import is_out_of_memory
+    from mnist_lightning.training.record import failed_record
 
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)  # they hold the trainer, the network and its data
     gc.collect()
     write_durably(run_dir / TRACEBACK, text.encode())
-    result = describe(config)
-    what = "out of memory; try a smaller data.batch_size or network" if is_out_of_memory(error) else str(error)
-    result.error = one_line(f"{type(error).__name__}: {what}")
+    result = failed_record(config, error)
     save(result, run_dir)
     return result

@@ -34,7 +34,7 @@ RAW_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 
 
 class Net(NamedTuple):
-    """The report's architecture, written `32/2/1`."""
+    """The study's architecture, written `32/2/1`: channels, convolutions after the first, hidden dense layers."""
 
     num_channels: int
     num_conv: int
@@ -49,10 +49,10 @@ class Net(NamedTuple):
 
     def convolutions(self) -> list[tuple[int, int, int]]:
         """(channels in, channels out, side of the image) of each 3x3 convolution, the first included."""
-        found = [(1, self.num_channels, SIDE)]
+        layers = [(1, self.num_channels, SIDE)]
         for i in range(self.num_conv):
-            found.append((found[-1][1], 2 * found[-1][1], SIDE >> i))
-        return found
+            layers.append((layers[-1][1], 2 * layers[-1][1], SIDE >> i))
+        return layers
 
     def denses(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each dense layer, the output layer included."""
@@ -83,9 +83,9 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
-    """NaN for no ratio at all."""
-    found = list(ratios)
-    return statistics.geometric_mean(found) if found else math.nan
+    """The geometric mean; NaN of no ratio at all."""
+    values = list(ratios)
+    return statistics.geometric_mean(values) if values else math.nan
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
@@ -99,22 +99,30 @@ def fit_line(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
 
 
 def shown(values: dict[str, float], digits: int = 2) -> str:
-    """`12.34 [12.01..13.20] n=5`."""
-    low, high = (f"{values[k]:,.{digits}f}" for k in ("min", "max"))
-    return f"{values['median']:,.{digits}f} [{low}..{high}] n={values['n']}"
+    """`12.34 [12.01..13.20] n=5`; a single sample has no spread: `12.34 n=1`."""
+    median, low, high = (f"{values[k]:,.{digits}f}" for k in ("median", "min", "max"))
+    spread = f" [{low}..{high}]" if values["n"] > 1 else ""
+    return f"{median}{spread} n={values['n']}"
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first left, the others right."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table that can also be read in a terminal: the first column left, the others right."""
+    widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = []
-    for row in (header, *rows):
-        cells = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * w for w in widths))
+    for first, *rest in (header, rule, *rows):
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def conditions(result: dict[str, Any]) -> str:
+    """Hardware, versions and date of a measurement in one line."""
+    hardware, versions = result["hardware"], result["versions"]
+    flags = [name for name, there in hardware["flags"].items() if there]
+    names = [f"{name} {versions[name]}" for name in ("python", "torch", "lightning") if name in versions]
+    parts = [hardware["cpu"], f"{hardware['cores']} cores", " ".join(flags), *names, result["date"][:10]]
+    return ", ".join(filter(None, parts))
 
 
 def cores() -> int:
@@ -142,16 +150,16 @@ def hardware() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python's, the packages' and the source's, as far as this interpreter has them."""
-    found = {"python": platform.python_version()}
+    versions_here = {"python": platform.python_version()}
     for package in ("torch", "torchvision", "lightning", "hydra-core", "numpy", "joblib", "tensorflow", "keras"):
         try:
-            found[package] = importlib.metadata.version(package)
+            versions_here[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     if shutil.which("git"):
-        found["commit"] = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return found
+        versions_here["commit"] = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return versions_here
 
 
 def report(benchmark: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -183,10 +191,10 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
 def data_root(data: str, root: str | None) -> Iterator[Path]:
     """A directory with MNIST's four files in torchvision's layout; synthetic digits in a temporary one."""
     if data == "mnist":
-        found = Path(root or os.environ.get("MNIST_LIGHTNING_DATA") or "data").resolve()
-        if not all((found / "MNIST" / "raw" / name).is_file() for name in RAW_FILES):
-            raise SystemExit(f"{found}: no MNIST/raw with its four files; give --data-root or --data synthetic")
-        yield found
+        directory = Path(root or os.environ.get("MNIST_LIGHTNING_DATA") or "data").resolve()
+        if not all((directory / "MNIST" / "raw" / name).is_file() for name in RAW_FILES):
+            raise SystemExit(f"{directory}: no MNIST/raw with its four files; give --data-root or --data synthetic")
+        yield directory
         return
     from mnist_lightning.data.synthetic import synthetic_digits
 
@@ -211,12 +219,12 @@ def environment(threads: int | None = None) -> dict[str, str]:
 
     0 threads: whatever the libraries choose, though this process may have been told a number.
     """
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if threads is not None:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-        found = {k: v for k, v in found.items() if k not in names}
-        found |= {name: str(threads) for name in names if threads}
-    return found
+        variables = {k: v for k, v in variables.items() if k not in names}
+        variables |= {name: str(threads) for name in names if threads}
+    return variables
 
 
 def timed(command: Sequence[str], **options: Any) -> float:

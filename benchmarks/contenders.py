@@ -27,7 +27,7 @@ class Gate(Protocol):
 
 
 def keras(net: Net, optimizer: str, root: Path, gate: Gate) -> None:
-    """The report's script: a Sequential model, `fit` on float32 arrays. Needs numpy and tensorflow, not torch."""
+    """The study's script: a Sequential model, `fit` on float32 arrays. Needs numpy and tensorflow, not torch."""
     import numpy as np
     import tensorflow as tf  # pyright: ignore[reportMissingModuleSource] - in an interpreter of its own
 

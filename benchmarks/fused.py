@@ -6,7 +6,7 @@
 
 check  members of a mixed group on this device against their single runs on the CPU in float64, and against their
        single runs on this device in its own precision, beside how far a rounding error moves those
-speed  images per second of a group of 18 (the report's optimizers x losses x learning rates), and of single Lightning
+speed  images per second of a group of 18 (the study's optimizers x losses x learning rates), and of single Lightning
        runs of some of its members, in turn in this process; nothing is extrapolated
 grid   `experiment=full_grid` with `hydra/launcher=fused`, ended by SIGTERM after some minutes and resumed by the next
        call; the seconds of all calls are added up
@@ -27,7 +27,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Net, geometric_mean, report, shown, step_flops, summary, text_table, write_json
+from benchmarks.common import (
+    Net,
+    conditions,
+    geometric_mean,
+    hardware,
+    markdown,
+    report,
+    shown,
+    step_flops,
+    summary,
+    write_json,
+)
 from benchmarks.sweeps import MODULE
 
 NETS_CPU = "4/2/1,8/2/1,32/3/1"
@@ -51,18 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
     parts = options.parts.split(",")
     result = report("fused", {k: str(v) for k, v in vars(options).items() if k != "json"})
     result["device"] = device()
-    print(f"device: {result['device']}")
     if "check" in parts:
         result["check"] = check()
-        print(check_text(result["check"]))
     if "speed" in parts:
         result["speed"] = [
             speed(Net.parse(net), options) for net in (options.nets or (NETS_GPU if on_gpu() else NETS_CPU)).split(",")
         ]
-        print(speed_text(result["speed"]))
     if "grid" in parts:
         result["grid"] = grid(options)
     write_json(options.json, result)
+    print(table(result))
     return 0
 
 
@@ -73,15 +82,14 @@ def on_gpu() -> bool:
 
 
 def device() -> str:
+    """The name of the hardware that trains."""
     import torch
 
-    from mnist_lightning.training.record import device_name
-
-    return device_name(torch.device("cuda", 0) if on_gpu() else torch.device("cpu"))
+    return torch.cuda.get_device_name(0) if on_gpu() else hardware()["cpu"]
 
 
 def members(net: Net, lrs: Sequence[float], **keys: Any) -> list[Any]:
-    """The report's optimizers and losses with these learning rates, as RunConfigs of one architecture."""
+    """The study's optimizers and losses with these learning rates, as RunConfigs of one architecture."""
     from mnist_lightning.config import parse
 
     model = {"num_channels": net.num_channels, "num_conv": net.num_conv, "num_dense": net.num_dense}
@@ -150,15 +158,6 @@ def check() -> dict[str, Any]:
     }
 
 
-def check_text(found: dict[str, Any]) -> str:
-    worst = {k: max(found[k]) for k in ("float64", "own precision", "a rounding error")}
-    return (
-        f"{len(found['runs'])} members against single runs, largest difference of a loss: "
-        f"float64 {worst['float64']:.1e} (single runs on the CPU); {found['precision']} {worst['own precision']:.1e},"
-        f" where a rounding error makes {worst['a rounding error']:.1e}"
-    )
-
-
 def speed(net: Net, options: argparse.Namespace) -> dict[str, Any]:
     """Images per second of a group and of single runs of members spread over it, in turn."""
     size = options.train_size or (60_000 if on_gpu() and options.data == "mnist" else 1_280)
@@ -188,11 +187,24 @@ def speed(net: Net, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def speed_text(rows: list[dict[str, Any]]) -> str:
-    lines = [[r["net"], r["precision"], shown(r["fused"], 0), shown(r["alone"], 0), f"{r['ratio']:.2f}"] for r in rows]
-    mean = geometric_mean(r["ratio"] for r in rows)
-    header = ["network", "precision", f"{rows[0]['members']} fused, images/s", "one alone, images/s", "ratio"]
-    return f"{text_table(header, lines)}\ngeometric mean of the ratios: {mean:.2f}"
+def table(result: dict[str, Any]) -> str:
+    """How exact the members of a group are, and how fast a group is beside single runs, in Markdown."""
+    lines = [f"{conditions(result)}; trained by: {result['device']}."]
+    if check := result.get("check"):
+        worst = {k: f"{max(check[k]):.1e}" for k in ("float64", "own precision", "a rounding error")}
+        lines.append(
+            f"Largest difference of a loss between {len(check['runs'])} members of a group and their single runs: "
+            f"float64 {worst['float64']} (single runs on the CPU); {check['precision']} {worst['own precision']}, "
+            f"where a rounding error in the initial weights makes {worst['a rounding error']}."
+        )
+    if rows := result.get("speed"):
+        header = ["network", "precision", f"{rows[0]['members']} fused, images/s", "one alone, images/s", "ratio"]
+        cells = [
+            [r["net"], r["precision"], shown(r["fused"], 0), shown(r["alone"], 0), f"{r['ratio']:.2f}"] for r in rows
+        ]
+        mean = geometric_mean(r["ratio"] for r in rows)
+        lines += [markdown(header, cells), f"Geometric mean of the ratios: {mean:.2f}."]
+    return "\n\n".join(lines)
 
 
 def grid(options: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.layouts --json benchmarks/results/layouts.json
 
-Convolution, its gradients, pooling and its gradient, for every shape of the report's networks, in turn.
+Convolution, its gradients, pooling and its gradient, for every shape of the study's networks, in turn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BATCH, Net, report, summary, text_table, write_json
+from benchmarks.common import BATCH, Net, markdown, report, summary, write_json
 
 PARTS = ("convolution", "its gradients", "pooling", "its gradient")
 
@@ -35,18 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     result = report("layouts", settings)
     result["shapes"] = {f"{a}->{b} at {side}": measure(a, b, side, options.rounds) for a, b, side in shapes}
     rows = [
-        [shape, layout, *(f"{found[layout][part]['median']:.2f}" for part in PARTS), f"{total(found, layout):.1f}"]
-        for shape, found in result["shapes"].items()
+        [shape, layout, *(f"{layers[layout][part]['median']:.2f}" for part in PARTS), f"{total(layers, layout):.1f}"]
+        for shape, layers in result["shapes"].items()
         for layout in ("outermost", "innermost")
     ]
     print(f"ms, median of {options.rounds}, {settings['threads']} threads, batches of {BATCH}")
-    print(text_table(["layer", "channels", *PARTS, "together"], rows))
+    print(markdown(["layer", "channels", *PARTS, "together"], rows))
     write_json(options.json, result)
     return 0
 
 
-def total(found: dict[str, Any], layout: str) -> float:
-    return sum(found[layout][part]["median"] for part in PARTS)
+def total(layers: dict[str, Any], layout: str) -> float:
+    return sum(layers[layout][part]["median"] for part in PARTS)
 
 
 def measure(before: int, after: int, side: int, rounds: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 commands     wall seconds of `--help`, `--cfg job`, and of `import mnist_lightning` less a bare interpreter
 runs         seconds per run outside its training and evaluation batches, many runs in one process, by `train()`
              and by a real `-m` sweep: building, checkpoints, records, Lightning's set-up; and the process's memory
-composition  Hydra's part: seconds to compose and check the 216 configurations of the report's grid
+composition  Hydra's part: seconds to compose and check the 216 configurations of the study's grid
 growth       a sweep of which nearly all runs are finished: what another run, the start, the tables and an empty
              repetition cost with 10, 100, 216, 1000 records
 """
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Net, environment, report, shown, summary, text_table, timed, write_json
+from benchmarks.common import Net, conditions, environment, markdown, report, shown, summary, timed, write_json
 from benchmarks.sweeps import CLOCK, MODULE, clock_override, configuration, overrides, run_sweep, tiny
 
 Measured = dict[str, Any]
@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.parts.split(","):
         result[name] = parts[name]()
         write_json(options.json, result)
-        print(f"{name}\n{table(result[name])}\n", flush=True)
+        print(f"{name} measured", flush=True)
+    print(table(result))
     return 0
 
 
@@ -87,19 +88,19 @@ def commands(repeat: int) -> Measured:
 
 
 def runs(networks: str, sweep_runs: int) -> Measured:
-    found: Measured = {}
+    measured: Measured = {}
     for network, count in (pair.split("=") for pair in networks.split(",")):
-        found |= _without_first(f"{network} by train()", **in_child("runs_in_process", network, int(count)))
+        measured |= _without_first(f"{network} by train()", **in_child("runs_in_process", network, int(count)))
         if not sweep_runs:
             continue
         with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
             keys = overrides(tiny(Net.parse(network)))
             sweep = run_sweep(Path(directory), [*keys, clock_override(), f"seed=range(0,{sweep_runs})"])
         # the first run has no record before it that would mark its start
-        found |= _without_first(f"{network} by -m", [0.0, *sweep.outside_batches], sweep.rss_mib)
-        found[f"{network} by -m, start to first record, s"] = summary([sweep.until_first])
-        found[f"{network} by -m, last record to end, s"] = summary([sweep.after_last])
-    return found
+        measured |= _without_first(f"{network} by -m", [0.0, *sweep.outside_batches], sweep.rss_mib)
+        measured[f"{network} by -m, start to first record, s"] = summary([sweep.until_first])
+        measured[f"{network} by -m, last record to end, s"] = summary([sweep.after_last])
+    return measured
 
 
 def _without_first(name: str, seconds: list[float], rss_mib: list[float]) -> Measured:
@@ -132,54 +133,39 @@ def runs_in_process(network: str, count: int) -> dict[str, list[float]]:
 
 
 def composition() -> dict[str, Any]:
-    """Seconds for each of the report's 216 configurations: composed by Hydra as in a sweep, checked, and named."""
+    """Seconds for each of the study's 216 configurations: composed by Hydra, checked, and named."""
     from itertools import product
 
-    from hydra import initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
 
     from mnist_lightning.command import cli
-    from mnist_lightning.config import parse
-    from mnist_lightning.sweep.sweep import without_hydra
+    from mnist_lightning.config import conf_dir, parse
 
     cli.register()
+    params = OmegaConf.load(conf_dir() / "experiment" / "full_grid.yaml").hydra.sweeper.params
+    choices = [[f"{key}={value}" for value in str(values).split(",")] for key, values in params.items()]
     seconds = []
     with initialize_config_module("mnist_lightning.conf", version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        grid = loader.load_configuration("config", ["experiment=full_grid"], RunMode.MULTIRUN)
-        choices = [[f"{key}={v}" for v in str(values).split(",")] for key, values in grid.hydra.sweeper.params.items()]
         for job in product(*choices):
             started = time.perf_counter()
-            assert parse(without_hydra(loader.load_sweep_config(grid, list(job)))).run_name
+            assert parse(compose("config", ["experiment=full_grid", *job])).run_name
             seconds.append(time.perf_counter() - started)
     return {"s per configuration": summary(seconds), "s for all": summary([sum(seconds)])}
 
 
 def growth(records: int) -> Measured:
     """Costs in a sweep directory with so many records, all but the last few of them made up."""
-    from hydra import compose, initialize_config_module
-
-    from mnist_lightning.command import cli
-    from mnist_lightning.config import parse
-    from mnist_lightning.records.results import save
-    from mnist_lightning.training.record import failed_record
-
     arguments = [*overrides(tiny(Net(2, 1, 0))), clock_override()]
-    cli.register()
-    with initialize_config_module("mnist_lightning.conf", version_base="1.3"):
-        config = parse(compose("config", overrides=arguments))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
-        for seed in range(records - NEW_RUNS):
-            config.seed = seed
-            result = failed_record(config, RuntimeError())
-            result.status, result.train_size, result.test_size = "completed", 128, 64
-            for name in ("loss", "mse", "mae", "accuracy", "loss_test", "mse_test", "mae_test", "accuracy_test"):
-                setattr(result, name, (seed % 97 + 1) / 100)
-            save(result, Path(temporary) / config.run_name)
+        root = Path(temporary)
+        store_records(root, arguments, records - NEW_RUNS)
         arguments.append(f"seed=range(0,{records})")
-        sweep = run_sweep(Path(temporary), arguments)
-        again = run_sweep(Path(temporary), arguments)
+        sweep = run_sweep(root, arguments)
+        before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in root.glob("*/result.json")}
+        again = run_sweep(root, arguments)
+        assert len(before) == records
+        assert all((path.read_bytes(), path.stat().st_mtime_ns) == was for path, was in before.items()), "touched"
     return {
         "another run, outside batches, s": summary(sweep.outside_batches) | {"samples": sweep.outside_batches},
         "start to first record, s": summary([sweep.until_first]),
@@ -188,14 +174,61 @@ def growth(records: int) -> Measured:
     }
 
 
-def table(measured: Measured) -> str:
-    """One line a figure; figures for several numbers of records side by side."""
-    nested = {k: v for k, v in measured.items() if "median" not in v}
-    if not nested:
-        return text_table(["", "median [min..max]"], [[name, shown(values)] for name, values in measured.items()])
-    names = next(iter(nested.values())).keys()
-    rows = [[name, *(shown(part[name], 3) for part in nested.values())] for name in names]
-    return text_table(["", *nested], rows)
+def store_records(root: Path, arguments: list[str], count: int) -> None:
+    """The records of so many completed runs, which differ in their seeds, as the runs would have saved them."""
+    from hydra import compose, initialize_config_module
+
+    from mnist_lightning.command import cli
+    from mnist_lightning.config import parse
+    from mnist_lightning.records.results import RunResult, save
+
+    cli.register()
+    with initialize_config_module("mnist_lightning.conf", version_base="1.3"):
+        config = parse(compose("config", arguments))
+    metrics = ("loss", "mse", "mae", "accuracy", "loss_test", "mse_test", "mae_test", "accuracy_test")
+    for seed in range(count):
+        config.seed = seed
+        result = RunResult(
+            optimizer=config.optimizer.label,
+            loss_func=config.loss,
+            learning_rate=config.lr,
+            status="completed",
+            dataset=config.data.name,
+            train_size=128,
+            test_size=64,
+            batch_size=config.data.batch_size,
+            seed=seed,
+            fingerprint=config.fingerprint,
+            run_name=config.run_name,
+            **config.model.__dict__,
+            **dict.fromkeys(metrics, (seed % 97 + 1) / 100),
+        )
+        save(result, root / config.run_name)
+
+
+PART_NAMES = {"composition": "composing and checking ", "growth": "a sweep of "}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Fixed costs, one line each, in Markdown."""
+    rows = [
+        [PART_NAMES.get(part, "") + name, shown(values)]
+        for part in PARTS.split(",")
+        for name, values in _flat(result.get(part, {})).items()
+    ]
+    head = f"Fixed costs: median [least..most]; imports beyond bare Python's. {conditions(result)}."
+    return f"{head}\n\n{markdown(['what', 'cost'], rows)}"
+
+
+def _flat(part: Measured, prefix: str = "") -> Measured:
+    """{name: summary} of nested measurements, the names joined."""
+    measured: Measured = {}
+    for name, values in part.items():
+        if "median" in values:
+            measured[prefix + name] = values
+        else:
+            measured |= _flat(values, f"{name} records: " if name.isdigit() else f"{name}: ")
+    return measured
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BATCH, Net, cores, report, shown, summary, text_table, write_json
+from benchmarks.common import BATCH, Net, conditions, cores, markdown, report, shown, summary, write_json
 from benchmarks.sweeps import overrides, run_sweep, tiny
 
 
@@ -31,16 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
     result = report("parallel", {k: v for k, v in vars(options).items() if k != "json"}) | {"ways": {}}
     samples: dict[str, list[float]] = {way: [] for way in options.ways.split(",")}
     for _ in range(options.repeat):  # the ways take turns
-        for way, found in samples.items():
+        for way, seconds_so_far in samples.items():
             seconds, device = measure(way, options)
-            found.append(seconds)
+            seconds_so_far.append(seconds)
             result["ways"][way] = {
                 "device": device,
-                "seconds": found,
-                "runs_per_minute": summary([60 * options.runs / s for s in found]),
+                "seconds": seconds_so_far,
+                "runs_per_minute": summary([60 * options.runs / s for s in seconds_so_far]),
             }
             write_json(options.json, result)
-    print(table(result["ways"]))
+    print(table(result))
     return 0
 
 
@@ -59,13 +59,22 @@ def measure(way: str, options: argparse.Namespace) -> tuple[float, str]:
     return sweep.wall, records[0]["device"]
 
 
-def table(ways: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
+    """Runs per minute of each way, and their ratio to the first, in Markdown."""
+    settings, ways = result["settings"], result["ways"]
     base = next(iter(ways.values()))["runs_per_minute"]["median"]
-    rows = [
-        [way, shown(found["runs_per_minute"]), f"{found['runs_per_minute']['median'] / base:.2f}", found["device"]]
-        for way, found in ways.items()
-    ]
-    return text_table(["launcher:workers:threads", "runs per minute", "x first", "device"], rows)
+    rows = []
+    for way, measured in ways.items():
+        launcher, workers, threads = way.split(":")
+        rate = measured["runs_per_minute"]
+        chosen = "the launcher's choice" if threads == "-" else threads
+        rows.append([launcher, workers, chosen, shown(rate), f"{rate['median'] / base:.2f}"])
+    head = (
+        f"{settings['runs']} runs of {settings['net']}, {settings['steps']} training steps each, the command's start "
+    )
+    head += f"and tables included. Runs per minute: median [least..most]. {conditions(result)}."
+    header = ["launcher", "processes", "threads each", "runs per minute", "times the first"]
+    return f"{head}\n\n{markdown(header, rows)}"
 
 
 if __name__ == "__main__":

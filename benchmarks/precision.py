@@ -22,7 +22,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Net, cores, report, text_table, write_json
+from benchmarks.common import Net, conditions, cores, markdown, report, write_json
 
 REFERENCE = "32-true"
 METRICS = ("accuracy_test", "loss_test")
@@ -65,17 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
     result["cells"] = cells(result["runs"], options.precision)
     result["verdict"] = verdict(result["cells"])
     write_json(options.json, result)
-    print(table(result["cells"], options.precision), result["verdict"], sep="\n\n")
+    print(table(result))
     return 0
 
 
 def _stored(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    found = json.loads(path.read_text())
-    if found["settings"] != settings:
+    stored = json.loads(path.read_text())
+    if stored["settings"] != settings:
         raise SystemExit(f"{path}: was measured with other settings; choose another file, or delete it")
-    return found
+    return stored
 
 
 def _key(run: Run) -> str:
@@ -120,7 +120,7 @@ def train_one(run: Run, options: argparse.Namespace) -> Run:
 
 def cells(runs: list[Run], precision: str) -> list[dict[str, Any]]:
     """For each optimizer, learning rate and metric: {reference, other: {mean, std, values}, difference, overlap}."""
-    found = []
+    compared = []
     for optimizer, lr in dict.fromkeys((run["optimizer"], run["lr"]) for run in runs):
         for metric in METRICS:
             own = [run for run in runs if (run["optimizer"], run["lr"]) == (optimizer, lr)]
@@ -129,8 +129,8 @@ def cells(runs: list[Run], precision: str) -> list[dict[str, Any]]:
                 for mode in (REFERENCE, precision)
             }
             if all(sides.values()):
-                found.append({"optimizer": optimizer, "lr": lr, "metric": metric, **compare(*sides.values())})
-    return found
+                compared.append({"optimizer": optimizer, "lr": lr, "metric": metric, **compare(*sides.values())})
+    return compared
 
 
 def compare(reference: list[float], other: list[float]) -> dict[str, Any]:
@@ -153,26 +153,31 @@ def chance(seeds: int) -> float:
     return 2 / math.comb(2 * seeds, seeds)
 
 
-def verdict(found: list[dict[str, Any]]) -> str:
-    apart = [cell for cell in found if not cell["overlap"]]
-    said = f"ranges of the seeds are disjoint in {len(apart)} of {len(found)} comparisons; by chance about "
-    seeds = min((len(cell["reference"]["values"]) for cell in found), default=1)
-    return f"{said}{chance(seeds) * len(found):.1f} with {seeds} seeds"
+def verdict(compared: list[dict[str, Any]]) -> str:
+    apart = [cell for cell in compared if not cell["overlap"]]
+    said = f"ranges of the seeds are disjoint in {len(apart)} of {len(compared)} comparisons; by chance about "
+    seeds = min((len(cell["reference"]["values"]) for cell in compared), default=1)
+    return f"{said}{chance(seeds) * len(compared):.1f} with {seeds} seeds"
 
 
-def table(found: list[dict[str, Any]], precision: str) -> str:
-    header = ["optimizer lr metric", REFERENCE, precision, "difference", "spread", "within the seeds' range"]
+def table(result: dict[str, Any]) -> str:
+    """Each cell of the sub-grid in both precisions, and the verdict, in Markdown."""
+    settings = result["settings"]
     rows = [
         [
-            f"{cell['optimizer']} {cell['lr']:g} {cell['metric']}",
+            f"{cell['optimizer']}, lr {cell['lr']:g}, {cell['metric']}",
             *(f"{cell[side]['mean']:.5f} ± {cell[side]['std']:.5f}" for side in ("reference", "other")),
             f"{cell['difference']:+.5f}",
-            f"{cell['spread']:.5f}",
             "yes" if cell["overlap"] else "no",
         ]
-        for cell in found
+        for cell in result.get("cells", [])
     ]
-    return text_table(header, rows)
+    size = "all" if settings["train_size"] is None else f"{settings['train_size']:,}"
+    head = f"{settings['net']}, {settings['epochs']} epochs, {size} training images of {settings['data']}; "
+    head += "bf16 emulated by rounding; " if settings.get("emulate") else ""
+    head += f"mean ± standard deviation over the seeds. {conditions(result)}."
+    header = ["cell", REFERENCE, settings["precision"], "difference", "ranges overlap"]
+    return f"{head}\n\n{markdown(header, rows)}\n\n{result.get('verdict', 'not finished')}."
 
 
 if __name__ == "__main__":

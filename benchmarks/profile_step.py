@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Net, cores, data_root, report, text_table, write_json
+from benchmarks.common import Net, cores, data_root, markdown, report, write_json
 from benchmarks.contenders import CONTENDERS, Finished
 
 TOP = 10
@@ -105,7 +105,7 @@ def table(result: dict[str, Any]) -> str:
         rows.append([name.replace("_", " "), f"{share:.1%}", f"{share * result['ms_per_step']:.2f}", ""])
     settings = result["settings"]
     title = f"{settings['contender']} {settings['case']} {settings['optimizer']}, {result['facts']['precision']}"
-    return f"{title}: {result['ms_per_step']:.1f} ms a step under the profiler\n" + text_table(
+    return f"{title}: {result['ms_per_step']:.1f} ms a step under the profiler\n" + markdown(
         ["operation", "share", "ms/step", "calls/step"], rows
     )
 

@@ -18,7 +18,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BATCH, Net, cores, fit_line, report, shown, step_flops, summary, text_table, write_json
+from benchmarks.common import (
+    BATCH,
+    Net,
+    conditions,
+    cores,
+    fit_line,
+    markdown,
+    report,
+    shown,
+    step_flops,
+    summary,
+    write_json,
+)
 from benchmarks.sweeps import CLOCK, configuration, overrides, run_sweep, tiny
 
 Measured = dict[str, Any]
@@ -47,20 +59,21 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.parts.split(","):
         result[name] = scale(parts[name], [int(size) for size in sizes[name].split(",")], options.repeat)
         write_json(options.json, result)
-        print(f"{name}\n{table(result[name])}\n", flush=True)
+        print(f"{name} measured", flush=True)
+    print(table(result))
     return 0
 
 
 def scale(measure: Callable[[int], Point], sizes: list[int], repeat: int) -> Measured:
     """All sizes, then all again, so that a slow minute hits each. The line goes through the medians."""
-    found: dict[int, list[float]] = {size: [] for size in sizes}
+    samples: dict[int, list[float]] = {size: [] for size in sizes}
     x: dict[int, float] = {}
     for _ in range(repeat):
         for size in sizes:
             x[size], seconds = measure(size)
-            found[size].append(seconds)
-    medians = [statistics.median(found[size]) for size in sizes]
-    points = {str(size): {"x": x[size], "seconds": summary(found[size]), "samples": found[size]} for size in sizes}
+            samples[size].append(seconds)
+    medians = [statistics.median(samples[size]) for size in sizes]
+    points = {str(size): {"x": x[size], "seconds": summary(samples[size]), "samples": samples[size]} for size in sizes}
     return {"points": points, "fit": fit_line(list(x.values()), medians) if len(sizes) > 1 else {}}
 
 
@@ -87,12 +100,20 @@ def by_network(net: Net, threads: int) -> Point:
     return step_flops(net) / 1e9, training_seconds(net, 20 * BATCH, threads)
 
 
-def table(measured: Measured) -> str:
-    rows = [[size, f"{point['x']:g}", shown(point["seconds"])] for size, point in measured["points"].items()]
-    lines = [text_table(["size", "x", "seconds"], rows)]
-    if fit := measured["fit"]:
-        lines.append(f"seconds = {fit['intercept']:.3f} + {fit['slope']:.3g} x;  seconds ~ x^{fit['exponent']:.2f}")
-    return "\n".join(lines)
+def table(result: dict[str, Any]) -> str:
+    """Seconds by number of runs, training images and arithmetic, each with the line through them, in Markdown."""
+    settings, rows = result["settings"], []
+    for part, unit in (("runs", "{} runs"), ("train_size", "{} images"), ("network", "{} channels")):
+        if part not in result:
+            continue
+        fit = result[part]["fit"]
+        law = f"{fit['intercept']:.2f} + {fit['slope']:.3g} x, ~ x^{fit['exponent']:.2f}" if fit else ""
+        for size, point in result[part]["points"].items():
+            rows.append([unit.format(f"{int(size):,}"), f"{point['x']:g}", shown(point["seconds"]), law])
+            law = ""
+    head = f"{settings['net']}, {settings['threads']} threads, synthetic digits. x: runs, images, GFLOP a step. "
+    head += f"Seconds: median [least..most]. {conditions(result)}."
+    return f"{head}\n\n{markdown(['what', 'x', 'seconds', 'line, and power of x'], rows)}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ network, batches of 64, squared error on the softmax, learning rate 0.001.
 from __future__ import annotations
 
 import argparse
-import math
 import subprocess
 import sys
 import time
@@ -20,13 +19,14 @@ from benchmarks.common import (
     CASES,
     OPTIMIZERS,
     Net,
+    conditions,
     cores,
     data_root,
     geometric_mean,
+    markdown,
     report,
     step_flops,
     summary,
-    text_table,
     write_json,
 )
 from benchmarks.contenders import CONTENDERS, MATMUL_SIDE
@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
                 result["rows"] += rows
                 result["summary"] = geometric_means(result["rows"])
                 write_json(options.json, result)  # after each case: an interrupt costs one
-                print(table(rows), end="\n\n", flush=True)
-    print(means_table(result["summary"]))
+                print(table({**result, "rows": rows, "summary": {}}), end="\n\n", flush=True)
+    print(table(result))
     return 0
 
 
@@ -178,48 +178,47 @@ def geometric_means(rows: list[Row]) -> dict[str, Any]:
         means[name] = {
             "cases": len(own),
             "images_per_second": geometric_mean(row["images_per_second"]["median"] for row in own),
-            "ratio_to": {peer: geometric_mean(found) for peer, found in ratios.items() if found},
-            "slowest_ratio_to": {peer: min(found) for peer, found in ratios.items() if found},
+            "ratio_to": {peer: geometric_mean(values) for peer, values in ratios.items() if values},
+            "slowest_ratio_to": {peer: min(values) for peer, values in ratios.items() if values},
         }
     return means
 
 
-def table(rows: list[Row]) -> str:
-    header = [f"{rows[0]['case']} {rows[0]['optimizer']}", "precision", "images/s", "spread", "n", "ms/step"]
-    header += [*(f"x {peer}" for peer in PEERS), "GFLOP/s", "of matmul"]
-    lines = []
+def table(result: dict[str, Any]) -> str:
+    """Images per second of each case and contender, then the geometric means of the ratios, in Markdown."""
+    rows = [row for row in result["rows"] if "images_per_second" in row]
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    speeds: dict[str, dict[str, str]] = {}
     for row in rows:
-        if "ms_per_step" not in row:
-            lines.append([row["contender"], *[""] * (len(header) - 1)])
-            continue
-        speed, step, rate = row.get("images_per_second"), row["ms_per_step"], row["gflop_per_second"]
-        ratios = [row.get("ratio_to", {}).get(peer, math.nan) for peer in PEERS]
-        lines.append([
-            row["contender"],
-            row["precision"],
-            f"{speed['median']:.0f}" if speed else "",
-            f"[{speed['min']:.0f}..{speed['max']:.0f}]" if speed else "",
-            str(step["n"]),
-            f"{step['median']:.1f}",
-            *("" if math.isnan(ratio) else f"{ratio:.2f}" for ratio in ratios),
-            f"{rate['median']:.0f}",
-            f"{row['matmul_share']:.0%}" if "matmul_share" in row else "",
-        ])  # fmt: skip
-    errors = [f"{row['contender']}: {row['error']}" for row in rows if row["error"]]
-    return "\n".join([text_table(header, lines), *errors])
+        share = f", {row['matmul_share']:.0%}" if "matmul_share" in row else ""
+        speed = row["images_per_second"]
+        cell = f"{speed['median']:,.0f} [{speed['min']:,.0f}..{speed['max']:,.0f}]{share}"
+        speeds.setdefault(f"{row['case']} {row['optimizer']}", {})[row["contender"]] = cell
+    lines = [[case, *(cells.get(name, "") for name in names)] for case, cells in speeds.items()]
+    means = [result["summary"].get(name, {}) for name in names]
+    for peer in PEERS:
+        ratios = [_mean_and_least(mean, peer) if peer in mean.get("ratio_to", {}) else "" for mean in means]
+        if any(ratios):
+            lines.append([f"times {peer}, geometric mean", *ratios])
+    return f"{_head(result)}\n\n{markdown(['case', *names], lines)}"
 
 
-def means_table(means: dict[str, Any]) -> str:
-    header = ["geometric mean", "cases", "images/s", *(f"{word}x {p}" for p in PEERS for word in ("", "least "))]
-    lines = []
-    for name, mean in means.items():
-        line = [name, str(mean["cases"]), f"{mean['images_per_second']:.0f}"]
-        for peer in PEERS:
-            line += [
-                f"{mean[kind][peer]:.2f}" if peer in mean[kind] else "" for kind in ("ratio_to", "slowest_ratio_to")
-            ]
-        lines.append(line)
-    return text_table(header, lines)
+def _mean_and_least(mean: dict[str, Any], peer: str) -> str:
+    return f"{mean['ratio_to'][peer]:.2f} (least {mean['slowest_ratio_to'][peer]:.2f})"
+
+
+def _head(result: dict[str, Any]) -> str:
+    """What was measured, on what, with which versions, and what could not be measured."""
+    settings = result["settings"]
+    versions: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for row in result["rows"]:
+        versions |= {k: v for k, v in row.get("facts", {}).items() if k in ("tensorflow", "keras")}
+        errors |= {row["contender"]: row["error"]} if row["error"] else {}
+    notes = [*(f"{k} {v}" for k, v in versions.items()), *(f"{name}: {error}" for name, error in errors.items())]
+    samples = f"n = {settings['rounds']} rounds of {settings['steps']} steps, {settings['threads']} threads"
+    what = "Training images per second: median [least..most], share of the matrix product's rate"
+    return f"{what}; {samples}, batches of {settings['batch']}. {'; '.join([conditions(result), *notes])}."
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def test_every_contender_trains_the_same_architecture(text: str) -> None:
 
 def test_samples_become_median_and_spread_and_ratios_a_geometric_mean() -> None:
     assert common.summary([3.0, 1.0, 8.0, 2.0]) == {"median": 2.5, "min": 1.0, "max": 8.0, "n": 4}
-    assert common.shown(common.summary([1000.0])) == "1,000.00 [1,000.00..1,000.00] n=1"
+    assert common.shown(common.summary([1000.0, 1002.0])) == "1,001.00 [1,000.00..1,002.00] n=2"
+    assert common.shown(common.summary([1000.0])) == "1,000.00 n=1"
     assert common.geometric_mean([1.0, 4.0, 2.0]) == pytest.approx(2.0)
     assert math.isnan(common.geometric_mean([]))
 
@@ -64,14 +66,20 @@ def rows(optimizer: str = "adam", keras: float = 2.0) -> list[dict[str, Any]]:
     """One case of 10 steps a round: keras takes `keras` seconds, we 1, a tenth of the matrix product's rate."""
     net = common.Net(4, 2, 1)
     seconds = {"keras": [keras, keras, keras], "ours-32": [1.0, 0.5, 2.0]}
-    found: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     for name, samples in seconds.items():
-        found.append({"contender": name, "optimizer": optimizer, "case": str(net), "precision": "", "error": ""})
-        throughput._fill(found[-1], net, samples, 10)
+        measured.append({"contender": name, "optimizer": optimizer, "case": str(net), "precision": "", "error": ""})
+        throughput._fill(measured[-1], net, samples, 10)
     product = {"contender": "matmul-32", "optimizer": optimizer, "case": str(net), "precision": "", "error": ""}
     throughput._fill(product, net, [2 * contenders.MATMUL_SIDE**3 / common.step_flops(net) / 10], 10)
     absent = {"contender": "lightning", "optimizer": optimizer, "case": str(net), "precision": "", "error": "broke"}
-    return throughput._compare([*found, product, absent], net)
+    return throughput._compare([*measured, product, absent], net)
+
+
+def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `benchmarks.throughput` writes about these rows."""
+    head = common.report("throughput", {"rounds": 3, "steps": 10, "threads": 1, "batch": 64})
+    return {**head, "rows": rows, "summary": throughput.geometric_means(rows)}
 
 
 def test_a_case_has_ratios_of_medians_and_the_share_of_the_matrix_product() -> None:
@@ -80,14 +88,14 @@ def test_a_case_has_ratios_of_medians_and_the_share_of_the_matrix_product() -> N
     assert (keras["ratio_to"], ours["ratio_to"]) == ({"keras": 1.0}, {"keras": 2.0})
     assert ours["matmul_share"] == pytest.approx(0.1)
     assert "ratio_to" not in absent
-    assert "lightning: broke" in throughput.table(rows())
+    assert "lightning: broke" in throughput.table(result(rows()))
 
 
 def test_the_summary_is_the_geometric_mean_and_names_the_slowest_case() -> None:
     means = throughput.geometric_means([*rows(), *rows("sgd", keras=8.0)])
     assert means["ours-32"]["ratio_to"] == {"keras": pytest.approx(4.0)}
     assert means["ours-32"]["slowest_ratio_to"] == {"keras": 2.0}
-    assert "4.00" in throughput.means_table(means)
+    assert "4.00 (least 2.00)" in throughput.table(result([*rows(), *rows("sgd", keras=8.0)]))
 
 
 def test_precisions_are_compared_by_the_ranges_of_their_seeds() -> None:
@@ -99,36 +107,40 @@ def test_precisions_are_compared_by_the_ranges_of_their_seeds() -> None:
         for s in range(3)
         for p, a in (("32-true", 0.5), ("bf16-mixed", 0.6))
     ]
-    found = precision.cells(runs, "bf16-mixed")
-    assert [(c["metric"], c["overlap"]) for c in found] == [("accuracy_test", False)]
-    assert precision.verdict(found).startswith("ranges of the seeds are disjoint in 1 of 1")
+    cells = precision.cells(runs, "bf16-mixed")
+    assert [(c["metric"], c["overlap"]) for c in cells] == [("accuracy_test", False)]
+    assert precision.verdict(cells).startswith("ranges of the seeds are disjoint in 1 of 1")
 
 
-def test_the_table_is_written_between_the_markers_and_checked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = common.report("throughput", {"rounds": 3, "steps": 10, "threads": 1, "batch": 64})
-    result |= {"rows": rows(), "summary": throughput.geometric_means(rows())}
-    common.write_json(tmp_path / "throughput.json", result)
-    readme, notes = tmp_path / "README.md", tmp_path / "NOTES.md"
-    readme.write_text("before\n<!-- benchmark:start -->\nold\n<!-- benchmark:end -->\nafter\n")
-    clusters = tmp_path / "clusters.md"
-    for path, markers in ((notes, ("precision", "scaling")), (clusters, ("parallel",))):
-        path.write_text("".join(f"<!-- {marker}:start -->\n<!-- {marker}:end -->\n" for marker in markers))
-    paths = ["--results", str(tmp_path), "--readme", str(readme), "--notes", str(notes), "--clusters", str(clusters)]
-    assert table.main(["--check", *paths]) == 1
-    assert "old" in readme.read_text()
-    assert table.main(paths) == 0
-    assert table.main(["--check", *paths]) == 0
-    text = readme.read_text()
+def test_the_table_is_written_between_the_markers_and_checked(tmp_path: Path) -> None:
+    common.write_json(tmp_path / "throughput.json", result(rows()))
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- throughput:start -->\nold\n<!-- throughput:end -->\nafter\n")
+    arguments = ["--results", str(tmp_path), str(document)]
+    assert table.main(["--check", *arguments]) == 1
+    assert "old" in document.read_text()
+    assert table.main(arguments) == 0
+    assert table.main(["--check", *arguments]) == 0
+    text = re.sub(" +", " ", document.read_text())  # the columns are aligned
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "| 4/2/1 adam | 320 [320..320], 5% | 640 [320..1,280], 10% |" in text
     assert "| times keras, geometric mean | 1.00 (least 1.00) | 2.00 (least 2.00) |" in text
     assert "lightning: broke" in text
     assert "old" not in text
+
+
+@pytest.mark.parametrize("text", ["no markers", "<!-- fused:start --> <!-- fused:end --> <!-- scaling:start -->"])
+def test_a_document_without_a_place_for_each_table_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no place"):
-        table.between("no markers", "benchmark", "x")
+        table.filled(text, tmp_path)
+
+
+def test_the_speed_that_the_readme_states_is_the_stored_one() -> None:
+    ratios = json.loads((common.RESULTS / "throughput.json").read_text())["summary"]["ours-32"]["ratio_to"]
+    readme = (ROOT / "README.md").read_text()
+    assert f"{ratios['keras']:.2f} times as fast as Keras" in readme
+    assert f"{ratios['lightning']:.2f} times as fast as plain Lightning" in readme
 
 
 def test_every_table_in_the_repository_is_what_its_json_says() -> None:

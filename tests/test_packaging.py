@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -79,20 +82,52 @@ def test_the_source_tree_runs_without_being_installed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault() -> None:
+def dependencies() -> dict[str, str]:
+    """{name of a distribution in lower case: the range of versions in pyproject.toml}."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {d.split(">")[0] for d in project["dependencies"]}
-    assert names == {
+    return {name.lower(): f">={bounds}" for name, _, bounds in (d.partition(">=") for d in project["dependencies"])}
+
+
+def imported_packages(source: Path) -> set[str]:
+    """The top-level names of other people's packages that a file imports anywhere."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"mnist_lightning", "hydra_plugins"}
+
+
+def test_every_package_that_the_source_imports_is_declared() -> None:
+    homes = importlib.metadata.packages_distributions()
+    imported = {name for path in (ROOT / "src").rglob("*.py") for name in imported_packages(path)}
+    undeclared = {name for name in imported if not {d.lower() for d in homes.get(name, [name])} & set(dependencies())}
+    assert undeclared == set()
+
+
+def test_every_dependency_has_a_floor() -> None:
+    assert [name for name, bounds in dependencies().items() if not re.match(r">=\d+\.\d+", bounds)] == []
+
+
+def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault() -> None:
+    assert set(dependencies()) == {
         "torch",
         "torchvision",
         "lightning",
         "torchmetrics",
         "hydra-core",
+        "omegaconf",
+        "pyyaml",
+        "numpy",
         "pandas",
         "openpyxl",
         "matplotlib",
+        "pillow",
+        "jinja2",
     }
-    assert {"torch>=2.10", "lightning>=2.6.4", "hydra-core>=1.3.6,<1.5"} <= set(project["dependencies"])
+    floors = {"torch": ">=2.10", "lightning": ">=2.6.4", "hydra-core": ">=1.3.6,<1.5"}
+    assert floors.items() <= dependencies().items()
 
 
 def test_the_console_script_is_the_command_line() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -34,14 +34,13 @@ class Sweep:
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
     _lock: IO[str] | None = None
-    _tokens: list[Token[Sweep | None]] = field(default_factory=list)
 
     def __enter__(self) -> Sweep:
-        self._tokens.append(_current.set(self))
+        _current.set(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _current.reset(self._tokens.pop())
+        _current.set(None)
         if self._lock is not None:
             self._lock.close()
 

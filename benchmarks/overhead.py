@@ -163,7 +163,7 @@ def growth(records: int) -> Measured:
     from mnist_lightning.command import cli
     from mnist_lightning.config import parse
     from mnist_lightning.records.results import save
-    from mnist_lightning.training.record import failed_record
+    from mnist_lightning.training.record import describe
 
     arguments = [*overrides(tiny(Net(2, 1, 0))), clock_override()]
     cli.register()
@@ -172,7 +172,7 @@ def growth(records: int) -> Measured:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         for seed in range(records - NEW_RUNS):
             config.seed = seed
-            result = failed_record(config, RuntimeError())
+            result = describe(config)
             result.status, result.train_size, result.test_size = "completed", 128, 64
             for name in ("loss", "mse", "mae", "accuracy", "loss_test", "mse_test", "mae_test", "accuracy_test"):
                 setattr(result, name, (seed % 97 + 1) / 100)

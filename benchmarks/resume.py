@@ -33,7 +33,7 @@ def store_finished_sweep(root: Path) -> int:
 
     from mnist_lightning.config import conf_dir, parse
     from mnist_lightning.records.results import save
-    from mnist_lightning.training.record import failed_record
+    from mnist_lightning.training.record import describe
 
     params = OmegaConf.load(conf_dir() / "experiment" / "full_grid.yaml").hydra.sweeper.params
     names = [str(name) for name in params]
@@ -43,7 +43,7 @@ def store_finished_sweep(root: Path) -> int:
             key = "optimizer.name" if name == "optimizer" else name
             OmegaConf.update(chosen, key, value if key in ("optimizer.name", "loss") else json.loads(value))
         config = parse(chosen)
-        result = failed_record(config, RuntimeError())
+        result = describe(config)
         score = 0.9 + (int(config.fingerprint, 16) % 999) / 10_000
         result.status, result.epochs, result.best_epoch, result.num_parameters = "completed", EPOCHS, EPOCHS, 100_000
         for metric in ("accuracy", "binary_accuracy", "accuracy_test", "binary_accuracy_test", "accuracy_val"):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -111,6 +115,39 @@ def test_every_folder_is_a_room_and_every_room_is_there() -> None:
 @CHECKOUT
 def test_tests_lie_in_folders_of_the_same_names() -> None:
     assert {p.name for p in (ROOT / "tests").iterdir() if list(p.glob("test_*.py"))} <= set(ROOMS)
+
+
+def public_members() -> Iterator[tuple[str, Any]]:
+    """(dotted name, object) of every public function, class and method that is defined in the source."""
+    for path in files():
+        if path.name in ("__init__.py", "__main__.py"):
+            continue
+        module = importlib.import_module(module_of(path))
+        own = {k: v for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
+        for name, thing in own.items():
+            if name.startswith("_") or not (inspect.isclass(thing) or callable(thing)):
+                continue
+            yield f"{module.__name__}.{name}", inspect.unwrap(thing) if not inspect.isclass(thing) else thing
+            for method in vars(thing) if inspect.isclass(thing) else ():
+                if not method.startswith("_") and inspect.isroutine(getattr(thing, method)):
+                    yield f"{module.__name__}.{name}.{method}", getattr(thing, method)
+
+
+def test_every_public_function_class_and_method_has_a_docstring() -> None:
+    """A method may have that of the one it overrides, of Lightning's, say."""
+    assert [name for name, thing in public_members() if not inspect.getdoc(thing)] == []
+
+
+@pytest.mark.parametrize("house", ["data", "numerics", "fused"])
+def test_a_public_function_of_tensors_names_their_shapes(house: str) -> None:
+    shape = re.compile(r"\[(\.\.\.|\d+|[a-zA-Z_]+'?)(, ?(\.\.\.|\d+|[a-zA-Z_]+'?))*\]|\[\]")  # [N, 10], [...], []
+    unnamed = [
+        name
+        for name, thing in public_members()
+        if room(name) == house and not inspect.isclass(thing)
+        if "Tensor" in str(getattr(thing, "__annotations__", "")) and not shape.search(inspect.getdoc(thing) or "")
+    ]
+    assert unnamed == []
 
 
 def loaded_by(statement: str) -> set[str]:

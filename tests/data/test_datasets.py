@@ -19,7 +19,9 @@ from commands import exit_code, forked
 from conftest import write_idx, write_mnist
 from mnist_lightning.config import DATASETS, DataConfig
 from mnist_lightning.data import datasets as data
-from mnist_lightning.data.datasets import FILES, Batches, batch_order, load_dataset, read_idx, scale
+from mnist_lightning.data.datasets import Batches, batch_order, load_dataset, scale
+from mnist_lightning.data.files import FILES
+from mnist_lightning.data.idx import read_idx
 from mnist_lightning.errors import ConfigError, DataError
 
 
@@ -74,7 +76,7 @@ def test_sizes_take_the_first_images_and_validation_the_last_of_them(mini_mnist:
     assert torch.equal(part.test.images, whole.test.images[:20])
 
 
-def test_without_held_out_images_validation_is_the_test_set_as_in_the_report(mini_mnist: Path) -> None:
+def test_without_held_out_images_validation_is_the_test_set_as_in_the_study(mini_mnist: Path) -> None:
     dataset = load_dataset(config(mini_mnist))
     assert dataset.val is dataset.test
 

@@ -41,13 +41,27 @@ def both(configs: Sequence[RunConfig], tmp_path: Path) -> tuple[list[RunResult],
     return train_many(configs, [tmp_path / "fused" / c.run_name for c in configs]), alone
 
 
-@pytest.mark.parametrize("sizes", [(2, 0, 1), (2, 1, 0), (3, 2, 2)], ids=str)
+@pytest.mark.parametrize("sizes", [(1, 0, 0), (2, 1, 0), (2, 3, 1)], ids=str)
 def test_members_in_float64_equal_their_single_runs(sizes: tuple[int, int, int], tiny: Tiny, tmp_path: Path) -> None:
-    names = ("model.num_channels", "model.num_conv", "model.num_dense")
-    configs = members(tiny, **dict(zip(names, sizes, strict=True)), **{"trainer.precision": "64-true"})
+    configs = members(tiny, **architecture(sizes), **{"trainer.precision": "64-true"})
     assert {c.optimizer.name for c in configs} == set(RULES)
     assert {(c.loss, c.lr) for c in configs} == set(product(("mse", "mae"), (0.001, 0.1)))
     assert {c.seed for c in configs} == {0, 3}
+    assert_equal_to_single_runs(configs, tmp_path)
+
+
+def test_three_members_with_two_wide_layers_equal_their_single_runs_too(tiny: Tiny, tmp_path: Path) -> None:
+    """A million weights each: more members would take long, and what they add is above."""
+    configs = members(tiny, **architecture((1, 4, 2)), **{"trainer.precision": "64-true"})[::4]
+    assert len({c.optimizer.name for c in configs}) == 3
+    assert_equal_to_single_runs(configs, tmp_path)
+
+
+def architecture(sizes: tuple[int, int, int]) -> dict[str, int]:
+    return dict(zip(("model.num_channels", "model.num_conv", "model.num_dense"), sizes, strict=True))
+
+
+def assert_equal_to_single_runs(configs: Sequence[RunConfig], tmp_path: Path) -> None:
     fused, alone = both(configs, tmp_path)
     for config, a, b in zip(configs, fused, alone, strict=True):
         assert (a.engine, a.group_size) == ("fused", len(configs))

@@ -19,6 +19,7 @@ import pytest
 from mnist_lightning import train
 from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig
 from mnist_lightning.data import datasets as data
+from mnist_lightning.data import files
 from mnist_lightning.errors import DataError, RefusedError
 from mnist_lightning.records.results import RECORD, RunResult, load, load_results, save
 from mnist_lightning.sweep.plan import PLAN, QUARANTINE, read_plan, stored_result
@@ -198,11 +199,11 @@ def test_every_flipped_bit_of_the_data_is_found_and_the_file_named(
     mini_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(mini_mnist, tmp_path / "data")
-    monkeypatch.setattr(data, "OFFICIAL", official(mini_mnist))
+    monkeypatch.setattr(files, "OFFICIAL", official(mini_mnist))
     config = DataConfig(root=str(tmp_path / "data"), download=False)
-    files = sorted((tmp_path / "data" / "MNIST" / "raw").iterdir())
+    paths = sorted((tmp_path / "data" / "MNIST" / "raw").iterdir())
     for i, place in enumerate(places(FLIPS)):
-        path = files[i % len(files)]
+        path = paths[i % len(paths)]
         data._load_whole.cache_clear()
         with flipped(path, place), pytest.raises(DataError, match=f"^{path}: damaged, "):
             data.load_dataset(config)
@@ -215,7 +216,7 @@ def test_the_first_bits_of_each_data_file_count_too(
 ) -> None:
     """The headers: few among random places, and what decides how much memory is asked for."""
     shutil.copytree(mini_mnist, tmp_path / "data")
-    monkeypatch.setattr(data, "OFFICIAL", official(mini_mnist))
+    monkeypatch.setattr(files, "OFFICIAL", official(mini_mnist))
     for path in (tmp_path / "data" / "MNIST" / "raw").iterdir():
         for bit in range(8 * (16 if "images" in path.name else 8)):
             data._load_whole.cache_clear()
@@ -229,12 +230,12 @@ def test_the_first_bits_of_each_data_file_count_too(
 def test_flipped_bits_of_mnist_itself_are_found(real_mnist: Path, tmp_path: Path) -> None:
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in data.FILES["mnist"].names():
+    for name in files.FILES["mnist"].names():
         shutil.copy(real_mnist / "MNIST" / "raw" / name, raw)
     labels, images = sorted(raw.glob("*labels*")), sorted(raw.glob("*images*"))
     for i, place in enumerate(places(20)):
         with flipped(labels[i % 2], place), pytest.raises(DataError, match=f"^{labels[i % 2]}: damaged, "):
-            data._verified_digest([labels[i % 2]])
+            files._verified_digest([labels[i % 2]])
     for i, place in enumerate(places(3)):
         data._load_whole.cache_clear()
         with flipped(images[i % 2], place), pytest.raises(DataError, match=f"^{images[i % 2]}: damaged, its SHA-256"):

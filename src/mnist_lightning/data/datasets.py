@@ -1,31 +1,22 @@
-"""MNIST and its relatives as checked uint8 tensors; splits; batches cut by index in an order set by the seed."""
+"""Data sets as splits in memory, and their batches in an order set by the seed."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-import socket
-import struct
-import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, DataConfig
-from mnist_lightning.errors import ConfigError, DataError, Problem
-from mnist_lightning.records.locks import waiting
+from mnist_lightning.config import DataConfig
+from mnist_lightning.data.files import read_files
+from mnist_lightning.errors import ConfigError, Problem
 
-DOWNLOAD_TIMEOUT_SECONDS = 30
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000
-_IDX_UINT8, _IDX_INT32 = 0x08, 0x0C
-_LARGEST_FILE = 2**30
 
 
 @dataclass(frozen=True)
@@ -39,12 +30,13 @@ class Split:
         return self.images.shape[0]
 
     def part(self, start: int, stop: int) -> Split:
+        """The images from `start` to before `stop`."""
         return Split(self.images[start:stop], self.labels[start:stop])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a configuration trains on. `val` is the held-out part, or `test` itself when nothing is held out.
+    """The splits of a configuration. `val` is the held-out part, or `test` itself when nothing is held out.
 
     `sha256` is the digest of the whole data set the splits were cut from.
     """
@@ -55,50 +47,8 @@ class Dataset:
     sha256: str
 
 
-class _Files(NamedTuple):
-    """Where torchvision keeps a data set: `<root>/<folder>/raw/<name>`."""
-
-    torchvision_class: str
-    train_images: str = "train-images-idx3-ubyte"
-    train_labels: str = "train-labels-idx1-ubyte"
-    test_images: str = "t10k-images-idx3-ubyte"
-    test_labels: str = "t10k-labels-idx1-ubyte"
-
-    def names(self) -> tuple[str, ...]:
-        return self[1:]
-
-
-FILES = {
-    "mnist": _Files("MNIST"),
-    "fashion_mnist": _Files("FashionMNIST"),
-    "kmnist": _Files("KMNIST"),
-    "qmnist": _Files(
-        "QMNIST",
-        "qmnist-train-images-idx3-ubyte",
-        "qmnist-train-labels-idx2-int",
-        "qmnist-test-images-idx3-ubyte",
-        "qmnist-test-labels-idx2-int",
-    ),
-}
-
-
-# Bytes and SHA-256 of MNIST's four files. A set of another size is somebody's own, and is read as it is.
-OFFICIAL = {
-    "MNIST/train-images-idx3-ubyte": (
-        47_040_016,
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    ),
-    "MNIST/train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "MNIST/t10k-images-idx3-ubyte": (
-        7_840_016,
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    ),
-    "MNIST/t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-}
-
-
 def load_dataset(config: DataConfig) -> Dataset:
-    """The configured data, in memory; fetched first if it is missing and may be.
+    """Returns the configured data, in memory; fetches them first if they are missing and may be fetched.
 
     Raises DataError for missing or damaged files, ConfigError when more images are asked for than there are.
     """
@@ -125,124 +75,18 @@ def _check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
 
 @lru_cache(maxsize=2)
 def _load_whole(name: str, root: str, download: bool) -> tuple[Split, Split, str]:
-    """All training and all test images, and their digest. Cached: the runs of a sweep share one copy."""
+    """Returns all training and all test images, and their digest. Cached: the runs of a sweep share one copy."""
     if name == "synthetic":
         from mnist_lightning.data.synthetic import synthetic_digits
 
         train, test = Split(*synthetic_digits(SYNTHETIC_TRAIN, 0)), Split(*synthetic_digits(SYNTHETIC_TEST, 1))
         return train, test, hashlib.sha256(train.images.numpy().tobytes() + test.images.numpy().tobytes()).hexdigest()
-    files = FILES[name]
-    raw = Path(root) / files.torchvision_class / "raw"
-    if (missing := _missing(raw, files)) and download:
-        with waiting(Path(root) / ".download.lock"):  # one process fetches, the others wait and find the files
-            if _missing(raw, files):
-                fetch(name, Path(root))
-    elif missing:
-        raise DataError(f"{raw / missing[0]}: missing; set data.root or $MNIST_LIGHTNING_DATA, or data.download=true")
-    train = _read_split(raw / files.train_images, raw / files.train_labels)
-    test = _read_split(raw / files.test_images, raw / files.test_labels)
-    return train, test, _verified_digest([raw / file for file in files.names()])
-
-
-def _verified_digest(paths: list[Path]) -> str:
-    """One digest for a data set's files. Raises DataError for a file of MNIST's size that is not MNIST's."""
-    together = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, ""))
-        if path.stat().st_size == size and digest != official:
-            raise _damaged(path, "its SHA-256 is not MNIST's")
-        together.update(digest.encode())
-    return together.hexdigest()
-
-
-def _missing(raw: Path, files: _Files) -> list[str]:
-    return [file for file in files.names() if not (raw / file).exists()]
-
-
-def _read_split(images_path: Path, labels_path: Path) -> Split:
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    if labels.ndim == 2:  # QMNIST: the class is the first of eight columns
-        labels = labels[:, 0]
-    if images.ndim != 3 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise _damaged(images_path, f"holds {list(images.shape)}, not images of {IMAGE_SIZE} x {IMAGE_SIZE}")
-    if labels.ndim != 1 or len(labels) != len(images):
-        raise _damaged(labels_path, f"holds {list(labels.shape)} labels for {len(images)} images")
-    if len(labels) == 0:
-        raise _damaged(images_path, "holds no image")
-    if int(labels.max()) >= NUM_CLASSES or int(labels.min()) < 0:
-        raise _damaged(labels_path, f"holds the label {int(labels.max())}")
-    return Split(images.unsqueeze(1), labels.long())
-
-
-def read_idx(path: Path) -> Tensor:
-    """The tensor in an IDX file of bytes (uint8) or of big-endian 32-bit integers (int32).
-
-    Source of the format: yann.lecun.com/exdb/mnist. The header is believed only if the file has exactly the
-    size it promises. Raises DataError naming the file.
-    """
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise _damaged(path, f"{size:,} bytes, too large")
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in (_IDX_UINT8, _IDX_INT32):
-        raise _damaged(path, "not an IDX file")
-    item, rank = (1 if content[2] == _IDX_UINT8 else 4), content[3]
-    start = 4 + 4 * rank
-    if not 1 <= rank <= 3 or len(content) < start:
-        raise _damaged(path, "not an IDX file")
-    shape = struct.unpack(f">{rank}I", content[4:start])
-    expected = start + item
-    for length in shape:
-        expected = start + (expected - start) * length
-    if len(content) != expected:
-        raise _damaged(path, f"{len(content):,} bytes, expected {expected:,}")
-    values = torch.frombuffer(bytearray(content[start:]) or bytearray(1), dtype=torch.uint8)
-    values = values[: expected - start]
-    if item == 4:  # big-endian on disk
-        values = values.reshape(-1, 4).flip(1).contiguous().view(torch.int32)
-    return values.reshape(shape)
-
-
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError(f"{path}: damaged, {what}; delete it and run again to fetch it")
-
-
-def fetch(name: str, root: Path) -> None:
-    """Download a data set's files by torchvision, with its progress bar and checksums, into `root`.
-
-    Files arrive in a temporary directory and are moved when whole. Raises DataError with the offline way out.
-    """
-    from torchvision import datasets
-
-    files = FILES[name]
-    raw = root / files.torchvision_class / "raw"
-    kind = getattr(datasets, files.torchvision_class)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)  # torchvision sets none: a dead host would hang us
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
-            with redirect_stdout(StringIO()):  # it prints each failing mirror
-                for train in (True, False):
-                    kind(temporary, train=train, download=True)
-            raw.mkdir(parents=True, exist_ok=True)
-            for file in files.names():
-                (Path(temporary) / files.torchvision_class / "raw" / file).replace(raw / file)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        what = f"no {name} in {raw.relative_to(root)}, and no download ({reason:.60})"
-        raise DataError(f"data.root={root}: {what}; put its files there, or use data=synthetic") from error
-    finally:
-        socket.setdefaulttimeout(before)
+    train, test, digest = read_files(name, Path(root), download)
+    return Split(*train), Split(*test), digest
 
 
 def scale(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 pixels 0 to 255 as floats 0 to 1 (divided in at least float32); float images as they are."""
+    """Scales uint8 images [..., 1, 28, 28] to floats 0 to 1, computed in at least float32; only casts float images."""
     if images.is_floating_point():
         return images.to(dtype)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
@@ -250,13 +94,13 @@ def scale(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def batch_order(num_images: int, seed: int, epoch: int) -> Tensor:
-    """The permutation int64 [num_images] of one epoch: a function of its arguments and nothing else."""
+    """Returns the permutation int64 [num_images] of one epoch: a function of its arguments and nothing else."""
     generator = torch.Generator().manual_seed(random.Random(f"batch order {seed}/{epoch}").getrandbits(63))
     return torch.randperm(num_images, generator=generator)
 
 
 class Batches:
-    """One pass over a split in batches of (images uint8 [N, 1, 28, 28], labels int64 [N]); the last may be small.
+    """Iterates over a split in batches of (images uint8 [N, 1, 28, 28], labels int64 [N]); the last may be small.
 
     With a seed each pass is shuffled, by `set_epoch`'s epoch; without one the order is that of the files.
     Lightning asks any loader for its `sampler` and `batch_sampler`, and calls their `set_epoch`.
@@ -267,6 +111,7 @@ class Batches:
         self.sampler = self.batch_sampler = self
 
     def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch, from 0, whose order the next pass takes."""
         self.epoch = epoch
 
     def __len__(self) -> int:

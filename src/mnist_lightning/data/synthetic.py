@@ -1,4 +1,4 @@
-"""Ten digits drawn from fonts and distorted at random: a data set that needs no network and no files.
+"""Draws the ten digits from fonts and distorts them at random: a data set that needs no network and no files.
 
 Every glyph becomes a signed distance field once. An image is that field sampled along a bent grid and cut at
 a random level, so that one sampling step gives the affine map, the elastic bend and the stroke width.
@@ -42,7 +42,7 @@ _FONTS = (*(f"DejaVu{name}" for name in _DEJAVU), *(f"STIX{name}" for name in _S
 
 
 def synthetic_digits(num_images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw distorted font digits, the same ones for the same arguments.
+    """Draws distorted font digits, the same ones for the same arguments.
 
     The bytes depend on the arguments alone: not on the global random state, nor on the number of threads.
     A second call with the same arguments returns the very same tensors, so treat them as read-only.
@@ -77,7 +77,7 @@ def _draw_all(num_images: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _draw_batch(fields: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one image per label.
+    """Draws one image per label.
 
     Thread-count independence: where torch splits a tensor among threads, an element may be computed by
     vector code or by scalar code, and only exactly rounded operations agree in both. So tensors with pixels

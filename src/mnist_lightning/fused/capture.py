@@ -1,4 +1,4 @@
-"""A training step as a CUDA graph: launched as one instead of as hundreds of kernels from Python."""
+"""Runs a training step as a CUDA graph: one launch instead of hundreds of kernels launched from Python."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-WARM_UP_STEPS = 3  # libraries make their handles and plans in the first steps, which a capture forbids
+WARM_UP_STEPS = 3  # in the first steps libraries make their handles and plans, which a capture forbids
 
 
 class CapturedStep:
-    """Calls `step(rows)`; on a GPU the calls after the first few replay a captured one.
+    """Calls `step(rows)`, rows int64 [S, N]; on a GPU the calls after the first few replay a captured one.
 
     `step` must read nothing back from the device and must change its tensors in place. Batches of another shape
-    than the first, the last of an epoch, are run as they are; on a CPU all are.
+    than the first (the last of an epoch) are run without the graph, and so are all on a CPU.
     """
 
     def __init__(self, step: Callable[[Tensor], None]) -> None:

@@ -23,7 +23,7 @@ def reason_to_train_alone(config: RunConfig) -> str:
     name = config.optimizer.name
     if name not in RULES:
         return f"optimizer={name} has no stacked rule"
-    if unknown := sorted(set(config.optimizer.options) - RULES[name].options):
+    if unknown := sorted(config.optimizer.options.keys() - RULES[name].options.keys()):
         return f"optimizer.options.{unknown[0]} is not in the stacked rule"
     if config.callbacks:
         return "callbacks belong to one run"

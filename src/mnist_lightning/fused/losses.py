@@ -1,4 +1,4 @@
-"""The losses of G members at once, each its own."""
+"""Computes the losses of G members at once, each with its own definition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mnist_lightning.numerics.losses import LOSSES
 
 
 class MemberLosses:
-    """Logits [G, N, K] and labels [N] or [G, N] -> losses [G], each by its member's own definition.
+    """Computes losses [G] of logits [G, N, K] and labels [N] or [G, N], each by its member's own definition.
 
     A member's outputs go into its own loss only: not even a zero times a NaN of another's reaches its gradient.
     """

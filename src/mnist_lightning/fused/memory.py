@@ -1,14 +1,13 @@
-"""How many members fit into a device's memory."""
+"""Estimates how many members fit into a device's memory."""
 
 from __future__ import annotations
 
 import os
-from functools import cache
 
 import torch
 
 from mnist_lightning.config import IMAGE_SIZE, RunConfig
-from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, dense_widths
+from mnist_lightning.numerics.model import dense_widths, parameters_of
 
 # Weights, their best, gradients, two states of the optimizer, and one more while gradients are put together
 _COPIES_OF_WEIGHTS = 6
@@ -18,40 +17,34 @@ _SHARE_OF_FREE = 0.7  # of the free memory: the rest is for the libraries' work 
 
 
 def largest_group(config: RunConfig, free: int | None = None) -> int:
-    """The most members of such a configuration that fit into `free` bytes (default: what its device has free)."""
+    """Returns how many members like this configuration fit into `free` bytes (default: what its device has free)."""
     free = free_bytes(config) if free is None else free
     return max(1, int(_SHARE_OF_FREE * free) // bytes_per_member(config))
 
 
 def bytes_per_member(config: RunConfig) -> int:
-    """An upper estimate of what one member of a group needs for training, in bytes."""
+    """Estimates, from above, the bytes that one member of a group needs for training."""
     m = config.model
     width = 8 if config.trainer.precision == "64-true" else 4
     outputs = config.data.batch_size * _outputs_per_image(m.num_channels, m.num_conv, m.num_dense)
-    weights = _num_parameters(m.num_channels, m.num_conv, m.num_dense)
+    weights = parameters_of(m.num_channels, m.num_conv, m.num_dense)
     return width * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_OUTPUTS * outputs)
 
 
-@cache
-def _num_parameters(num_channels: int, num_conv: int, num_dense: int) -> int:
-    with torch.device("meta"):
-        return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense))
-
-
 def _outputs_per_image(num_channels: int, num_conv: int, num_dense: int) -> int:
-    """Numbers that the layers give out for one image: the stem, each later convolution before its pooling, denses."""
+    """Counts the outputs of all layers for one image: the stem, each later convolution before its pooling, denses."""
     convs = sum(num_channels * 2 ** (i + 1) * (IMAGE_SIZE >> i) ** 2 for i in range(num_conv))
     return num_channels * IMAGE_SIZE**2 + convs + sum(dense_widths(num_dense))
 
 
 def free_bytes(config: RunConfig) -> int:
-    """Free memory of the GPU that the configuration will use, or of this machine."""
+    """Returns the free memory of the GPU that the configuration will use, or of this machine."""
     if device_type(config) == "cuda":
         return torch.cuda.mem_get_info()[0]
     try:
         with open("/proc/meminfo") as file:
-            found = dict(line.split(":") for line in file)
-        return int(found["MemAvailable"].split()[0]) * 1024
+            sizes = dict(line.split(":") for line in file)
+        return int(sizes["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):  # not Linux: all but what others may have is a guess
         names = getattr(os, "sysconf_names", {})
         if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= names.keys():
@@ -60,6 +53,6 @@ def free_bytes(config: RunConfig) -> int:
 
 
 def device_type(config: RunConfig) -> str:
-    """`cuda` or `cpu`, as Lightning will choose."""
+    """Returns `cuda` or `cpu`, as Lightning will choose."""
     asked = str(config.trainer.accelerator)
     return "cuda" if asked in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"

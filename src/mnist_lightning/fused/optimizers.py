@@ -1,4 +1,4 @@
-"""The optimizers of G members at once: each member's own rule, options and learning rate, in one pass."""
+"""Updates the weights of G members in one pass, each by its own rule, options and learning rate."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mnist_lightning.numerics.update_rules import RULES, update_in_pieces
 
 
 def rule_key(config: RunConfig) -> str:
-    """Members with the same key are updated together; they stand side by side in the stack."""
+    """Returns a key that is the same for members updated together; they stand side by side in the stack."""
     return json.dumps([config.optimizer.name, config.optimizer.options], sort_keys=True)
 
 
 @cache
 def compiled_rule(name: str) -> Callable[..., None]:
-    """A rule as one fused kernel, which reads and writes each number once; as it is where nothing can be compiled."""
+    """Compiles a rule into one kernel, which reads and writes each number once; uncompiled where that fails."""
     plain = RULES[name].update
     compiled = torch.compile(plain, dynamic=True)
     works = True
@@ -41,7 +41,7 @@ def compiled_rule(name: str) -> Callable[..., None]:
 
 
 class StackedOptimizer(nn.Module):
-    """In-place updates of parameters [G, ...] of members that are ordered by `rule_key`.
+    """Updates parameters [G, ...] in place, of members that are ordered by `rule_key`.
 
     The state is buffers, so it follows the module to its device and into its precision; `step` counts the updates.
     """
@@ -68,7 +68,7 @@ class StackedOptimizer(nn.Module):
 
     @torch.no_grad()
     def update(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor | list[Tensor]]) -> None:
-        """One step of every member; gradients are [G, ...], or on a CPU lists of G.
+        """Updates every member once; gradients are [G, ...], or on a CPU lists of G.
 
         On a GPU nothing is read back from it: the step can be captured in a graph.
         """
@@ -92,7 +92,7 @@ class StackedOptimizer(nn.Module):
     def _update_together(
         self, name: str, part: slice, p: Tensor, gradient: Tensor, state: list[Tensor], options: dict[str, Any]
     ) -> None:
-        """All members of a rule at once: as one kernel where the numbers lie side by side, which weights do."""
+        """Updates all members of a rule at once; by one kernel where the numbers are contiguous, as weights are."""
         tensors = [p[part], gradient[part], *state]
         update = RULES[name].update
         if all(x.is_contiguous() for x in tensors):
@@ -102,7 +102,7 @@ class StackedOptimizer(nn.Module):
         update(*tensors, lr=lr, t=self.step, **options)
 
     def member_state(self, member: int) -> dict[str, Tensor]:
-        """{`name/index of the parameter`: tensor} of one member; views, to be read or written into."""
+        """Returns one member's {`name/index of the parameter`: tensor [...]}: views, to be read or written into."""
         number, part = next((i, part) for i, part in enumerate(self.parts) if part.start <= member < part.stop)
         own = f"{number}/"
         return {k.removeprefix(own): v[member - part.start] for k, v in self.named_buffers() if k.startswith(own)}

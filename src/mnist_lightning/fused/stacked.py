@@ -1,4 +1,4 @@
-"""G networks of one architecture as one: the layers' weights have a leading dimension G, the network is the same."""
+"""G networks of one architecture as one network, whose layers' weights have a leading dimension G."""
 
 from __future__ import annotations
 
@@ -73,28 +73,31 @@ class StackedLayer(nn.Module):
         self.leaves: list[MemberTensors] | None = None
 
     def keep(self, members: Tensor) -> None:
-        """Go on with these members, int64 [G'], alone, as new parameters."""
+        """Keeps these members alone, int64 [G'], as new parameters."""
         self._set(self.weight.detach()[members], self.bias.detach()[members])
 
     def split(self) -> None:
-        """Let `loop` take each member's part as a tensor of its own, with its own gradient, in the same memory.
+        """Lets `loop` take each member's part as a tensor of its own, with its own gradient, in the same memory.
 
-        A gradient of the whole would be put together from the members' by copying.
+        The gradient of a whole parameter would be copied together from the members' gradients.
         """
         self.leaves = [[part.detach().requires_grad_() for part in p] for p in (self.weight, self.bias)]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the layer of every member: [N, ...], seen by all, or [G, N, ...] -> [G, N, ...]."""
         if self.method == "loop":
             weights, biases = self.leaves or (self.weight.unbind(0), self.bias.unbind(0))
             return type(self).loop(x, weights, biases)
         return self.together[self.method](x, self.weight, self.bias)
 
     def applicable(self, x: Tensor) -> list[str]:
-        """The methods that take this input."""
+        """Returns the methods that take an input of this shape, [N, ...] or [G, N, ...]."""
         return ["loop", *self.together]
 
 
 class StackedConv2d(StackedLayer):
+    """A 3x3 convolution of G members: [N, C, H, W], seen by all, or [G, N, C, H, W] -> [G, N, C', H, W]."""
+
     together: ClassVar = {"grouped": _conv_grouped, "shared": _conv_shared}
     loop = staticmethod(_conv_loop)
 
@@ -107,6 +110,8 @@ class StackedConv2d(StackedLayer):
 
 
 class StackedLinear(StackedLayer):
+    """A dense layer of G members: [G, N, A] -> [G, N, B]."""
+
     together: ClassVar = {"batched": _dense_batched}
     loop = staticmethod(_dense_loop)
 
@@ -127,12 +132,12 @@ class StackedNet(ConvDenseNet):
         self.output = StackedLinear([m.output for m in members])
 
     def split(self) -> None:
-        """`StackedLayer.split` for all layers; again whenever the parameters are moved or replaced."""
+        """Splits all layers; to be called again whenever the parameters are moved or replaced."""
         for layer in self.layers():
             layer.split()
 
     def part(self, members: slice, images: Tensor) -> Tensor:
-        """The logits [G', N, 10] of some members on images that they all see, without gradients."""
+        """Computes logits [G', N, 10] of some members on images [N, 1, 28, 28] that they all see, without gradients."""
         weights = {name: p[members] for name, p in self.named_parameters()}
         leaves = [layer.leaves for layer in self.layers()]
         try:
@@ -145,17 +150,21 @@ class StackedNet(ConvDenseNet):
                 layer.leaves = kept
 
     def differentiable(self) -> list[MemberTensors]:
-        """What gradients are taken of, in the order of `parameters`: per parameter one tensor, or one per member."""
+        """Returns what to differentiate, in the order of `parameters`: of each [G, ...] in one, or G of [...]."""
         tensors: list[MemberTensors] = []
         for layer in self.layers():
             tensors += layer.leaves or [[layer.weight], [layer.bias]]
         return tensors
 
     def layers(self) -> Iterator[StackedLayer]:
+        """Iterates over the layers, in the order of `parameters`."""
         yield from (module for module in self.modules() if isinstance(module, StackedLayer))
 
     def choose_methods(self, images: Tensor, repeats: int = 5) -> dict[str, str]:
-        """Set each layer's fastest method for such images, by timing all of them; returns {layer: method}."""
+        """Sets each layer's fastest method for images [N, 1, 28, 28] or [G, N, 1, 28, 28]; returns {layer: method}.
+
+        All methods are timed.
+        """
         inputs: dict[nn.Module, Tensor] = {}
 
         def note(layer: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -176,7 +185,7 @@ class StackedNet(ConvDenseNet):
 
 
 def _time(layer: StackedLayer, x: Tensor) -> float:
-    """Seconds of a forward and a backward pass."""
+    """Measures the seconds of a forward and a backward pass."""
     x = x.detach().requires_grad_(x.ndim != 4)  # the images need no gradient
     synchronize = torch.cuda.synchronize if x.device.type == "cuda" else lambda: None
     synchronize()

@@ -1,6 +1,6 @@
-"""Losses on the softmax of the logits against one-hot labels, as Keras takes them.
+"""Losses on the softmax of the logits against one-hot labels, as Keras computes them.
 
-All serve one network, logits [N, K], and a stack of them, logits [G, N, K] with labels [N] shared by its
+Each serves one network, logits [N, K], and a stack of them, logits [G, N, K] with labels [N] shared by its
 members, or [G, N]; the loss is a scalar or [G]. Members are never mixed.
 """
 
@@ -15,31 +15,31 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Softmax over the classes, at least in float32: half precision loses the gradients of these losses."""
+    """Softmax of logits [..., N, K], in at least float32: half precision loses the gradients of these losses."""
     dtype = torch.float32 if logits.dtype in (torch.bfloat16, torch.float16) else logits.dtype
     return torch.softmax(logits, dim=-1, dtype=dtype)  # [..., N, K]
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Labels [..., N] as one-hot rows [..., N, K] of `like`'s type and number of classes."""
+    """Turns labels [..., N] into one-hot rows [..., N, K] of `like`'s type and number of classes."""
     # not functional.one_hot, which looks through the labels for wrong ones on a CPU: 3 % of a small network's step
     return (labels.unsqueeze(-1) == torch.arange(like.shape[-1], device=labels.device)).to(like.dtype)
 
 
 def mse(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images and classes of (softmax - one-hot)^2."""
+    """Mean over images and classes of (softmax - one-hot)^2: logits [N, K], labels [N] -> []; a stack's -> [G]."""
     p = probabilities(logits)
     return (p - one_hot(labels, p)).square().mean(dim=(-2, -1))
 
 
 def mae(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images and classes of |softmax - one-hot|."""
+    """Mean over images and classes of |softmax - one-hot|: logits [N, K], labels [N] -> []; a stack's -> [G]."""
     p = probabilities(logits)
     return (p - one_hot(labels, p)).abs().mean(dim=(-2, -1))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images of -log softmax at the label."""
+    """Mean over images of -log softmax at the label: logits [N, K], labels [N] -> []; a stack's -> [G]."""
     dtype = torch.float32 if logits.dtype in (torch.bfloat16, torch.float16) else logits.dtype
     log_p = torch.log_softmax(logits, dim=-1, dtype=dtype)  # [..., N, K]
     index = labels.long().expand(log_p.shape[:-1]).unsqueeze(-1)

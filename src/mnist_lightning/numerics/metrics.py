@@ -1,4 +1,4 @@
-"""The report's metrics as sums over images, so that batches of any size add up exactly."""
+"""The study's metrics as sums over images, so that batches of any size add up exactly."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ METRICS: tuple[str, ...] = ("loss", "mse", "mae", "accuracy", "binary_accuracy")
 
 @torch.no_grad()
 def metric_sums(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """Sums of METRICS over the N images, in float64: logits [N, K] -> [5], or [G, N, K] -> [5, G].
+    """Sums METRICS over the N images, in float64: logits [N, K] -> [5], or [G, N, K] -> [5, G].
 
     Labels are [N], or [G, N] where the members of a stack see different images.
 
     Divided by the number of images: the mean loss; mean squared and absolute error of the softmax outputs; the
-    share of images whose largest output is the label's (the first of equals, as Keras takes it); and Keras'
+    share of images whose largest output is the label's (the first of equals, as in Keras); and Keras'
     `BinaryAccuracy`, the share of the K outputs on the right side of 0.5.
     """
     p = probabilities(logits)  # [..., N, K]

@@ -1,7 +1,8 @@
-"""The report's network: convolutions with pooling, dense layers, ten logits; Keras initialisation."""
+"""The study's network: convolutions with pooling, dense layers, ten logits; Keras initialisation."""
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ class ConvDenseNet(nn.Module):
 
     The first convolution has `num_channels` filters and each later one twice as many as the one before. Hidden
     layer i of n has int(2000 (n - i) / (n + 1)) units, i from 0. Everything but the output is followed by ReLU;
-    the outputs are logits, the softmax belongs to the losses. Source: section 7.1 of the report.
+    the outputs are logits, the softmax belongs to the losses. Source: section 7.1 of the study.
 
     Kernels are Glorot uniform and biases zero, as Keras makes them; `seed` fixes them without touching torch's
     global generator. Raises ConfigError (a ValueError) for sizes out of range, among them a `num_conv` whose
@@ -45,6 +46,7 @@ class ConvDenseNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a stub is missing
 
     def forward(self, images: Tensor) -> Tensor:
+        """Computes logits [N, 10] of float images [N, 1, 28, 28]; in a stack [G, N, 10]."""
         x = torch.relu(self.stem(channels_innermost(images)))  # [N,C,28,28]
         for conv in self.convs:
             # ReLU after the pooling: the same values and gradients from a quarter of the elements
@@ -59,11 +61,12 @@ class Dense(nn.Linear):
     """nn.Linear, as W x^T on a CPU: for small batches its products are the faster ones, forwards and backwards."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """[N, A] -> [N, B]."""
         return dense(input, self.weight, self.bias)
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[N, A], weight [B, A], bias [B] -> [N, B].
+    """A dense layer: inputs [N, A], weight [B, A], bias [B] -> [N, B].
 
     Of 64 x 6272 by 6272 x 1666 the forward product takes 12.3 ms so and 18.4 ms by nn.functional.linear, that of the
     inputs' gradient 11.9 and 20.9 ms (two threads of an AMD EPYC, medians of 9).
@@ -74,7 +77,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def channels_innermost(images: Tensor) -> Tensor:
-    """The images [..., 1, H, W] as they are, with strides that make a convolution give out its channels innermost.
+    """Returns the images [..., 1, H, W] with strides that make a convolution's output have its channels innermost.
 
     On a CPU torch pools such outputs 10 to 20 times faster, and convolves them no slower (benchmarks/layouts.py). The
     one channel of an image fits both layouts, so the strides must say which is meant.
@@ -90,7 +93,7 @@ def max_pool(x: Tensor) -> Tensor:
 
 
 def _empty(kind: type[Layer], *sizes: int, **options: int) -> Layer:
-    """A layer without the initial values torch would draw for it, from the global generator and for nothing."""
+    """Makes a layer without initial values: torch would draw them from the global generator, for nothing."""
     return skip_init(
         kind,  # pyright: ignore[reportReturnType] - skip_init returns what it is given
         *sizes,
@@ -100,7 +103,7 @@ def _empty(kind: type[Layer], *sizes: int, **options: int) -> Layer:
 
 
 def dense_widths(num_dense: int) -> list[int]:
-    """Units of the hidden dense layers, the report's formula: 1: [1000], 3: [1500, 1000, 500]."""
+    """Units of the hidden dense layers by the study's formula: 1: [1000], 3: [1500, 1000, 500]."""
     return [int(2000 * (num_dense - i) / (num_dense + 1)) for i in range(num_dense)]
 
 
@@ -121,5 +124,12 @@ def initialise(model: nn.Module, seed: int | None = None) -> None:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable parameters, as Keras' `count_params` gives for this network."""
+    """Counts trainable parameters, as Keras' `count_params` does for this network."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@cache
+def parameters_of(num_channels: int, num_conv: int, num_dense: int) -> int:
+    """Counts the parameters of a network of this size without making it. Raises ConfigError."""
+    with torch.device("meta"):
+        return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense))

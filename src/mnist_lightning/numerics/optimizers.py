@@ -1,6 +1,6 @@
 """Keras' update rules and torch's own optimizers, in one registry.
 
-Keras and torch differ in where epsilon stands and in defaults; for gradients of 1e-6, common behind a softmax
+Keras and torch differ in the place of epsilon and in defaults; for gradients of 1e-6, common behind a softmax
 with squared error, that decides what is learned. Rules: keras.io, optimizers, Keras 3. All are ordinary
 `torch.optim.Optimizer`s.
 """
@@ -19,20 +19,22 @@ from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
 from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.update_rules import KERAS_EPSILON, RULES, Rule, float32, update_in_pieces
+from mnist_lightning.numerics.update_rules import BETAS, KERAS_EPSILON, RULES, Betas, Rule, float32, update_in_pieces
 
 Parameters = Iterable[Tensor]
 
 
 class _RuleOptimizer(Optimizer):
-    """An optimizer that applies one of `RULES`, each parameter by itself; subclasses name the rule and defaults."""
+    """Applies one of `RULES` to each parameter by itself; a subclass names the rule, which has the defaults."""
 
     rule: Rule
 
-    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
-        if not 0 < defaults["lr"] < math.inf:
-            raise ValueError(f"lr is {defaults['lr']}, but must be a positive number")
-        super().__init__(params, defaults)
+    def __init__(self, params: Parameters, lr: float = 1e-3, **options: Any) -> None:
+        if unknown := sorted(options.keys() - self.rule.options.keys()):
+            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {unknown[0]!r}")
+        if not 0 < lr < math.inf:
+            raise ValueError(f"lr is {lr}, but must be a positive number")
+        super().__init__(params, {"lr": lr, **self.rule.options, **options})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
@@ -60,32 +62,17 @@ class KerasRMSprop(_RuleOptimizer):
 
     rule = RULES["rmsprop"]
 
-    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.9, eps: float = KERAS_EPSILON) -> None:
-        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
-
 
 class KerasAdamax(_RuleOptimizer):
     """`update_rules.adamax`."""
 
     rule = RULES["adamax"]
 
-    def __init__(
-        self,
-        params: Parameters,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = KERAS_EPSILON,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps})
-
 
 class KerasAdadelta(_RuleOptimizer):
     """`update_rules.adadelta`: epsilon inside both roots, as in torch, with Keras' rho and epsilon."""
 
     rule = RULES["adadelta"]
-
-    def __init__(self, params: Parameters, lr: float = 1e-3, rho: float = 0.95, eps: float = KERAS_EPSILON) -> None:
-        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps})
 
 
 class KerasAdam(torch.optim.Adam):
@@ -100,7 +87,7 @@ class KerasAdam(torch.optim.Adam):
         self,
         params: Parameters,
         lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Betas = BETAS,
         eps: float = KERAS_EPSILON,
         **options: Any,
     ) -> None:
@@ -164,7 +151,7 @@ _FUSED = {"adam", "adagrad", "adamw", "sgd", "torch_adam", "torch_sgd"}
 
 
 def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, fused: bool = True) -> Optimizer:
-    """The configured optimizer over `params`; torch's of the registry with its fused kernels, where it has them.
+    """Builds the configured optimizer over `params`, with torch's fused kernels where the registry's have them.
 
     Raises ConfigError for an unknown name or a refused option.
     """

@@ -1,8 +1,8 @@
 """The optimizers' arithmetic: one pure in-place update per rule, for one network and for a stack of them.
 
-Every rule treats each number by itself, so it serves a parameter [...], a piece of it that fits into the cache,
-and the parameters of k networks [k, ...] with a learning rate each, [k, 1, ...]. The state's names are those of
-torch's optimizers. Sources: keras.io, optimizers, Keras 3; torch.optim's documentation for torch's own.
+Every rule treats each number by itself. So a parameter w, its gradient g and their state may be [...] of one network,
+a piece of it that fits into the cache, or [k, ...] of k networks with learning rates [k, 1, ...]. The state is named as
+in torch's optimizers. Sources: keras.io, optimizers, Keras 3; torch.optim's documentation for torch's own.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ import torch
 from torch import Tensor
 
 KERAS_EPSILON = 1e-7
+BETAS = (0.9, 0.999)
 # Numbers of a parameter handled at a time on a CPU: three such pieces of float32 are 1.5 MB. Of 8 Ki to 128 Ki the
 # fastest for RMSprop's 6.4 million parameters (AMD EPYC, 12 against 15 ms for whole parameters, n = 12)
 PIECE = 131_072
+Betas = tuple[float, float]
 Scalar = float | Tensor  # a Python number, or a tensor that broadcasts: a captured GPU step cannot change numbers
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`update(p, grad, *state, lr=, t=, **options)` changes p and its state in place; t counts steps from 1."""
+    """An update rule: `update(p, grad, *state, lr=, t=, **options)` changes p and its state in place; t is from 1."""
 
     update: Callable[..., None]
-    state: dict[str, float]  # name: value it starts with
+    state: dict[str, float]  # {name: start value}
 
     @property
-    def options(self) -> set[str]:
-        """The names of the options it takes."""
-        kinds = inspect.signature(self.update).parameters.values()
-        return {k.name for k in kinds if k.kind is k.KEYWORD_ONLY} - {"lr", "t"}
+    def options(self) -> dict[str, Any]:
+        """The options it takes, with their defaults."""
+        parameters = inspect.signature(self.update).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def float32(x: float) -> float:
-    """`x` rounded to float32: Keras rounds the betas so before it raises them to the power of the step."""
+    """Rounds `x` to float32, as Keras rounds the betas before it raises them to the power of the step."""
     return torch.tensor(x, dtype=torch.float32).item()
 
 
@@ -49,14 +51,14 @@ def _descend(p: Tensor, rate: Scalar, a: Tensor, b: Tensor) -> None:
         p.addcmul_(a, b, value=-rate)
 
 
-def _moments(m: Tensor, v: Tensor, grad: Tensor, betas: tuple[float, float]) -> None:
+def _moments(m: Tensor, v: Tensor, grad: Tensor, betas: Betas) -> None:
     """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2."""
     m.lerp_(grad, 1 - betas[0])
     v.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
 
 
 def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar) -> None:
-    """w -= lr g."""
+    """w -= lr g, for w and g [...]."""
     if isinstance(lr, Tensor):
         p.sub_(grad * lr.to(p.dtype))
     else:
@@ -66,7 +68,7 @@ def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar) -> None:
 def rmsprop(
     p: Tensor, grad: Tensor, v: Tensor, *, lr: Scalar, t: Scalar, rho: float = 0.9, eps: float = KERAS_EPSILON
 ) -> None:
-    """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps): epsilon inside the root."""
+    """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps), for w, g and v [...]: epsilon inside the root."""
     v.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     _descend(p, lr, grad, (v + eps).rsqrt_())
 
@@ -79,10 +81,10 @@ def adam(
     *,
     lr: Scalar,
     t: Scalar,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: Betas = BETAS,
     eps: float = KERAS_EPSILON,
 ) -> None:
-    """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): the "epsilon hat" of Kingma and Ba."""
+    """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), all [...]: the "epsilon hat" of Kingma and Ba."""
     _moments(m, v, grad, betas)
     correction = (1 - float32(betas[1]) ** t) ** 0.5 / (1 - float32(betas[0]) ** t)
     _descend(p, lr * correction, m, v.sqrt().add_(eps).reciprocal_())
@@ -96,10 +98,10 @@ def adamax(
     *,
     lr: Scalar,
     t: Scalar,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: Betas = BETAS,
     eps: float = KERAS_EPSILON,
 ) -> None:
-    """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps)."""
+    """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps), all [...]."""
     m.lerp_(grad, 1 - betas[0])
     torch.maximum(u.mul_(betas[1]), grad.abs(), out=u)
     _descend(p, lr / (1 - float32(betas[0]) ** t), m, (u + eps).reciprocal_())
@@ -116,7 +118,10 @@ def adadelta(
     rho: float = 0.95,
     eps: float = KERAS_EPSILON,
 ) -> None:
-    """v = rho v + (1 - rho) g^2;  x = sqrt((d + eps) / (v + eps)) g;  d = rho d + (1 - rho) x^2;  w -= lr x."""
+    """v = rho v + (1 - rho) g^2;  x = sqrt((d + eps) / (v + eps)) g;  d = rho d + (1 - rho) x^2;  w -= lr x.
+
+    All are [...].
+    """
     v.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     x = (d + eps).div_(v + eps).sqrt_().mul_(grad)
     d.mul_(rho).addcmul_(x, x, value=1 - rho)
@@ -124,7 +129,7 @@ def adadelta(
 
 
 def adagrad(p: Tensor, grad: Tensor, a: Tensor, *, lr: Scalar, t: Scalar) -> None:
-    """a = a + g^2;  w -= lr g / sqrt(a): Keras' epsilon stands in a's start value."""
+    """a = a + g^2;  w -= lr g / sqrt(a), all [...]: Keras' epsilon is part of a's start value."""
     a.addcmul_(grad, grad)
     _descend(p, lr, grad, a.rsqrt())
 
@@ -132,23 +137,15 @@ def adagrad(p: Tensor, grad: Tensor, a: Tensor, *, lr: Scalar, t: Scalar) -> Non
 def torch_rmsprop(
     p: Tensor, grad: Tensor, v: Tensor, *, lr: Scalar, t: Scalar, alpha: float = 0.99, eps: float = 1e-8
 ) -> None:
-    """v = alpha v + (1 - alpha) g^2;  w -= lr g / (sqrt(v) + eps): epsilon outside the root."""
+    """v = alpha v + (1 - alpha) g^2;  w -= lr g / (sqrt(v) + eps), all [...]: epsilon outside the root."""
     v.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
     _descend(p, lr, grad, v.sqrt().add_(eps).reciprocal_())
 
 
 def torch_adam(
-    p: Tensor,
-    grad: Tensor,
-    m: Tensor,
-    v: Tensor,
-    *,
-    lr: Scalar,
-    t: Scalar,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
+    p: Tensor, grad: Tensor, m: Tensor, v: Tensor, *, lr: Scalar, t: Scalar, betas: Betas = BETAS, eps: float = 1e-8
 ) -> None:
-    """w -= lr m' / (sqrt(v') + eps), m' = m / (1 - b1^t), v' = v / (1 - b2^t)."""
+    """w -= lr m' / (sqrt(v') + eps), m' = m / (1 - b1^t), v' = v / (1 - b2^t), all [...]."""
     _moments(m, v, grad, betas)
     root = (1 - betas[1] ** t) ** 0.5
     root = root.to(p.dtype) if isinstance(root, Tensor) else root
@@ -163,11 +160,11 @@ def adamw(
     *,
     lr: Scalar,
     t: Scalar,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: Betas = BETAS,
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
 ) -> None:
-    """w -= lr decay w, then torch's Adam."""
+    """w -= lr decay w, then `torch_adam`, all [...]."""
     decay = 1 - lr * weight_decay
     p.mul_(decay.to(p.dtype) if isinstance(decay, Tensor) else decay)
     torch_adam(p, grad, m, v, lr=lr, t=t, betas=betas, eps=eps)
@@ -192,7 +189,7 @@ RULES: dict[str, Rule] = {
 def update_in_pieces(
     rule: Rule, p: Tensor, grad: Tensor, state: Sequence[Tensor], *, lr: float, t: float, **options: Any
 ) -> None:
-    """`rule.update` on one network's contiguous parameter, piece by piece: each number is fetched once."""
+    """Applies `rule.update` to one network's contiguous parameter [...] by pieces: each number is fetched once."""
     if p.numel() <= PIECE or not all(x.is_contiguous() for x in (p, grad, *state)):
         rule.update(p, grad, *state, lr=lr, t=t, **options)
         return

@@ -1,1 +1,1 @@
-"""One configuration trained by an ordinary `lightning.Trainer`."""
+"""Trains one configuration by an ordinary `lightning.Trainer`."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, and read as plain weights of ours or refused."""
+"""Checkpoints: saved atomically; loaded as tensors and plain types only, anything else raises RefusedError."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN = (int, float, str, bool, type(None))
 
 
 class DurableCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoint files by `durable_file`: Lightning's own writer is not atomic and hides failures."""
+    """Saves Lightning's checkpoints atomically: Lightning's own writer is not atomic and hides failures."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], *args: Any, **kw: Any) -> None:
         with durable_file(Path(path)) as file:
@@ -36,7 +36,7 @@ class DurableCheckpoints(TorchCheckpointIO):
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file as 64 hexadecimal digits, an empty string where there is no file."""
+    """Returns the SHA-256 of a file as 64 hexadecimal digits; an empty string where there is no file."""
     if not path.is_file():
         return ""
     with open(path, "rb") as file:
@@ -44,10 +44,10 @@ def sha256(path: Path) -> str:
 
 
 def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
-    """A checkpoint's content: plain types and tensors, its network ours and whole, its weights finite unless told.
+    """Loads a checkpoint's content: tensors and plain types, all weights of our network, finite if `finite`.
 
-    Nothing in the file is executed or imported, and nothing is built from it before its shapes are judged. Where
-    the run's record lies beside it, the file must be the one the record names. Raises RefusedError.
+    Nothing in the file is executed or imported, and nothing is built from it before its shapes are checked. If the
+    run's record is beside it, the file must have the record's checksum. Raises RefusedError for anything else.
     """
     try:
         expected = _recorded_sha256(path)
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
             raise ValueError("damaged, its checksum is not the record's")
         _refuse_odd_files(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        _judge(content)
+        _check_weights(content)
     except RefusedError:
         raise
     except FileNotFoundError as error:
@@ -88,16 +88,16 @@ def _recorded_sha256(path: Path) -> str:
     return named.get(f"{path.parent.name}/{path.name}", "")
 
 
-def _judge(content: Any) -> None:
-    """Raises ValueError or TypeError unless the weights are exactly those of the network that is described."""
+def _check_weights(content: Any) -> None:
+    """Raises ValueError or TypeError unless the weights have the names and shapes of the network described."""
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise ValueError("no state_dict")
     with torch.device("meta"):  # shapes only: a file may describe a network larger than the memory
         wanted = MNISTClassifier(**_hyper_parameters(content)).state_dict()
-    found = content["state_dict"]
-    if found.keys() != wanted.keys():
-        raise ValueError(f"its layers differ: {', '.join(sorted(map(str, found.keys() ^ wanted.keys()))[:3])}")
-    for name, tensor in found.items():
+    weights = content["state_dict"]
+    if weights.keys() != wanted.keys():
+        raise ValueError(f"its layers differ: {', '.join(sorted(map(str, weights.keys() ^ wanted.keys()))[:3])}")
+    for name, tensor in weights.items():
         if not isinstance(tensor, Tensor) or tensor.shape != wanted[name].shape or not tensor.is_floating_point():
             shape = "x".join(map(str, wanted[name].shape))
             raise ValueError(f"expected {name} {shape}, found {getattr(tensor, 'shape', type(tensor).__name__)}")
@@ -108,7 +108,7 @@ def _judge(content: Any) -> None:
 
 
 def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
-    """The classifier's arguments in a checkpoint; ValueError for a name or a type that is not one of them."""
+    """Returns the classifier's arguments in a checkpoint; ValueError for an unknown name or type."""
     values = content.get("hyper_parameters")
     known = set(inspect.signature(MNISTClassifier.__init__).parameters) - {"self"}
     if not isinstance(values, dict) or not set(values) <= known:
@@ -121,7 +121,7 @@ def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_classifier(path: str | Path) -> MNISTClassifier:
-    """The classifier of a checkpoint, on the CPU, ready to predict. Raises RefusedError."""
+    """Loads the classifier of a checkpoint, on the CPU, ready to predict. Raises RefusedError."""
     content = read_checkpoint(Path(path))
     module = MNISTClassifier(**_hyper_parameters(content))
     module.to(next(iter(content["state_dict"].values())).dtype)

@@ -1,4 +1,4 @@
-"""Lightning skins over the parts: the classifier, the data module, and a logger with one line per epoch."""
+"""The Lightning classes: the classifier, the data module, and a logger that writes one line per epoch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVALUATION_BATCH = 500
 
 
 class EpochMetrics(torchmetrics.Metric):
-    """The report's metrics over all batches since `reset`: {loss, mse, mae, accuracy, binary_accuracy}."""
+    """The study's metrics over all batches since `reset`: {loss, mse, mae, accuracy, binary_accuracy}."""
 
     full_state_update = False
     sums: Tensor
@@ -38,7 +38,7 @@ class EpochMetrics(torchmetrics.Metric):
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: logits [N, 10], labels int64 [N]."""
+        """Adds a batch: logits [N, 10], labels int64 [N]."""
         self.sums = self.sums + metric_sums(logits, labels, self.loss_function)
         self.images = self.images + labels.shape[0]
 
@@ -47,7 +47,7 @@ class EpochMetrics(torchmetrics.Metric):
 
 
 class MNISTClassifier(L.LightningModule):
-    """The report's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
+    """The study's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
 
     `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
     mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
@@ -77,6 +77,7 @@ class MNISTClassifier(L.LightningModule):
 
     @classmethod
     def from_config(cls, config: RunConfig) -> MNISTClassifier:
+        """Makes the classifier of a configuration."""
         m, o = config.model, config.optimizer
         return cls(
             m.num_channels,
@@ -139,7 +140,7 @@ class MNISTDataModule(L.LightningDataModule):
 
     Batches reach a module as float images [N, 1, 28, 28] from 0 to 1 and int64 labels [N]; the loaders themselves
     give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
-    With `val_size=0` validation is on the test set, as in the report: then a best epoch or a best run chosen by
+    With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
     validation has seen the test set, and its test accuracy is optimistic.
     """
 
@@ -164,13 +165,14 @@ class MNISTDataModule(L.LightningDataModule):
 
     @classmethod
     def from_config(cls, config: RunConfig) -> MNISTDataModule:
+        """Makes the data module of a configuration."""
         module = cls(DATASETS[0], seed=config.seed)
         module.config = config.data
         return module
 
     @property
     def dataset(self) -> Dataset:
-        """The splits; read, and fetched where necessary, when first asked for. Raises DataError."""
+        """The splits; read, and fetched if missing, when first used. Raises DataError."""
         if self._dataset is None:
             self._dataset = load_dataset(self.config)
         return self._dataset
@@ -196,10 +198,10 @@ class MNISTDataModule(L.LightningDataModule):
 
 
 class EpochCSVLogger(Logger):
-    """`metrics.csv` in `directory`: one line per epoch, from 1, training and validation side by side.
+    """Writes `metrics.csv` in `directory`: one line per epoch, from 1, training and validation side by side.
 
-    Lightning's own CSV logger writes them as two lines. The file is replaced as a whole, so it is never torn,
-    and a run that continues from a checkpoint keeps the lines of the epochs before.
+    Lightning's own CSV logger writes them as two lines. The file is replaced atomically, and a run that continues
+    from a checkpoint keeps the lines of the epochs before.
     """
 
     def __init__(self, directory: str) -> None:

@@ -8,13 +8,12 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 from unittest.mock import patch
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -24,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mnist_lightning.command import yaml_files
+from mnist_lightning.command.help import help_text
 from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, signals_raised
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema, suggest_key, wrong_type
 from mnist_lightning.config.section import near_miss
@@ -166,6 +166,9 @@ def _run_name(*, _root_: DictConfig) -> str:
 
 
 def _run_hydra(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        print(help_text())
+        return 0
     register(arguments)
     # Hydra would print its errors over many lines and exit with 1; so it hands them on
     environment = {"HYDRA_FULL_ERROR": "1"}
@@ -174,7 +177,6 @@ def _run_hydra(arguments: list[str]) -> int:
         patch.object(sys, "argv", [PROGRAM, *arguments]),
         patch.dict(os.environ, environment),
         patch.object(argparse.ArgumentParser, "error", _usage_error),
-        _quick_help() if "--help" in arguments or "-h" in arguments else nullcontext(),
     ):
         try:
             _job()
@@ -183,26 +185,6 @@ def _run_hydra(arguments: list[str]) -> int:
         finally:
             GlobalHydra.instance().clear()
     return 0
-
-
-@contextmanager
-def _quick_help() -> Iterator[None]:
-    """Hydra's help copies all configurations again for each of 75 groups: 1 of its 1.8 s. Here they are copied once."""
-    name = "_parse_overrides_and_create_caching_repo"
-    original = getattr(ConfigLoaderImpl, name, None)
-    if original is None:  # private: another version of Hydra may have none
-        yield
-        return
-    made: dict[str, Any] = {}
-
-    def once(*arguments: Any, **named: Any) -> Any:
-        key = repr((arguments[1:], named))
-        if key not in made:
-            made[key] = original(*arguments, **named)
-        return made[key]
-
-    with patch.object(ConfigLoaderImpl, name, once):
-        yield
 
 
 def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
-from mnist_lightning.config.section import Section, key, near_miss, sections_of, types_of
+from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
 
@@ -72,7 +72,7 @@ class OptimizerConfig(Section):
 
     name: str = key(
         "rmsprop",
-        "written optimizer=X: a choice below, or a torch class such as torch.optim.RAdam",
+        "written optimizer=X: a choice, or a torch class such as torch.optim.RAdam",
         choices=OPTIMIZERS,
         dotted=True,
     )
@@ -90,7 +90,7 @@ class DataConfig(Section):
 
     prefix = "data."
 
-    name: str = key("mnist", "written data=X: a choice below; synthetic needs no files", choices=DATASETS)
+    name: str = key("mnist", "written data=X; synthetic needs no files", choices=DATASETS)
     root: str = key(
         about="directory of the data files; by default $MNIST_LIGHTNING_DATA, else data",
         factory=lambda: os.environ.get("MNIST_LIGHTNING_DATA") or "data",
@@ -142,11 +142,7 @@ class RunConfig(Section):
         factory=TrainerConfig,
     )
     sweep: SweepConfig = key(about="what a grid does about runs that go wrong", factory=SweepConfig, identity=False)
-    logger: dict[str, Any] = key(
-        about="where metrics go besides metrics.csv, a choice below",
-        factory=dict,
-        identity=False,
-    )
+    logger: dict[str, Any] = key(about="where metrics go besides metrics.csv", factory=dict, identity=False)
     callbacks: list[Any] = key(
         about="Lightning callbacks, each {_target_: package.Class, argument: value}", factory=list
     )
@@ -232,8 +228,8 @@ def section_from(kind: type[S], given: Any) -> S:
     if isinstance(given, str) and "name" in names:
         given = {"name": given}
     if not isinstance(given, dict):
-        way_out = f"use its keys, such as {kind.prefix}{next(iter(names))}"
-        raise ConfigError([Problem(kind.prefix[:-1] or "configuration", given, "not a group of keys", way_out)])
+        name, what = kind.prefix[:-1] or "configuration", type_problem(given, kind)
+        raise ConfigError([Problem(name, given, what, f"use {example_of(kind)}")])
     problems = [unknown_key(f"{kind.prefix}{k}", v) for k, v in given.items() if k not in names]
     try:
         section = kind(**{k: v for k, v in given.items() if k in names})

@@ -21,7 +21,7 @@ LONGEST_LINE = 200
 
 
 class UserError(Exception):
-    """Something the user can mend. `str(error)` is `<key=value or file>: <what is wrong>; <the way out>`."""
+    """Something the user can put right. `str(error)` is `<key=value or file>: <what is wrong>; <the way out>`."""
 
     exit_code = EXIT_BUG
 
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(UserError, ValueError):
-    """A key, a value or a combination of them is refused. `problems` holds all that were found."""
+    """A key, a value or a combination of them is refused. `problems` lists each of them."""
 
     exit_code = EXIT_BAD_INPUT
 
@@ -91,7 +91,8 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """For commands beside Hydra's: wrong usage ends in one line, too."""
+    """An argument parser whose complaints are one line, like the main command's; for the commands without Hydra."""
 
     def error(self, message: str) -> NoReturn:
+        """Ends the command for wrong usage."""
         self.exit(EXIT_BAD_INPUT, one_line(f"mnist-lightning: error: {message}; see --help") + "\n")

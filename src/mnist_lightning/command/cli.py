@@ -14,8 +14,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.command.explain import Failure, explain
+from mnist_lightning.command.help import help_text
 from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, signals_raised
-from mnist_lightning.command.yaml_files import check_file
+from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
 from mnist_lightning.errors import (
     EXIT_HANGUP,
@@ -25,7 +26,7 @@ from mnist_lightning.errors import (
     UserError,
     one_line,
 )
-from mnist_lightning.sweep.hydra_internals import called_with, files_checked_by, forget_launchers
+from mnist_lightning.sweep.hydra_internals import called_with, files_read_within, forget_launchers
 from mnist_lightning.sweep.sweep import Sweep
 
 PROGRAM = "mnist-lightning"
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Sweep() as sweep, closed_pipes_ignored(), signals_raised() as signals:
         try:
             _refuse_early(arguments)
-            code = _run_hydra(arguments)
+            code = _run(arguments)
         except BaseException as error:
             code, line = explain(Failure(error, arguments, sweep.began))
             if verbose and not signals.received:
@@ -140,9 +141,12 @@ def _run_name(*, _root_: DictConfig) -> str:
     return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore - a DictConfig gives a dictionary
 
 
-def _run_hydra(arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        print(help_text())
+        return 0
     register(arguments)
-    with files_checked_by(check_file), called_with(PROGRAM, arguments):
+    with files_read_within(refused_in_one_line), called_with(PROGRAM, arguments):
         try:
             _job()
         except SystemExit as exit_:

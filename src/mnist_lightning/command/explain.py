@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -162,9 +161,7 @@ def _wrong_type(text: str, arguments: Sequence[str]) -> str | None:
     if override is None:
         return None
     key, _, value = override[1].partition("=")
-    with suppress(StopIteration):  # a key that is not ours
-        return str(wrong_type(key, value))
-    return f"{override[1]}: {text.splitlines()[-1]}; see --hydra-help"
+    return str(wrong_type(key, value))
 
 
 def _name_too_long(failure: Failure) -> Explanation:

@@ -1,44 +1,22 @@
 """Every key of the configuration, with its type, default, range and meaning; imports no torch."""
 
-from mnist_lightning.config.files import conf_dir, fresh_directory
-from mnist_lightning.config.keys import (
-    DATASETS,
-    IMAGE_SIZE,
-    LONGEST_NAME,
-    LOSSES,
-    NUM_CLASSES,
-    OPTIMIZERS,
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    SweepConfig,
-    known_keys,
-    suggest_key,
-)
-from mnist_lightning.config.parse import parse, schema, wrong_type
-from mnist_lightning.config.section import check_values
-from mnist_lightning.config.trainer_keys import TrainerConfig
-
-__all__ = [
-    "DATASETS",
-    "IMAGE_SIZE",
-    "LONGEST_NAME",
-    "LOSSES",
-    "NUM_CLASSES",
-    "OPTIMIZERS",
-    "DataConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "RunConfig",
-    "SweepConfig",
-    "TrainerConfig",
-    "check_values",
-    "conf_dir",
-    "fresh_directory",
-    "known_keys",
-    "parse",
-    "schema",
-    "suggest_key",
-    "wrong_type",
-]
+from mnist_lightning.config.files import conf_dir as conf_dir
+from mnist_lightning.config.files import fresh_directory as fresh_directory
+from mnist_lightning.config.keys import DATASETS as DATASETS
+from mnist_lightning.config.keys import IMAGE_SIZE as IMAGE_SIZE
+from mnist_lightning.config.keys import LONGEST_NAME as LONGEST_NAME
+from mnist_lightning.config.keys import LOSSES as LOSSES
+from mnist_lightning.config.keys import NUM_CLASSES as NUM_CLASSES
+from mnist_lightning.config.keys import OPTIMIZERS as OPTIMIZERS
+from mnist_lightning.config.keys import DataConfig as DataConfig
+from mnist_lightning.config.keys import ModelConfig as ModelConfig
+from mnist_lightning.config.keys import OptimizerConfig as OptimizerConfig
+from mnist_lightning.config.keys import RunConfig as RunConfig
+from mnist_lightning.config.keys import SweepConfig as SweepConfig
+from mnist_lightning.config.keys import known_keys as known_keys
+from mnist_lightning.config.keys import suggest_key as suggest_key
+from mnist_lightning.config.parse import parse as parse
+from mnist_lightning.config.parse import schema as schema
+from mnist_lightning.config.parse import wrong_type as wrong_type
+from mnist_lightning.config.section import check_values as check_values
+from mnist_lightning.config.trainer_keys import TrainerConfig as TrainerConfig

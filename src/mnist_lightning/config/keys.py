@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
-from mnist_lightning.config.section import Section, key, near_miss, sections_of, types_of
+from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
 
@@ -72,13 +72,11 @@ class OptimizerConfig(Section):
 
     name: str = key(
         "rmsprop",
-        "a choice of the optimizer group, or any torch optimizer by its dotted path",
+        "written optimizer=X: a choice, or a torch class such as torch.optim.RAdam",
         choices=OPTIMIZERS,
         dotted=True,
     )
-    options: dict[str, Any] = key(
-        about="further arguments of the optimizer, as optimizer.options.rho=0.8", factory=dict
-    )
+    options: dict[str, Any] = key(about="its further arguments, such as optimizer.options.rho=0.8", factory=dict)
 
     @property
     def label(self) -> str:
@@ -92,17 +90,19 @@ class DataConfig(Section):
 
     prefix = "data."
 
-    name: str = key("mnist", "the data set; synthetic digits need no files", choices=DATASETS)
+    name: str = key("mnist", "written data=X; synthetic needs no files", choices=DATASETS)
     root: str = key(
-        about="directory of the data files; $MNIST_LIGHTNING_DATA if that is set, else data",
+        about="directory of the data files; by default $MNIST_LIGHTNING_DATA, else data",
         factory=lambda: os.environ.get("MNIST_LIGHTNING_DATA") or "data",
         identity=False,
     )
-    download: bool = key(True, "fetch missing files from the internet", identity=False)
+    download: bool = key(True, "fetch missing data files", identity=False)
     batch_size: int = key(64, "images per update of the weights", low=1, high=1_000_000)
-    train_size: int | None = key(None, "use only the first n training images; null is all", low=1)
-    test_size: int | None = key(None, "use only the first n test images; null is all", low=1)
-    val_size: int = key(0, "validate on the last n training images, held out; 0 is on the test set", low=0)
+    train_size: int | None = key(None, "first n training images; null is all", low=1)
+    test_size: int | None = key(None, "first n test images; null is all", low=1)
+    val_size: int = key(
+        0, "hold out the last n training images for validation; 0 is to validate on the test set", low=0
+    )
 
     @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
@@ -121,7 +121,7 @@ class SweepConfig(Section):
 
     prefix = "sweep."
 
-    max_retries: int = key(1, "how often a run that killed its worker process is tried again", low=0, identity=False)
+    max_retries: int = key(1, "how often a run that killed its process is tried again", low=0, identity=False)
 
 
 @dataclass
@@ -131,26 +131,22 @@ class RunConfig(Section):
     A section may be given as plain values too: `RunConfig(optimizer="adam", model={"num_conv": 3})`.
     """
 
-    optimizer: OptimizerConfig = key(about="the optimizer and its arguments", factory=OptimizerConfig)
-    lr: float = key(0.001, "learning rate: how far each update moves the weights", above=0, high=1e30)
+    optimizer: OptimizerConfig = key(about="how the weights are updated", factory=OptimizerConfig)
+    lr: float = key(0.001, "learning rate, the size of each update", above=0, high=1e30)
     loss: str = key("mse", "the function that training makes small", choices=LOSSES)
-    seed: int = key(0, "fixes the initial weights and the order of the images", low=0, high=2**32 - 1)
+    seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1)
     model: ModelConfig = key(about="the network's size", factory=ModelConfig)
     data: DataConfig = key(about="the data set and how much of it is used", factory=DataConfig)
     trainer: TrainerConfig = key(
         about="training itself; every argument of lightning.Trainer is a key, and null is Lightning's default",
         factory=TrainerConfig,
     )
-    sweep: SweepConfig = key(about="what a grid of runs does when one goes wrong", factory=SweepConfig, identity=False)
-    logger: dict[str, Any] = key(
-        about="where metrics go besides metrics.csv; logger.X=... is an argument of the logger",
-        factory=dict,
-        identity=False,
-    )
+    sweep: SweepConfig = key(about="what a grid does about runs that go wrong", factory=SweepConfig, identity=False)
+    logger: dict[str, Any] = key(about="where metrics go besides metrics.csv", factory=dict, identity=False)
     callbacks: list[Any] = key(
-        about="Lightning callbacks, as [{_target_: package.Class, argument: value}]", factory=list
+        about="Lightning callbacks, each {_target_: package.Class, argument: value}", factory=list
     )
-    ckpt_path: str | None = key(None, "checkpoint of an unfinished run to continue from")
+    ckpt_path: str | None = key(None, "last.ckpt of a run to be continued")
 
     def problems(self) -> list[Problem]:
         """All problems of the values and of the sections, which are made from plain values where they are none yet."""
@@ -232,8 +228,8 @@ def section_from(kind: type[S], given: Any) -> S:
     if isinstance(given, str) and "name" in names:
         given = {"name": given}
     if not isinstance(given, dict):
-        way_out = f"use its keys, such as {kind.prefix}{next(iter(names))}"
-        raise ConfigError([Problem(kind.prefix[:-1] or "configuration", given, "not a group of keys", way_out)])
+        name, what = kind.prefix[:-1] or "configuration", type_problem(given, kind)
+        raise ConfigError([Problem(name, given, what, f"use {example_of(kind)}")])
     problems = [unknown_key(f"{kind.prefix}{k}", v) for k, v in given.items() if k not in names]
     try:
         section = kind(**{k: v for k, v in given.items() if k in names})

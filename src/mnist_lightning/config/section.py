@@ -104,15 +104,15 @@ def remedy(value: Any, f: Field[Any], hint: Any) -> str:
     legal, options = range_of(f), _options(hint)
     if guess := near_miss(str(value), f.metadata["choices"] or ()):
         return f"{guess} ({legal})"
-    examples = [_EXAMPLES.get(t) or _TYPE_NAMES.get(t) or _a_key(t) for t in options if t is not type(None)]
-    legal = legal or " or ".join(examples)
+    legal = legal or " or ".join(example_of(t) for t in options if t is not type(None))
     return f"use {legal}" + (", or null" if type(None) in options else "")
 
 
-def _a_key(kind: Any) -> str:
+def example_of(kind: Any) -> str:
+    """What a value of a type looks like, for one who gave another: `true or false`, `[a, b]`."""
     if isinstance(kind, type) and issubclass(kind, Section):
         return f"its keys, such as {kind.prefix}{fields(kind)[0].name}"
-    return "another value"
+    return _EXAMPLES.get(kind) or _TYPE_NAMES.get(kind, "another value")
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
@@ -145,11 +145,10 @@ class Section:
 
     @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of values by key, each by itself; a subclass adds those of their combination."""
-        problems = []
-        hints = types_of(cls)
+        """The problems of values, one for each key that is no section; a subclass adds those of their combination."""
+        problems, hints, sections = [], types_of(cls), sections_of(cls)
         for f in fields(cls):
-            if f.name in values and f.name not in sections_of(cls):
+            if f.name in values and f.name not in sections:
                 value, hint = values[f.name], hints[f.name]
                 if what := type_problem(value, hint) or _range_problem(value, f):
                     problems.append(Problem(cls.prefix + f.name, value, what, remedy(value, f, hint)))

@@ -22,54 +22,50 @@ class TrainerConfig(Section):
     max_epochs: int = key(20, "how many times each training image is seen", low=1)
     precision: str = key(
         "auto",
-        "number format of the computation; auto is bf16-mixed where the hardware is made for it, else 32-true",
+        "number format; auto is bf16-mixed on hardware made for it, else 32-true",
         choices=PRECISIONS,
     )
-    accelerator: Any = key("auto", "kind of hardware: cpu, gpu, ...; auto is a GPU if there is one", identity=False)
-    devices: Any = key("auto", "which device: 1, or [2] for the third one; a run uses one", identity=False)
+    accelerator: Any = key("auto", "cpu, gpu, ...; auto is a GPU if there is one", identity=False)
+    devices: Any = key("auto", "1, or [2] for the third; a run uses one device", identity=False)
     strategy: Any = key(None, "how training is spread over devices", identity=False)
     num_nodes: Any = key(None, "machines that train one run together", identity=False)
-    fast_dev_run: bool | int | None = key(None, "try the code on this many batches (true: one) and save nothing")
-    min_epochs: int | None = key(None, "epochs to train even if a callback wants to stop earlier", low=0)
-    max_steps: int | None = key(None, "stop after this many updates of the weights; -1 is no limit", low=-1)
-    min_steps: int | None = key(None, "updates to make even if a callback wants to stop earlier", low=0)
-    max_time: Any = key(None, "stop after this time, written days:hours:minutes:seconds")
-    limit_train_batches: int | float | None = key(
-        None, "train on this many batches an epoch; a fraction is a share of them", above=0
-    )
-    limit_val_batches: int | float | None = key(None, "validate on this many batches, or this share", low=0)
-    limit_test_batches: int | float | None = key(None, "test on this many batches, or this share", above=0)
-    limit_predict_batches: int | float | None = key(None, "predict this many batches, or this share", low=0)
+    fast_dev_run: bool | int | None = key(None, "try everything on n batches (true: 1), save nothing")
+    min_epochs: int | None = key(None, "no callback ends training before this epoch", low=0)
+    max_steps: int | None = key(None, "stop after n updates; -1 is no limit", low=-1)
+    min_steps: int | None = key(None, "no callback ends training before this update", low=0)
+    max_time: Any = key(None, "stop after DD:HH:MM:SS (days to seconds)")
+    limit_train_batches: int | float | None = key(None, "train on n batches an epoch; 0.1 is a tenth", above=0)
+    limit_val_batches: int | float | None = key(None, "validate on n batches; 0.1 is a tenth", low=0)
+    limit_test_batches: int | float | None = key(None, "test on n batches; 0.1 is a tenth", above=0)
+    limit_predict_batches: int | float | None = key(None, "predict n batches; 0.1 is a tenth", low=0)
     overfit_batches: int | float | None = key(
-        None, "train and validate on the same few batches (or share), to see whether the network can learn", low=0
+        None, "train and validate on the same n batches; a network that works learns them by heart", low=0
     )
-    val_check_interval: Any = key(None, "validate within an epoch: after this many batches, or this share")
+    val_check_interval: Any = key(None, "validate every n batches; 0.1 is a tenth")
     check_val_every_n_epoch: int | None = key(None, "validate only after every n-th epoch", low=1)
     num_sanity_val_steps: int | None = key(
-        None, "validation batches tried before training; -1 is all, null is 0 here", low=-1, identity=False
+        None, "validation batches tried first; null is 0, -1 all", low=-1, identity=False
     )
-    log_every_n_steps: int | None = key(None, "training steps between two logged values", low=0, identity=False)
+    log_every_n_steps: int | None = key(None, "batches between two logged values", low=0, identity=False)
     enable_checkpointing: bool | None = key(None, "save last.ckpt and best.ckpt; null is true", identity=False)
-    enable_progress_bar: bool | None = key(None, "show a progress bar; null is in a terminal only", identity=False)
-    enable_model_summary: bool | None = key(None, "print the layers first; null is false here", identity=False)
-    accumulate_grad_batches: int | None = key(None, "add up the gradients of n batches before each update", low=1)
-    gradient_clip_val: float | None = key(None, "largest gradient that an update uses; larger ones are cut", low=0)
-    gradient_clip_algorithm: Any = key(None, "what is cut: norm (of all gradients) or value (each number)")
-    deterministic: Any = key(None, "true: only repeatable algorithms; warn: say where there is none", identity=False)
-    benchmark: bool | None = key(None, "let cuDNN time its algorithms and take the fastest", identity=False)
-    inference_mode: bool | None = key(
-        None, "evaluate in torch's inference mode, which tracks nothing; false: only without gradients", identity=False
-    )
-    use_distributed_sampler: Any = key(None, "give each process its own part of the data", identity=False)
-    profiler: Any = key(None, "measure where the time goes: simple, advanced, pytorch", identity=False)
-    detect_anomaly: Any = key(None, "stop at the operation whose gradient is NaN; slow", identity=False)
-    barebones: Any = key(None, "switch off everything that costs time, such as logging", identity=False)
-    plugins: Any = key(None, "replacements for parts of Lightning, as {_target_: class, ...}", identity=False)
-    sync_batchnorm: Any = key(None, "share batch normalisation's statistics between devices", identity=False)
+    enable_progress_bar: bool | None = key(None, "progress bar; null is in a terminal only", identity=False)
+    enable_model_summary: bool | None = key(None, "print the layers first; null is false", identity=False)
+    accumulate_grad_batches: int | None = key(None, "sum the gradients of n batches for an update", low=1)
+    gradient_clip_val: float | None = key(None, "cut larger gradients down to this", low=0)
+    gradient_clip_algorithm: Any = key(None, "what is cut: norm (of all) or value (of each)")
+    deterministic: Any = key(None, "only repeatable algorithms: true, or warn", identity=False)
+    benchmark: bool | None = key(None, "let cuDNN try which algorithm is fastest", identity=False)
+    inference_mode: bool | None = key(None, "evaluate in torch's inference mode; false is no_grad", identity=False)
+    use_distributed_sampler: Any = key(None, "each process gets a part of the data", identity=False)
+    profiler: Any = key(None, "where the time goes: simple, advanced or pytorch", identity=False)
+    detect_anomaly: Any = key(None, "stop where a gradient becomes NaN; slow", identity=False)
+    barebones: Any = key(None, "leave out all extras that cost time", identity=False)
+    plugins: Any = key(None, "parts of Lightning to replace, {_target_: class, ...}", identity=False)
+    sync_batchnorm: Any = key(None, "batch normalisation over all devices", identity=False)
     reload_dataloaders_every_n_epochs: Any = key(None, "make the data loaders anew every n epochs", identity=False)
-    default_root_dir: Any = key(None, "directory of Lightning's own files; null is the run's", identity=False)
-    enable_autolog_hparams: Any = key(None, "tell the logger the configuration at the start", identity=False)
-    model_registry: Any = key(None, "name for the model in Lightning's online registry", identity=False)
+    default_root_dir: Any = key(None, "for Lightning's own files; null is the run's", identity=False)
+    enable_autolog_hparams: Any = key(None, "tell the logger the configuration", identity=False)
+    model_registry: Any = key(None, "name in Lightning's online model registry", identity=False)
 
     def problems(self) -> list[Problem]:
         """All problems of the values; short names of a precision, such as 32, become the long ones."""

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-__all__ = ["BasicLauncher", "BasicSweeper", "called_with", "files_checked_by", "forget_launchers"]
+__all__ = ["BasicLauncher", "BasicSweeper", "called_with", "files_read_within", "forget_launchers"]
 
 
 def __getattr__(name: str) -> Any:
@@ -67,20 +67,20 @@ def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 
 @contextmanager
-def files_checked_by(check: Callable[[Path], None]) -> Iterator[None]:
-    """Within the block Hydra reads a file from a directory only after `check(path)`; those of the package are ours.
+def files_read_within(guard: Callable[[Path], AbstractContextManager[None]]) -> Iterator[None]:
+    """Within the block Hydra reads a file of a directory inside `guard(path)`; those of the package are ours.
 
-    Hydra gives no word in between: a file of a gigabyte, or one that never ends, would be read.
+    Hydra gives nobody a look at a file before it reads it, a gigabyte too, nor at what is wrong with it.
     """
     Plugins.instance()  # finds Hydra's class for directories, which is not the one that can be imported
     source_of_files = SourcesRegistry.instance().resolve("file")
     load = source_of_files.load_config
 
-    def load_checked(source: ConfigSource, config_path: str) -> object:
-        check(Path(source.path) / source._normalize_file_name(config_path))
-        return load(source, config_path)
+    def load_guarded(source: ConfigSource, config_path: str) -> object:
+        with guard(Path(source.path) / source._normalize_file_name(config_path)):
+            return load(source, config_path)
 
-    with _replaced(source_of_files, "load_config", load_checked):
+    with _replaced(source_of_files, "load_config", load_guarded):
         yield
 
 

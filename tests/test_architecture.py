@@ -8,6 +8,7 @@ import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from statistics import median
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -228,3 +229,82 @@ def test_no_module_hides_the_public_name_that_it_has() -> None:
     import mnist_lightning
 
     assert not set(mnist_lightning.__all__) & set(ROOMS)
+
+
+def source_of(*words: str) -> set[str]:
+    """The files of src in which one of the words stands."""
+    paths = [*SOURCE.rglob("*.py"), *(SOURCE.parent / "hydra_plugins").glob("*.py")]
+    return {p.name for p in paths if any(word in p.read_text() for word in words)}
+
+
+def test_one_file_knows_hydras_internals_and_none_patches_with_unittest() -> None:
+    assert source_of("hydra._internal") == {"hydra_internals.py"}
+    assert source_of("unittest") == set()
+
+
+def test_the_report_groups_by_pandas() -> None:
+    assert any("pandas" in imports(path) for path in (SOURCE / "report").glob("*.py"))
+
+
+_MUTATORS = {
+    "append",
+    "add",
+    "update",
+    "pop",
+    "popitem",
+    "setdefault",
+    "clear",
+    "extend",
+    "insert",
+    "remove",
+    "discard",
+}
+
+
+def module_state(source: str) -> set[str]:
+    """Names of a module, or of modules it imports, that its functions change."""
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    inside = [node for function in functions for node in ast.walk(function)]
+    local = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    local |= {n.arg for n in inside if isinstance(n, ast.arg)}
+    local |= {n.name for n in inside if isinstance(n, ast.ExceptHandler) and n.name}
+    changed = {name for n in inside if isinstance(n, ast.Global) for name in n.names}
+    for node in inside:
+        owner = None
+        if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            owner = node.value  # x[...] = ..., module.x = ...
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATORS:
+            owner = node.func.value  # x.append(...)
+        if isinstance(owner, ast.Name) and owner.id not in local:
+            changed.add(owner.id)
+    return changed
+
+
+# Python's own hooks and settings, which a command owns for its process and puts back
+HOOKS = {"sys", "warnings"}
+
+
+@pytest.mark.parametrize("path", files(), ids=module_of)
+def test_no_function_changes_the_state_of_a_module(path: Path) -> None:
+    assert module_state(path.read_text()) - HOOKS == set()
+
+
+def test_the_rule_about_state_sees_each_way_to_break_it() -> None:
+    assert module_state("x = {}\ndef f():\n    x[1] = 2") == {"x"}
+    assert module_state("x = []\ndef f():\n    x.append(2)") == {"x"}
+    assert module_state("from a import b\ndef f():\n    b.began = True") == {"b"}
+    assert module_state("x = 1\ndef f():\n    global x\n    x = 2") == {"x"}
+    assert module_state("def f():\n    x = []\n    x.append(2)") == set()
+
+
+def lengths() -> list[int]:
+    """Lines of every function of src, from `def` to its end."""
+    trees = [ast.parse(path.read_text()) for path in files()]
+    functions = [n for tree in trees for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [(f.end_lineno or f.lineno) - f.lineno + 1 for f in functions]
+
+
+def test_functions_are_short() -> None:
+    assert median(lengths()) <= 8
+    assert max(lengths()) <= 47

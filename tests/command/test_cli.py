@@ -19,7 +19,8 @@ import torch
 from mnist_lightning.command import cli
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
-from mnist_lightning.sweep import sweep
+from mnist_lightning.sweep import job
+from mnist_lightning.sweep.sweep import Sweep, current
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -115,7 +116,7 @@ def test_a_failed_run_is_tried_again_and_its_traceback_goes(
         raise RuntimeError("the disk was full of ants")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["mnist_lightning.training.run"], "train", broken)
+        patch.setattr(sys.modules["mnist_lightning.training.run"], "train_checked", broken)
         assert run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")[0] == 3
     code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")
     assert code == 0
@@ -228,7 +229,7 @@ def test_a_workbook_that_cannot_be_written_is_not_success(run: Run, tiny_argumen
 def test_a_missing_record_is_not_success(tmp_path: Path, run: Run, tiny_arguments: list[str]) -> None:
     run("-m", *tiny_arguments, "hydra.sweep.dir=here", "lr=0.1,0.2")
     next(Path("here").glob("*/result.json")).unlink()
-    assert sweep.outcome(Path("here")) == (3, "1 of 2 done (1 missing): here")
+    assert Sweep(Path("here")).outcome() == (3, "1 of 2 done (1 missing): here")
 
 
 def test_the_command_line_starts_without_torch() -> None:
@@ -318,7 +319,7 @@ def test_a_sweep_whose_directory_is_taken_away_is_not_success(
         shutil.rmtree("here", ignore_errors=True)
         return "gone"
 
-    monkeypatch.setattr(sweep, "line", remove)
+    monkeypatch.setattr(job, "line", remove)
     code, out, _ = run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=here")
     assert (code, out.splitlines()[-1]) == (3, "0 of 2 done (2 missing): here")
 
@@ -339,8 +340,26 @@ def test_a_refused_grid_leaves_a_directory_in_which_another_process_is_at_work(t
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "multirun.yaml").touch()
     with locks.waiting(tmp_path / "here" / locks.LOCK):
-        sweep.remove_refused(tmp_path / "here")
+        with Sweep() as sweep:
+            sweep.remove_refused(tmp_path / "here")
         assert (tmp_path / "here" / "multirun.yaml").exists()
-    sweep.remove_refused(tmp_path / "here")
-    locks.release()
+    with Sweep() as sweep:
+        sweep.remove_refused(tmp_path / "here")
     assert not (tmp_path / "here").exists()
+
+
+def test_main_called_twice_in_one_process_is_the_command_twice(run: Run, tiny_arguments: list[str]) -> None:
+    grid = ["-m", *tiny_arguments, "hydra.sweep.dir=first", "lr=0.1,0.2"]
+    assert run(*grid)[0] == 0
+    assert run("lr=-1") == (2, "", f"mnist-lightning: error: lr=-1.0: too small; {LEGAL_LR}\n".replace("\\", ""))
+    code, out, err = run(*tiny_arguments, "hydra.run.dir=second")
+    assert (code, out.splitlines()[-1], err) == (0, "1 of 1 done: second", "")
+    code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=third", "seed=3")
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done: third")
+    assert re.match(r"1 of 1  \S+  accuracy", out)  # counted from the start
+    code, out, _ = run(*grid)  # its lock was given back
+    assert (code, out.splitlines()[0]) == (0, "resuming: 2 of 2 done")
+    shutil.rmtree("first")
+    code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=first", "seed=5")  # another plan in the same place
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done: first")
+    assert current() is None

@@ -62,7 +62,7 @@ def test_a_signal_that_python_drops_in_a_destructor_is_sent_again(
         Dropping()
         time.sleep(20)
 
-    monkeypatch.setattr("mnist_lightning.training.run.train", train)
+    monkeypatch.setattr("mnist_lightning.training.run.train_checked", train)
     began = time.monotonic()
     code, _, err = run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=here")
     assert (code, time.monotonic() - began < 15) == (143, True)

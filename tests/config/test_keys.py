@@ -17,15 +17,18 @@ from mnist_lightning.config import (
     OptimizerConfig,
     RunConfig,
     TrainerConfig,
+    check_values,
     conf_dir,
     fresh_directory,
     parse,
     schema,
+    wrong_type,
 )
+from mnist_lightning.config.keys import all_keys
 from mnist_lightning.errors import ConfigError, one_line
 
 
-def test_the_defaults_are_the_reports() -> None:
+def test_the_defaults_are_the_studys() -> None:
     config = RunConfig()
     assert (config.optimizer.name, config.lr, config.loss) == ("rmsprop", 0.001, "mse")
     assert (config.model.num_channels, config.model.num_conv, config.model.num_dense) == (32, 2, 1)
@@ -67,10 +70,86 @@ def test_a_bad_value_is_refused_with_the_value_and_the_way_out(values: dict[str,
         parse(values)
 
 
+@pytest.mark.parametrize("values", [values for values, _ in REFUSED if "modle" not in values], ids=str)
+def test_the_class_refuses_with_the_same_words_as_the_command(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as parsed:
+        parse(values)
+    with pytest.raises(ConfigError, match=re.escape(str(parsed.value))):
+        RunConfig(**values)
+
+
+# One key for each kind of type, and what to give it instead
+REMEDIES = [
+    ({"data": {"download": 3}}, "data.download=3: not true or false; use true or false"),
+    ({"ckpt_path": 3}, "ckpt_path=3: not a word; use a word, or null"),
+    ({"data": {"root": None}}, "data.root=null: not a word; use a word"),
+    ({"seed": "one"}, "seed=one: not a whole number; use 0 to 4294967295"),
+    ({"data": {"train_size": "all"}}, "data.train_size=all: not a whole number; use 1 or more, or null"),
+    (
+        {"trainer": {"fast_dev_run": "x"}},
+        "not true or false or a whole number; use true or false or a whole number, or n",
+    ),
+    ({"trainer": {"gradient_clip_val": "x"}}, "trainer.gradient_clip_val=x: not a number; use 0 or more, or null"),
+    ({"callbacks": 3}, "callbacks=3: not a list; use [a, b]"),
+    ({"optimizer": {"options": 3}}, "optimizer.options=3: not a group of keys; use {key: value}"),
+    ({"model": 3}, "model=3: not a group of keys; use its keys, such as model.num_channels"),
+    ({"model": "large"}, "model=large: not a group of keys; use its keys, such as model.num_channels"),
+    ({"data": {"name": 3}}, "data.name=3: not a word; use one of mnist, "),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), REMEDIES, ids=[str(values) for values, _ in REMEDIES])
+def test_the_remedy_comes_from_type_and_range(values: dict[str, Any], message: str) -> None:
+    for refused in (lambda: parse(values), lambda: RunConfig(**values)):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            refused()
+
+
 def test_all_problems_are_named_at_once() -> None:
-    with pytest.raises(ConfigError, match="also wrong") as caught:
-        parse({"lr": -1.0, "model": {"num_conv": 9}, "seed": -5})
-    assert {p.key for p in caught.value.problems} == {"lr", "model.num_conv", "seed"}
+    values = {"lr": -1.0, "model": {"num_conv": 9}, "seed": -5, "data": {"rot": "x", "batch_size": 0}}
+    for refused in (lambda: parse(values), lambda: RunConfig(**values)):  # pyright: ignore[reportArgumentType] - what people type
+        with pytest.raises(ConfigError, match="also wrong") as caught:
+            refused()
+        keys = {p.key for p in caught.value.problems}
+        assert keys == {"lr", "model.num_conv", "seed", "data.rot", "data.batch_size"}
+
+
+def test_check_looks_at_values_changed_since_the_configuration_was_made() -> None:
+    config = RunConfig()
+    config.check()
+    config.lr, config.model.num_conv, config.trainer.precision = 1, 9, "32"
+    with pytest.raises(ConfigError, match=r"^model.num_conv=9: the image vanishes"):
+        config.check()
+    config.model.num_conv = 1
+    config.check()
+    assert (config.lr, type(config.lr), config.trainer.precision) == (1.0, float, "32-true")
+
+
+def test_values_are_checked_without_a_section() -> None:
+    check_values(ModelConfig, num_channels=4)
+    check_values(RunConfig, lr=1, loss="mae")
+    with pytest.raises(ConfigError, match=r"model.num_channels=0: too small; .*also wrong: model.num_dense=-1"):
+        check_values(ModelConfig, num_channels=0, num_dense=-1)
+    with pytest.raises(ConfigError, match=r"^model.num_conv=5: the image vanishes"):
+        check_values(ModelConfig, num_conv=5)
+
+
+def test_every_key_has_a_sentence() -> None:
+    assert [key.name for key in all_keys() if len(key.field.metadata["about"].split()) < 2] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("data.batch_size", "data.batch_size=x: not a whole number; use 1 to 1000000"),
+        ("model", "model=x: not a group of keys; use its keys, such as model.num_channels"),
+        ("data.rot", r"data.rot=x: no such key; did you mean data.root?"),
+        ("nonsense", "nonsense=x: no such key; see --help for the keys"),
+        ("hydra.run", "hydra.run=x: refused by Hydra; see --hydra-help"),
+    ],
+)
+def test_a_word_of_the_wrong_type_on_the_command_line(key: str, message: str) -> None:
+    assert str(wrong_type(key, "x")) == message
 
 
 def test_a_section_judges_itself_without_the_rest() -> None:

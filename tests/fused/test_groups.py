@@ -29,14 +29,16 @@ grids = st.lists(configurations, max_size=25)
 @settings(max_examples=200, deadline=None)
 @given(grids, st.integers(1, 6))
 def test_the_laws_of_the_planner(configs: list[RunConfig], most: int) -> None:
-    groups = plan_groups(configs, lambda config: most)
+    plan = plan_groups(configs, lambda config: most)
+    groups = [group.indices for group in plan]
     assert sorted(i for group in groups for i in group) == list(range(len(configs))), "each configuration once"
     assert all(group == sorted(group) and len(group) <= most for group in groups), "in order, the limit kept"
     assert groups == sorted(groups), "in the order of their first member"
     keys = [{shared_key(configs[i]) for i in group} for group in groups]
     assert all(len(k) == 1 for k in keys), "only what shares everything else is together"
-    for group in groups:
-        assert len(group) == 1 or not any(reason_to_train_alone(configs[i]) for i in group)
+    for group in plan:
+        assert [group.why_alone] * len(group.indices) == [reason_to_train_alone(configs[i]) for i in group.indices]
+        assert len(group.indices) == 1 or not group.why_alone
     for a, b in combinations(range(len(groups)), 2):
         if keys[a] == keys[b] and not any(reason_to_train_alone(configs[groups[x][0]]) for x in (a, b)):
             assert len(groups[a]) + len(groups[b]) > most, "nothing mergeable is left apart"
@@ -49,7 +51,19 @@ def test_the_reports_grid_is_twelve_groups_of_eighteen() -> None:
     grid = product(("adam", "sgd", "rmsprop"), ("mse", "mae"), (0.001, 0.01, 0.1), (32, 64), (2, 3), (1, 3, 5))
     configs = [RunConfig(OptimizerConfig(o), lr, loss, model=ModelConfig(*m)) for o, loss, lr, *m in grid]
     groups = plan_groups(configs, lambda config: 100)
-    assert Counter(map(len, groups)) == {18: 12}
+    assert Counter(len(group.indices) for group in groups) == {18: 12}
+
+
+@settings(max_examples=50, deadline=None)
+@given(grids, st.sets(st.integers(0, 24)))
+def test_interrupted_groups_come_first_and_stay_as_they_are(configs: list[RunConfig], numbers: set[int]) -> None:
+    fingerprints = {configs[i].fingerprint for i in numbers if i < len(configs)}
+    begun = [i for i, config in enumerate(configs) if config.fingerprint in fingerprints]
+    groups = [group.indices for group in plan_groups(configs, lambda config: 3, [set(), fingerprints])]
+    assert not begun or groups[0] == begun
+    rest = [i for i in range(len(configs)) if i not in begun]
+    alone = plan_groups([configs[i] for i in rest], lambda config: 3)
+    assert groups[bool(begun) :] == [[rest[i] for i in group.indices] for group in alone], "as if there were no others"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +83,8 @@ def test_the_reports_grid_is_twelve_groups_of_eighteen() -> None:
     ],
 )
 def test_what_makes_a_run_single_is_said(config: RunConfig, reason: str) -> None:
-    found = reason_to_train_alone(config)
-    assert found.endswith(reason) if reason else found == ""
+    said = reason_to_train_alone(config)
+    assert said.endswith(reason) if reason else said == ""
 
 
 def test_groups_are_as_large_as_the_memory_allows() -> None:

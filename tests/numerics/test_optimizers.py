@@ -11,7 +11,7 @@ import torch
 from mnist_lightning import config
 from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.errors import ConfigError
-from mnist_lightning.numerics.optimizers import REGISTRY, build_optimizer, load_class
+from mnist_lightning.numerics.optimizers import REGISTRY, build_optimizer
 
 B1, B2 = (torch.tensor(b, dtype=torch.float32).item() for b in (0.9, 0.999))
 LR = 0.01
@@ -161,8 +161,3 @@ def test_only_optimizers_come_in_by_a_dotted_path(name: str, message: str) -> No
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"refused by RMSprop \(.*momentun"):
         build_optimizer(OptimizerConfig("rmsprop", {"momentun": 1}), [torch.ones(1, requires_grad=True)], LR)
-
-
-def test_load_class_calls_nothing() -> None:
-    with pytest.raises(ValueError, match="not a builtins dict"):
-        load_class("subprocess.Popen", dict)

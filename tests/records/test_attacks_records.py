@@ -16,7 +16,8 @@ from mnist_lightning import RunConfig
 from mnist_lightning.errors import RefusedError, UserError
 from mnist_lightning.records import results
 from mnist_lightning.records.results import RECORD, RunResult, load_results
-from mnist_lightning.sweep.plan import PLAN, commit_plan, missing_runs, read_plan, stored_result
+from mnist_lightning.sweep.plan import PLAN, commit_plan, read_plan, stored_result
+from mnist_lightning.sweep.sweep import Sweep
 
 pytestmark = pytest.mark.faults
 SECONDS = 2
@@ -109,7 +110,11 @@ def test_a_hostile_plan_is_refused_in_a_sentence_or_harmless(name: str, tmp_path
     (sweep / PLAN).write_text(HOSTILE_PLANS[name])
     before = set(tmp_path.rglob("*"))
     with at_most(SECONDS):
-        for use in (read_plan, missing_runs, lambda root: commit_plan(root, [tiny()], {"mnist": "0"}, {})):
+        for use in (
+            read_plan,
+            lambda root: Sweep(root).outcome(),
+            lambda root: commit_plan(root, [tiny()], {"mnist": "0"}, {}),
+        ):
             try:
                 use(sweep)
             except UserError as error:

@@ -23,8 +23,8 @@ import torch
 
 from commands import exit_code, forked
 from mnist_lightning.errors import OutputError
-from mnist_lightning.records import results
-from mnist_lightning.records.results import RECORD, RunResult, load, save
+from mnist_lightning.records import durable
+from mnist_lightning.records.results import RECORD, RunResult, load, load_results, save
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 
 # Python 3.12 warns of any fork in a process with threads, and torch has some; the children here use none of them
@@ -49,9 +49,9 @@ class Faults:
     def __init__(self, patch: pytest.MonkeyPatch, first: int, forever: bool, number: int) -> None:
         self.count, self.hit, self.first, self.forever, self.number = 0, False, first, forever, number
         faulty_open = lambda path, mode: io.BufferedWriter(FaultyFile(self, path, mode))  # noqa: E731 - one line
-        patch.setattr(results, "open", faulty_open, raising=False)
+        patch.setattr(durable, "open", faulty_open, raising=False)
         for name in ("replace", "fsync", "open"):
-            patch.setattr(results.os, name, self.wrapped(getattr(os, name)))
+            patch.setattr(durable.os, name, self.wrapped(getattr(os, name)))
 
     def call(self) -> None:
         self.count += 1
@@ -133,7 +133,7 @@ def test_a_fault_while_the_last_fault_is_mended_leaves_the_old_record_or_the_new
     """All pairs: a commit that fails at its n-th call, and the next one, which begins as a sweep does, at its m-th."""
 
     def mend() -> None:
-        results.remove_orphans(tmp_path)
+        durable.remove_orphans(tmp_path)
         save(NEW, tmp_path / "run")
 
     path, pairs = save(OLD, tmp_path / "run"), 0
@@ -190,7 +190,7 @@ def test_eight_processes_write_four_hundred_records_at_once_and_all_are_whole(tm
     assert [exit_code(pid) for pid in children] == [0] * 8
     same = load(tmp_path / "same" / RECORD)
     shutil.rmtree(tmp_path / "same")
-    assert {r.seed for r in results.load_results(tmp_path)} == set(range(400))
+    assert {r.seed for r in load_results(tmp_path)} == set(range(400))
     assert same.seed in range(8)
     assert temporaries(tmp_path) == []
 

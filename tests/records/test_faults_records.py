@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from mnist_lightning.records import results
-from mnist_lightning.records.results import RECORD, RunResult, load, remove_orphans, save
+from mnist_lightning.records.durable import remove_orphans
+from mnist_lightning.records.results import RECORD, RunResult, load, save
 
 # Python 3.12 warns of any fork in a process with threads, and torch has some; the children here use none of them
 pytestmark = [

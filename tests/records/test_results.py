@@ -14,18 +14,8 @@ from pathlib import Path
 import pytest
 
 from mnist_lightning.errors import OutputError, RefusedError
-from mnist_lightning.records import results
-from mnist_lightning.records.results import (
-    COLUMNS,
-    RunResult,
-    from_json,
-    load,
-    load_results,
-    save,
-    to_csv,
-    to_json,
-    write_durably,
-)
+from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.results import COLUMNS, RunResult, from_json, load, load_results, save, to_csv, to_json
 
 REPORT = """optimizer loss_func learning_rate loss mse mae accuracy loss_test mse_test mae_test accuracy_test
     model_path best_epoch num_parameters""".split()  # noqa: SIM905 - to be read against the contract
@@ -142,7 +132,7 @@ def test_the_records_directory_is_synced_after_the_rename(tmp_path: Path, monkey
     monkeypatch.setattr(
         os, "fsync", lambda fd: calls.append("directory" if os.path.isdir(f"/proc/self/fd/{fd}") else "file")
     )
-    results.write_durably(tmp_path / "f", b"x")
+    write_durably(tmp_path / "f", b"x")
     assert calls == ["file", "rename", "directory"]
 
 

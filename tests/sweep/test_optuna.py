@@ -9,7 +9,7 @@ import pytest
 from hydra.errors import MissingConfigException
 
 from commands import Command
-from mnist_lightning.command import cli
+from mnist_lightning.command.explain import Failure, explain
 from mnist_lightning.records.results import load_results
 
 SEARCH = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
@@ -31,7 +31,7 @@ def test_a_search_leaves_the_records_and_tables_of_a_sweep(start: Callable[..., 
 def test_without_optuna_the_extra_is_named() -> None:
     missing = MissingConfigException("", missing_cfg_file="hydra/sweeper/optuna", options=["basic"])
     line = 'hydra/sweeper=optuna: not installed; pip install "mnist-lightning[optuna]"'
-    assert cli._explanation(missing, []) == (2, line)
+    assert explain(Failure(missing)) == (2, line)
 
 
 def test_a_failed_trial_does_not_end_the_search(start: Callable[..., Command], tmp_path: Path) -> None:

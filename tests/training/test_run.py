@@ -21,7 +21,8 @@ from mnist_lightning.config import DataConfig, ModelConfig, TrainerConfig, parse
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.records.results import from_json
 from mnist_lightning.training.record import device_name
-from mnist_lightning.training.trainer import fastest_precision, flushed_denormals
+from mnist_lightning.training.runtime import flushed_denormals
+from mnist_lightning.training.trainer import fastest_precision
 
 Tiny = Callable[..., RunConfig]
 Patch = pytest.MonkeyPatch

@@ -7,10 +7,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
-from typing import Any, NoReturn, TextIO
-from unittest.mock import patch
+from typing import Any, NoReturn, TextIO, cast
 
 from mnist_lightning.errors import EXIT_HANGUP, EXIT_INTERRUPTED, EXIT_TERMINATED
 
@@ -31,7 +30,7 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """The signals that came, as exceptions: raised, and kept, since others catch them.
+    """Raises the signals that come as exceptions, and remembers them, since others catch them.
 
     Hydra takes an exception out of a resolver for its own, and Python drops one out of a `__del__`, as the garbage
     collector calls it: then the signal is sent again.
@@ -42,19 +41,20 @@ class Signals:
         self.again: threading.Timer | None = None
 
     def raise_(self, number: int, frame: Any) -> NoReturn:
+        """The handler for `signal.signal`."""
         self.received.append(Interrupted(signal.Signals(number).name))
         raise self.received[-1]
 
     def dropped(self, event: Any, otherwise: Callable[[Any], object]) -> None:
-        """For `sys.unraisablehook`."""
+        """Sends a signal again whose exception Python has dropped; for `sys.unraisablehook`."""
         if not isinstance(event.exc_value, Interrupted):
             otherwise(event)
             return
         self.again = threading.Timer(0.05, os.kill, (os.getpid(), event.exc_value.number))
         self.again.start()
 
-    def look(self) -> Interrupted | None:
-        """The first one. One that waits to be sent again is not."""
+    def first(self) -> Interrupted | None:
+        """The first signal that came. Cancels a pending re-send."""
         if self.again:
             self.again.cancel()
         return self.received[0] if self.received else None
@@ -62,34 +62,57 @@ class Signals:
 
 @contextmanager
 def signals_raised() -> Iterator[Signals]:
-    """SIGINT, SIGTERM and SIGHUP as exceptions. Lightning leaves handlers alone that it finds; its own end with 0."""
-    signals = Signals()
+    """Raises SIGINT, SIGTERM and SIGHUP as exceptions within the block.
+
+    Lightning leaves handlers alone that it finds; its own would end the process with 0.
+    """
+    signals, hook = Signals(), sys.unraisablehook
     try:
         names = [name for name in _SIGNALS if hasattr(signal, name)]
         before = {name: signal.signal(getattr(signal, name), signals.raise_) for name in names}
     except ValueError:  # not the main thread: whoever runs us has the signals
         before = {}
+    sys.unraisablehook = partial(signals.dropped, otherwise=hook)
     try:
-        with patch.object(sys, "unraisablehook", partial(signals.dropped, otherwise=sys.unraisablehook)):
-            yield signals
+        yield signals
     finally:
+        sys.unraisablehook = hook
         for name, old in before.items():
             signal.signal(getattr(signal, name), old)
 
 
 @contextmanager
 def closed_pipes_ignored() -> Iterator[None]:
-    """`| head` closes the pipe behind the output: the runs go on, what they print is dropped from then on."""
-    with ExitStack() as stack:
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            for name in ("write", "flush"):
-                stack.enter_context(patch.object(stream, name, partial(_or_drop, stream, getattr(stream, name))))
-            stack.callback(stream.flush)  # before the interpreter does it
-        yield
+    """Drops what is printed once somebody has closed the pipe behind the output, as `| head` does; the runs go on."""
+    out, err = _Unbreakable(sys.stdout), _Unbreakable(sys.stderr)
+    with redirect_stdout(cast(TextIO, out)), redirect_stderr(cast(TextIO, err)):
+        try:
+            yield
+        finally:  # before the interpreter does it
+            out.flush()
+            err.flush()
 
 
-def _or_drop(stream: TextIO, method: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return method(*arguments)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+class _Unbreakable:
+    """A text stream that writes to nowhere once its pipe is closed; None, a stream that was closed, is nowhere too."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._try("write", text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try("flush")
+
+    def _try(self, method: str, *arguments: str) -> None:
+        try:
+            if self._stream is not None:
+                getattr(self._stream, method)(*arguments)
+        except BrokenPipeError:
+            assert self._stream is not None
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import yaml
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigSource
 
 from mnist_lightning.errors import ConfigError
 
@@ -19,22 +13,7 @@ MOST_VALUES = 10_000  # after aliases are written out, which OmegaConf does; nin
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@contextmanager
-def judged() -> Iterator[None]:
-    """Within the block Hydra reads a file from a directory only after `judge`; those of the package are ours."""
-    Plugins.instance()  # finds Hydra's class for directories, which is not the one that can be imported
-    source_of_files = SourcesRegistry.instance().resolve("file")
-    load = source_of_files.load_config
-
-    def load_judged(source: ConfigSource, config_path: str) -> object:
-        judge(Path(source.path) / source._normalize_file_name(config_path))
-        return load(source, config_path)
-
-    with patch.object(source_of_files, "load_config", load_judged):
-        yield
-
-
-def judge(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Raises ConfigError naming the file, and the line, for what cannot be read or would be too much."""
     if not path.is_file():  # Hydra says so, with the choices there are
         return

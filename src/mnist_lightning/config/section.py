@@ -1,15 +1,19 @@
-"""A section of the configuration: a dataclass whose fields carry their ranges, and which checks itself."""
+"""A section of the configuration: a dataclass whose keys carry a sentence and a range, and which checks itself."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from mnist_lightning.errors import ConfigError, Problem
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
+_EXAMPLES = {list: "[a, b]", dict: "{key: value}"}
 
 
 def key(
@@ -24,8 +28,9 @@ def key(
     identity: bool = True,
     factory: Any = None,
 ) -> Any:
-    """A field with its range: `low`/`high` inclusive, `above` exclusive, `choices`, or a dotted path.
+    """A dataclass field with the sentence that --help shows and its range.
 
+    `low` and `high` are inclusive, `above` is exclusive; `dotted` allows a dotted name besides the `choices`.
     `identity=False` marks what changes where or how a run is done but not what it computes; such a key is no
     part of the fingerprint, so that a sweep moved to another machine still recognises its runs.
     """
@@ -36,24 +41,78 @@ def key(
     return field(default=default, metadata=metadata)
 
 
-def _legal(f: Field[Any]) -> str:
-    """The legal values of a key, as a phrase."""
+@cache
+def types_of(kind: type[Section]) -> dict[str, Any]:
+    """The annotated type of each key of a section."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def sections_of(kind: type[Section]) -> dict[str, type[Section]]:
+    """Those keys of a section that are sections themselves, with their classes."""
+    return {name: t for name, t in types_of(kind).items() if isinstance(t, type) and issubclass(t, Section)}
+
+
+def _options(hint: Any) -> list[Any]:
+    """`list[str] | None` -> [list, NoneType]."""
+    return [get_origin(t) or t for t in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+
+
+def type_problem(value: Any, hint: Any) -> str:
+    """Why `value` is not of the annotated type, or an empty string. A whole number is a number."""
+    options = _options(hint)
+    if any(t is Any or _is(value, t) for t in options):
+        return ""
+    return "not " + " or ".join(_TYPE_NAMES.get(t, "a group of keys") for t in options if t is not type(None))
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _range_problem(value: Any, f: Field[Any]) -> str:
+    """Why `value` is outside the key's range, or an empty string."""
     rule = f.metadata
+    if rule["choices"] and value is not None:
+        return "" if value in rule["choices"] or (rule["dotted"] and "." in value) else "unknown"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a finite number"
+    if not isinstance(value, (int, float)):
+        return ""
+    if (rule["above"] is not None and value <= rule["above"]) or (rule["low"] is not None and value < rule["low"]):
+        return "too small"
+    return "too large" if rule["high"] is not None and value > rule["high"] else ""
+
+
+def range_of(f: Field[Any]) -> str:
+    """The choices or the range of a key, such as `1 or more`; empty where only its type limits it."""
+    rule = f.metadata
+    low, high, above = rule["low"], rule["high"], rule["above"]
     if rule["choices"]:
         return "one of " + ", ".join(rule["choices"]) + (" or a dotted path" if rule["dotted"] else "")
-    if rule["above"] is not None:
-        return f"a number above {rule['above']:g}" + (f", at most {rule['high']:g}" if rule["high"] else "")
-    if rule["low"] is not None and rule["high"] is not None:
-        return f"{rule['low']} to {rule['high']}"
-    if rule["low"] is not None:
-        return f"{rule['low']} or more"
-    return rule["about"]
+    if above is not None:
+        return f"a number above {above:g}" + (f", at most {high:g}" if high is not None else "")
+    if low is None:
+        return ""
+    return f"{low} or more" if high is None else f"{low} to {high}"
 
 
-def way_out(value: Any, f: Field[Any]) -> str:
-    legal = _legal(f)
-    guess = near_miss(str(value), f.metadata["choices"] or ())
-    return f"{guess} ({legal})" if guess else f"use {legal}" if legal else "see --help"
+def remedy(value: Any, f: Field[Any], hint: Any) -> str:
+    """What to give instead of a refused value: the near miss, or what the key's range and type allow."""
+    legal, options = range_of(f), _options(hint)
+    if guess := near_miss(str(value), f.metadata["choices"] or ()):
+        return f"{guess} ({legal})"
+    examples = [_EXAMPLES.get(t) or _TYPE_NAMES.get(t) or _a_key(t) for t in options if t is not type(None)]
+    legal = legal or " or ".join(examples)
+    return f"use {legal}" + (", or null" if type(None) in options else "")
+
+
+def _a_key(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return f"its keys, such as {kind.prefix}{fields(kind)[0].name}"
+    return "another value"
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
@@ -62,63 +121,49 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
-def type_problem(value: Any, hint: Any) -> str:
-    """Why `value` is not of the annotated type, or an empty string."""
-    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    wanted = [get_origin(option) or option for option in options]
-    if any(option is Any or _is(value, option) for option in wanted):
-        return ""
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
-    named = [words.get(option, "a group of keys") for option in wanted if option is not type(None)]
-    return "not " + " or ".join(named)
-
-
-def _is(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
-def _range_problem(value: Any, f: Field[Any]) -> str:
-    """Why `value` is outside the key's range, or an empty string."""
-    rule = f.metadata
-    if rule["choices"] and value is not None:
-        if value in rule["choices"] or (rule["dotted"] and "." in value):
-            return ""
-        return "unknown"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "not a finite number"
-    if not isinstance(value, (int, float)):
-        return ""
-    if rule["above"] is not None and value is not None and value <= rule["above"]:
-        return "too small"
-    if rule["low"] is not None and value is not None and value < rule["low"]:
-        return "too small"
-    return "too large" if rule["high"] is not None and value is not None and value > rule["high"] else ""
-
-
 @dataclass
 class Section:
-    """What every section of the configuration does: widen ints given for floats, then check itself."""
+    """Base of every section: checks its values when it is made, and again whenever `check` is called."""
+
+    prefix = ""  # what stands before its keys on the command line
 
     def __post_init__(self) -> None:
-        problems = self.problems()
-        if problems:
+        self.check()
+
+    def check(self) -> None:
+        """Raises ConfigError with all problems of the values."""
+        if problems := self.problems():
             raise ConfigError(problems)
 
-    def problems(self, prefix: str = "") -> list[Problem]:
-        found = []
-        hints = get_type_hints(type(self))
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if hints[f.name] in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-                setattr(self, f.name, value)
-            what = type_problem(value, hints[f.name]) or ("" if is_dataclass(value) else _range_problem(value, f))
-            if what:
-                found.append(Problem(prefix + f.name, value, what, way_out(value, f)))
-        return found
+    def problems(self) -> list[Problem]:
+        """All problems of the values; whole numbers given where a fraction may stand become floats."""
+        for name, hint in types_of(type(self)).items():
+            value = getattr(self, name)
+            if hint in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
+                setattr(self, name, float(value))
+        return self.problems_of(vars(self))
+
+    @classmethod
+    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """The problems of values by key, each by itself; a subclass adds those of their combination."""
+        problems = []
+        hints = types_of(cls)
+        for f in fields(cls):
+            if f.name in values and f.name not in sections_of(cls):
+                value, hint = values[f.name], hints[f.name]
+                if what := type_problem(value, hint) or _range_problem(value, f):
+                    problems.append(Problem(cls.prefix + f.name, value, what, remedy(value, f, hint)))
+        return problems
 
     def identity(self) -> dict[str, Any]:
         """What the section computes with: its keys that have a value and are part of the fingerprint."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("identity", True)}
         plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
         return {k: v for k, v in plain.items() if v is not None}
+
+
+def check_values(kind: type[Section], **values: Any) -> None:
+    """Raises ConfigError for values that a section could not have, without making one; others are its defaults."""
+    defaults = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+    if problems := kind.problems_of({**defaults, **values}):
+        raise ConfigError(problems)

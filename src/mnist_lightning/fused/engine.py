@@ -1,4 +1,4 @@
-"""A group as a LightningModule: the stacked network, its members' losses, optimizers, metrics and best weights."""
+"""Trains a group as one LightningModule: a stacked network, with each member's loss, optimizer and metrics."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from mnist_lightning.data.datasets import Batches, Dataset, Split, batch_order, 
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.fused.capture import CapturedStep
 from mnist_lightning.fused.losses import MemberLosses
-from mnist_lightning.fused.members import Member, finish
+from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.optimizers import StackedOptimizer
 from mnist_lightning.fused.stacked import StackedNet
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH
+from mnist_lightning.training.record import Trained
 
 _CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into the group's checkpoints
 
 
 class Rows:
-    """The batches of an epoch as rows of the training set, int64 [S, N]: one order for each of S seeds."""
+    """Iterates over an epoch's batches as rows of the training set, int64 [S, N]: one order for each of S seeds."""
 
     def __init__(self, num_images: int, batch_size: int, seeds: Sequence[int]) -> None:
         self.num_images, self.batch_size, self.seeds, self.epoch = num_images, batch_size, seeds, 0
@@ -34,6 +35,7 @@ class Rows:
         self.sampler = self.batch_sampler = self  # Lightning calls their `set_epoch`
 
     def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch, from 0, whose orders the next pass takes."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -45,11 +47,11 @@ class Rows:
 
 
 class FusedClassifier(L.LightningModule):
-    """G configurations of one architecture, trained together on the same data.
+    """Trains G configurations of one architecture together on the same data.
 
     Each member sees the batches of its own seed, has its own loss, optimizer rule and learning rate, and leaves its
     own record, checkpoints and metrics.csv. A member whose loss is not finite ends with its epoch, as it would
-    alone, and leaves the stack. Losses are summed, never averaged, so no member's gradient knows of another.
+    alone, and leaves the stack. Losses are summed, never averaged, so no member's gradient depends on another.
     """
 
     def __init__(self, members: Sequence[Member], dataset: Dataset) -> None:
@@ -95,7 +97,7 @@ class FusedClassifier(L.LightningModule):
             self._choose_methods()
 
     def _place(self) -> None:
-        """What is no parameter and no buffer follows them to their device."""
+        """Moves what is neither a parameter nor a buffer to their device."""
         self.member_order = torch.tensor(self.order_of_member, device=self.device)
         if self.device.type == "cpu":
             self.net.split()
@@ -116,10 +118,11 @@ class FusedClassifier(L.LightningModule):
         self._epoch_started = time.perf_counter()
 
     def training_step(self, rows: Tensor, batch_idx: int) -> None:
+        """Updates every member from the rows [S, N], on a GPU by replaying a captured step."""
         self.captured(rows)
 
     def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [N,1,28,28] and labels [N] that all members see, or [G,N,1,28,28] and [G,N] of several seeds."""
+        """Cuts images [N,1,28,28] and labels [N] that all members see, or [G,N,1,28,28] and [G,N] of several seeds."""
         images, labels = self.images[rows], self.labels[rows]  # [S,N,1,28,28]
         if len(rows) == 1:
             images, labels = images[0], labels[0]
@@ -128,7 +131,7 @@ class FusedClassifier(L.LightningModule):
         return scale(images, self.dtype), labels  # pyright: ignore[reportArgumentType] - Lightning's dtype may be a string
 
     def step(self, rows: Tensor) -> None:
-        """One update of every member from the rows [S, N] of the training set."""
+        """Updates every member once, from the rows [S, N] of the training set."""
         images, labels = self._batch(rows)
         wanted = self.net.differentiable()
         with self._autocast():
@@ -178,7 +181,7 @@ class FusedClassifier(L.LightningModule):
                     self.best[name][g].copy_(p[g].detach())
 
     def _drop(self, kept: list[int]) -> None:
-        """Go on with the members `kept` alone."""
+        """Goes on with the members `kept` alone."""
         if not kept:
             self.members = []
             self.trainer.should_stop = True
@@ -203,34 +206,36 @@ class FusedClassifier(L.LightningModule):
 
     def _finish(self, g: int, epochs: int, diverged: bool) -> None:
         part = slice(g, g + 1)
-        train, test = self.evaluate(self.dataset.train, part), self.evaluate(self.dataset.test, part)
+        train, _ = self.evaluate(self.dataset.train, part)
+        test, logits = self.evaluate(self.dataset.test, part)
         same = self.dataset.val is self.dataset.test
-        val = test if same else self.evaluate(self.dataset.val, part)
-        finish(
-            self.members[g],
-            self.dataset,
-            {
-                name: dict(zip(METRICS, sums[:, 0].tolist(), strict=True))
-                for name, (sums, _) in {"train": train, "test": test, "val": val}.items()
-            },
-            test[1][:, 0],
-            {name: p[g].detach() for name, p in self.net.named_parameters()},
-            {name: p[g] for name, p in self.best.items()},
+        val = test if same else self.evaluate(self.dataset.val, part)[0]
+        train, test, val = (dict(zip(METRICS, metrics[:, 0].tolist(), strict=True)) for metrics in (train, test, val))
+        own = self._tensors_of(g)
+        trained = Trained(
+            train=train,
+            val=val,
+            test=test,
+            test_logits=logits[:, 0],
             epochs=epochs,
-            steps=epochs * len(self.rows),
+            best_epoch=self.members[g].best_epoch,
             diverged=diverged,
-            trainer=self.trainer,
+            num_parameters=sum(p.numel() for p in own["weights"].values()),
             # each member's share of what the group took: the sum over a sweep is the time it took
             seconds=(time.perf_counter() - self._started) / self.group_size,
             samples_per_second=epochs * len(self.dataset.train) * self.group_size / max(self.train_seconds, 1e-9),
+            precision=str(self.trainer.precision),
+            device=self.trainer.strategy.root_device,
+            engine="fused",
             group_size=self.group_size,
         )
+        self.members[g].finish(trained, self.dataset, own["weights"], own["best"], steps=epochs * len(self.rows))
 
     # --- evaluation
 
     @torch.no_grad()
     def evaluate(self, split: Split, members: slice | None = None) -> tuple[Tensor, Tensor]:
-        """The members' METRICS on a split, float64 [5, G], and their logits, on the CPU in float32, [images, G, K]."""
+        """Returns the members' METRICS on a split, float64 [5, G], and logits, float32 [images, G, K] on the CPU."""
         chosen = range(len(self.members))[members or slice(None)]
         # no more outputs at a time than a training step holds
         at_once = max(1, len(self.members) * self.rows.batch_size // EVALUATION_BATCH)
@@ -261,17 +266,11 @@ class FusedClassifier(L.LightningModule):
         self._save_seconds = self._saved_at - started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # by member, not by stack: who goes on may be fewer than who began
+        # by member, not by stack: fewer members may go on than have begun
         checkpoint["state_dict"] = {}
         checkpoint["step"], checkpoint["train_seconds"] = int(self.optimizer.step), self.train_seconds
         checkpoint["members"] = {
-            m.config.fingerprint: {
-                "weights": {name: p[g].detach() for name, p in self.net.named_parameters()},
-                "best": {name: p[g] for name, p in self.best.items()},
-                "state": self.optimizer.member_state(g),
-                "best_loss": m.best_loss,
-                "best_epoch": m.best_epoch,
-            }
+            m.config.fingerprint: self._tensors_of(g) | {"best_loss": m.best_loss, "best_epoch": m.best_epoch}
             for g, m in enumerate(self.members)
         }
 
@@ -283,14 +282,17 @@ class FusedClassifier(L.LightningModule):
         for g, member in enumerate(self.members):
             stored = checkpoint["members"][member.config.fingerprint]
             member.best_loss, member.best_epoch = float(stored["best_loss"]), stored["best_epoch"]
-            targets = {
-                "weights": {name: p[g] for name, p in self.net.named_parameters()},
-                "best": {name: p[g] for name, p in self.best.items()},
-                "state": self.optimizer.member_state(g),
-            }
-            for kind, tensors in targets.items():
+            for kind, tensors in self._tensors_of(g).items():
                 if stored[kind].keys() != tensors.keys():
                     raise RefusedError("the group's checkpoint is of other networks; delete it")
                 for name, tensor in tensors.items():
                     tensor.copy_(stored[kind][name])
         checkpoint["state_dict"] = self.state_dict()
+
+    def _tensors_of(self, g: int) -> dict[str, dict[str, Tensor]]:
+        """Member g's parts of the weights, the best weights and the optimizer's state, as views."""
+        return {
+            "weights": {name: p[g].detach() for name, p in self.net.named_parameters()},
+            "best": {name: p[g] for name, p in self.best.items()},
+            "state": self.optimizer.member_state(g),
+        }

@@ -1,25 +1,25 @@
-"""Which configurations are trained together: a pure planner, no torch."""
+"""Decides which configurations are trained together: a pure function of the configurations, without torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 from mnist_lightning.config import RunConfig, TrainerConfig
 from mnist_lightning.numerics.update_rules import RULES
 
-# Trainer arguments that mean for a group what they mean for a run alone; any other, once set, makes a run single
+# Trainer arguments that mean the same for a group and for a single run; a run with any other one is trained alone
 _SHARED = {"max_epochs", "precision", "accelerator", "devices", "check_val_every_n_epoch"}
 _WITHOUT_EFFECT = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "num_sanity_val_steps"}
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed")
-# Loggers that keep no state of the process: the members of a group have one each, at the same time
+# Loggers without state of the process: the members of a group have one each, at the same time
 _LOGGERS = ("csv", "none", "lightning.pytorch.loggers.TensorBoardLogger")
 
 
 def reason_to_train_alone(config: RunConfig) -> str:
-    """Why a configuration cannot be a member of a group; an empty string if it can."""
+    """Says why a configuration cannot be a member of a group; an empty string if it can."""
     name = config.optimizer.name
     if name not in RULES:
         return f"optimizer={name} has no stacked rule"
@@ -40,26 +40,46 @@ def reason_to_train_alone(config: RunConfig) -> str:
 
 
 def shared_key(config: RunConfig) -> str:
-    """What the members of a group have in common: all of the configuration but optimizer, lr, loss and seed."""
+    """Returns what the members of a group share: all of the configuration but optimizer, lr, loss and seed."""
     trainer = {f.name: getattr(config.trainer, f.name) for f in fields(TrainerConfig)}
     parts = {"model": vars(config.model), "data": vars(config.data), "trainer": trainer}
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def plan_groups(configs: Sequence[RunConfig], largest: Callable[[RunConfig], int]) -> list[list[int]]:
-    """The indices of `configs` split into groups that can be trained together, in the order of their first member.
+@dataclass(frozen=True)
+class Group:
+    """Configurations, by their indices, that are trained together; or one alone, where `why_alone` says why."""
+
+    indices: list[int]
+    why_alone: str = ""
+
+
+def plan_groups(
+    configs: Sequence[RunConfig],
+    largest: Callable[[RunConfig], int],
+    interrupted: Iterable[set[str]] = (),
+) -> list[Group]:
+    """Splits `configs` into groups that can be trained together, in the order of their first member.
 
     `largest(config)` is the most members that a group of such configurations may have. Parts of a split group
-    differ by one member at most. What cannot be fused is a group of its own.
+    differ by one member at most. The groups of `interrupted`, given as fingerprints, come first and stay as they are.
     """
+    first: list[Group] = []
+    left = dict(enumerate(configs))
+    for fingerprints in interrupted:
+        if begun := [i for i, config in left.items() if config.fingerprint in fingerprints]:
+            first.append(Group(begun))
+            left = {i: config for i, config in left.items() if i not in begun}
+    groups: list[Group] = []
     together: dict[str, list[int]] = {}
-    for index, config in enumerate(configs):
-        alone = f"{index}" if reason_to_train_alone(config) else ""
-        together.setdefault(alone or shared_key(config), []).append(index)
-    groups = []
+    for index, config in left.items():
+        if reason := reason_to_train_alone(config):
+            groups.append(Group([index], reason))
+        else:
+            together.setdefault(shared_key(config), []).append(index)
     for members in together.values():
         most = max(1, largest(configs[members[0]]))
         parts = -(-len(members) // most)
         bounds = [len(members) * i // parts for i in range(parts + 1)]
-        groups += [members[a:b] for a, b in pairwise(bounds)]
-    return sorted(groups)
+        groups += [Group(members[a:b]) for a, b in pairwise(bounds)]
+    return first + sorted(groups, key=lambda group: group.indices)

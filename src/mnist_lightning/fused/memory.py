@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from mnist_lightning.config import IMAGE_SIZE, ModelConfig, RunConfig
+from mnist_lightning.config import IMAGE_SIZE, RunConfig
 from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, dense_widths
 
 # Weights, their best, gradients, two states of the optimizer, and one more while gradients are put together
@@ -34,7 +34,6 @@ def bytes_per_member(config: RunConfig) -> int:
 
 @cache
 def _num_parameters(num_channels: int, num_conv: int, num_dense: int) -> int:
-    ModelConfig(num_channels, num_conv, num_dense)
     with torch.device("meta"):
         return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense))
 

@@ -1,37 +1,31 @@
-"""Many configurations in as few trainings as possible: `train_many`, and the training of one group."""
+"""Trains many configurations in as few trainings as possible: the driver of a plan of groups, and one group."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from omegaconf import OmegaConf
 
 from mnist_lightning.config import RunConfig, fresh_directory
-from mnist_lightning.data.datasets import load_dataset
+from mnist_lightning.data.datasets import Dataset, load_dataset
+from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.fused.engine import FusedClassifier
-from mnist_lightning.fused.groups import plan_groups, reason_to_train_alone, shared_key
+from mnist_lightning.fused.groups import Group, plan_groups, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
-from mnist_lightning.records.results import RECORD, RunResult, write_durably
+from mnist_lightning.records.results import RECORD, RunResult, load
 from mnist_lightning.training.checkpoints import DurableCheckpoints
-from mnist_lightning.training.run import check, refuse_another_runs_directory, train
-from mnist_lightning.training.trainer import (
-    flushed_denormals,
-    is_out_of_memory,
-    keep_memory,
-    plain_arguments,
-    quiet_lightning,
-)
+from mnist_lightning.training.run import check, prepared, train_checked
+from mnist_lightning.training.runtime import is_out_of_memory
+from mnist_lightning.training.trainer import plain_arguments
 
 CHECKPOINTS = ".fused"
 
@@ -42,7 +36,7 @@ def train_many(
     *,
     continue_interrupted: bool = False,
 ) -> list[RunResult]:
-    """Train many configurations, those of one architecture as one stacked network; their records, in order.
+    """Trains many configurations, those of one architecture as one stacked network; their records, in order.
 
     Each run's directory (default: its name in a fresh directory under `outputs/`) receives what `train` leaves
     there, except that checkpoints hold weights only. The metrics are those of the run trained alone, to rounding.
@@ -57,35 +51,52 @@ def train_many(
     paths = [Path(d) for d in directories] if directories is not None else [root / c.run_name for c in configs]
     for config in configs:
         check(config)
-    results: dict[int, RunResult] = {}
-    for group in plan(configs, paths):
-        if len(group) == 1 and reason_to_train_alone(configs[group[0]]):
-            index = group[0]
-            results[index] = train(configs[index], paths[index], continue_interrupted=continue_interrupted)
-            continue
-        members = [Member(configs[i], paths[i]) for i in group]
-        train_group(members, continue_interrupted=continue_interrupted)
-        results |= {i: m.result for i, m in zip(group, members, strict=True) if m.result is not None}
-    return [results[i] for i in range(len(configs))]
+    records: dict[int, RunResult] = {}
+    for group in train_groups(configs, paths, continue_interrupted=continue_interrupted):
+        for i in group.indices:
+            is_stored = not group.why_alone and (paths[i] / RECORD).is_file()
+            records[i] = (
+                load(paths[i] / RECORD)
+                if is_stored
+                else train_checked(configs[i], paths[i], continue_interrupted=continue_interrupted)
+            )
+    return [records[i] for i in range(len(configs))]
 
 
-def plan(configs: Sequence[RunConfig], paths: Sequence[Path]) -> list[list[int]]:
-    """Indices of the groups: first those that were cut off and have a checkpoint, then the rest as it fits."""
-    left = list(range(len(configs)))
-    groups: list[list[int]] = []
-    for root in dict.fromkeys(path.parent for path in paths):
-        for stored in sorted((root / CHECKPOINTS).glob("*.ckpt")):
-            fingerprints = _members(stored)
-            begun = [i for i in left if paths[i].parent == root and configs[i].fingerprint in fingerprints]
-            if begun:
-                groups.append(begun)
-                left = [i for i in left if i not in begun]
-    rest = plan_groups([configs[i] for i in left], largest_group)
-    return groups + [[left[i] for i in group] for group in rest]
+def train_groups(
+    configs: Sequence[RunConfig],
+    paths: Sequence[Path],
+    *,
+    continue_interrupted: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[Group]:
+    """Trains the groups of checked configurations; yields each group once its records are stored in `paths`.
+
+    A configuration that is to be trained alone is yielded untrained, and so is what is left of a group whose
+    training has failed, which is printed. `say` is told what is about to be trained. Raises UserError.
+    """
+    interrupted = [members for root in dict.fromkeys(p.parent for p in paths) for _, members in _checkpoints(root)]
+    groups = plan_groups(configs, largest_group, interrupted)
+    say = say or (lambda text: None)
+    if reasons := sorted({group.why_alone for group in groups if group.why_alone}):
+        say(f"trained one by one, where {'; '.join(reasons)}")
+    for group in groups:
+        if not group.why_alone:
+            m = configs[group.indices[0]].model
+            say(f"training {len(group.indices)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together")
+            try:
+                _train_group([Member(configs[i], paths[i]) for i in group.indices], continue_interrupted)
+            except UserError:
+                raise
+            except Exception as error:
+                what = one_line(f"{type(error).__name__}: {error}")
+                print(f"not trained together ({what}); going on one by one", flush=True)
+                gc.collect()
+        yield group
 
 
-def train_group(members: Sequence[Member], *, continue_interrupted: bool = False) -> None:
-    """Train members of one group; each gets its `result`. What does not fit into memory is halved and goes on."""
+def _train_group(members: Sequence[Member], continue_interrupted: bool) -> None:
+    """Trains members of one group; when they do not fit into memory, the unfinished ones by halves."""
     try:
         _train(members, continue_interrupted)
     except (RuntimeError, MemoryError) as error:
@@ -100,33 +111,32 @@ def train_group(members: Sequence[Member], *, continue_interrupted: bool = False
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     for half in (left[: len(left) // 2], left[len(left) // 2 :]):
-        train_group(half, continue_interrupted=continue_interrupted)
+        _train_group(half, continue_interrupted)
 
 
 def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
-    first = members[0]
-    root = first.path.parent
-    dataset = load_dataset(first.config.data)
-    for member in members:
-        refuse_another_runs_directory(member.config, member.path)
-        (member.path / RECORD).unlink(missing_ok=True)
-        write_durably(member.path / "config.yaml", OmegaConf.to_yaml(asdict(member.config)).encode())
-        member.open_loggers()
-    fingerprints = [m.config.fingerprint for m in members]
-    stored = _stored_checkpoint(root, fingerprints) if continue_interrupted else None
-    checkpoint = stored or root / CHECKPOINTS / f"{_digest(shared_key(first.config), *sorted(fingerprints))}.ckpt"
-    # members of one rule stand side by side
-    module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
-    module.checkpoint = checkpoint if first.keeps_checkpoints else None
-    keep_memory()
-    with quiet_lightning(), flushed_denormals():
-        trainer = L.Trainer(**_arguments(first.config, root))
-        trainer.fit(module, ckpt_path=stored, weights_only=True)
-    del trainer, module
-    gc.collect()  # they hold each other
+    config, root = members[0].config, members[0].path.parent
+    dataset = load_dataset(config.data)
+    fingerprints = {m.config.fingerprint for m in members}
+    stored = None
+    if continue_interrupted:
+        stored = next((path for path, inside in _checkpoints(root) if fingerprints <= inside), None)
+    checkpoint = stored or root / CHECKPOINTS / f"{_digest(shared_key(config), *sorted(fingerprints))}.ckpt"
+    with prepared([(m.config, m.path) for m in members]):
+        _fit(members, dataset, checkpoint, resume=stored is not None)
     checkpoint.unlink(missing_ok=True)
     with suppress(OSError):  # other groups' checkpoints
         checkpoint.parent.rmdir()
+
+
+def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resume: bool) -> None:
+    for member in members:
+        member.open_loggers()
+    # members of one rule stand side by side
+    module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
+    module.checkpoint = checkpoint if members[0].keeps_checkpoints else None
+    trainer = L.Trainer(**_arguments(members[0].config, checkpoint.parents[1]))
+    trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
 
 
 def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:
@@ -140,15 +150,12 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def _stored_checkpoint(root: Path, fingerprints: Sequence[str]) -> Path | None:
-    """The checkpoint in which all of these runs are members."""
-    stored = sorted((root / CHECKPOINTS).glob("*.ckpt"))
-    return next((path for path in stored if set(fingerprints) <= _members(path)), None)
-
-
-def _members(path: Path) -> set[str]:
-    """Fingerprints of the members in a group's checkpoint; none in a file that cannot be read."""
-    try:
-        return set(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["members"])
-    except Exception:  # torch has no one type for a file that is no checkpoint
-        return set()
+def _checkpoints(root: Path) -> list[tuple[Path, set[str]]]:
+    """The readable checkpoints of interrupted groups in a sweep's directory, and their members' fingerprints."""
+    checkpoints: list[tuple[Path, set[str]]] = []
+    for path in sorted((root / CHECKPOINTS).glob("*.ckpt")):
+        with suppress(Exception):  # torch has no one type for a file that is no checkpoint
+            checkpoints.append(
+                (path, set(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["members"]))
+            )
+    return checkpoints

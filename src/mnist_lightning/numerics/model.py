@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig
+from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig, check_values
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -31,7 +31,7 @@ class ConvDenseNet(nn.Module):
 
     def __init__(self, num_channels: int = 32, num_conv: int = 2, num_dense: int = 1, *, seed: int | None = None):
         super().__init__()
-        ModelConfig(num_channels, num_conv, num_dense)  # refuses sizes out of range
+        check_values(ModelConfig, num_channels=num_channels, num_conv=num_conv, num_dense=num_dense)
         channels = [num_channels * 2**i for i in range(num_conv + 1)]
         self.stem = _empty(nn.Conv2d, 1, channels[0], 3, padding=1)
         self.convs = nn.ModuleList(

@@ -7,7 +7,6 @@ with squared error, that decides what is learned. Rules: keras.io, optimizers, K
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
+from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.update_rules import KERAS_EPSILON, RULES, Rule, float32, update_in_pieces
@@ -161,23 +161,6 @@ REGISTRY: dict[str, type[Optimizer]] = {
 
 # One pass over the memory instead of five. Not by what an arbitrary class's signature says: it may refuse a device
 _FUSED = {"adam", "adagrad", "adamw", "sgd", "torch_adam", "torch_sgd"}
-
-
-def load_class(dotted: str, base: type | tuple[type, ...]) -> type:
-    """The class behind a dotted path, if it is a `base`; ValueError says what is wrong otherwise.
-
-    The only way a name from a configuration becomes code: whatever is no such class is not called.
-    """
-    module, _, name = dotted.rpartition(".")
-    bases = base if isinstance(base, tuple) else (base,)
-    wanted = " or ".join(f"{b.__module__.split('.')[0]} {b.__name__}" for b in bases)
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # whatever the import of somebody's module raises
-        raise ValueError(f"cannot be imported ({error})") from error
-    if not (isinstance(found, type) and issubclass(found, bases)):
-        raise ValueError(f"not a {wanted}")
-    return found
 
 
 def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, fused: bool = True) -> Optimizer:

@@ -17,16 +17,17 @@ except ImportError:  # Windows has no flock: there nothing is locked
     fcntl = None
 
 LOCK = ".lock"
-_held: dict[Path, IO[str]] = {}
 
 
-def hold(directory: Path) -> None:
-    """Hold the directory's lock until this process ends. Raises BusyError naming the process that has it."""
-    path = (directory / LOCK).absolute()
-    if fcntl is None or path in _held:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a+")  # noqa: SIM115 - kept open for as long as the lock is held
+def hold(directory: Path) -> IO[str] | None:
+    """Locks a directory for as long as the file that is returned stays open, or this process lives.
+
+    Raises BusyError naming the process that holds it. None where the system knows no such locks.
+    """
+    if fcntl is None:
+        return None
+    directory.mkdir(parents=True, exist_ok=True)
+    file = open(directory / LOCK, "a+")  # noqa: SIM115 - kept open for as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -37,18 +38,12 @@ def hold(directory: Path) -> None:
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
-    _held[path] = file
-
-
-def release() -> None:
-    """Give back everything that `hold` took."""
-    while _held:
-        _held.popitem()[1].close()
+    return file
 
 
 @contextmanager
 def waiting(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` for a block; waits while another process has it. A read-only place is not locked."""
+    """Holds the lock file `path` for a block; waits while another process has it. A read-only place is not locked."""
     file = None
     if fcntl is not None:
         with suppress(OSError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lightning.errors import RefusedError
-from mnist_lightning.records.results import write_durably
+from mnist_lightning.records.durable import write_durably
 
 if TYPE_CHECKING:
     from numpy import ndarray

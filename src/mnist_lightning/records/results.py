@@ -1,4 +1,4 @@
-"""The record of a run: `RunResult` is the one place where columns are named; durable save, load and scan."""
+"""The record of a run: `RunResult`, the one place where columns are named; saved, loaded, and written as a table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ import io
 import json
 import math
 import os
-import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
-from mnist_lightning.errors import OutputError, RefusedError
+from mnist_lightning.errors import RefusedError
+from mnist_lightning.records.durable import write_durably
 
 RECORD = "result.json"
 SCHEMA = 1
 _SEAL = ',\n  "sha256": "'
-_TEMPORARY = ".*.tmp"
 _FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that spreadsheets compute
 _LARGEST_RECORD = 2**20
 Status = Literal["completed", "diverged", "failed"]
@@ -97,58 +95,6 @@ class RunResult:
 
 COLUMNS: tuple[Field[Any], ...] = fields(RunResult)
 _TYPES = get_type_hints(RunResult)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Put `content` under `path`: at any instant, also after a power cut, the old file is there or the new one.
-
-    Raises OutputError naming the file.
-    """
-    with durable_file(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the name `path` when the block ends well, as a whole, and otherwise not at all.
-
-    Written beside its place, synced, renamed, and the directory synced. Raises OutputError naming the file.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = open(temporary, "xb")  # noqa: SIM115 - outside the try: what is there already is not ours to remove
-        try:
-            with new as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another directory"
-        ) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a directory; a rename is durable there without this
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def remove_orphans(directory: Path) -> None:
-    """Remove the temporary files that killed processes left. Only for who holds the directory's lock."""
-    for orphan in directory.rglob(_TEMPORARY):
-        with suppress(OSError):  # a directory that is not ours to write
-            orphan.unlink()
 
 
 def to_json(result: RunResult) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lightning.errors import OutputError
-from mnist_lightning.records.results import RunResult, to_csv, write_durably
+from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.results import RunResult, to_csv
 
 CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
 KEPT, SECOND = "results.bak.xlsx", "results-2.xlsx"

@@ -1,11 +1,13 @@
-"""Each job of a sweep is composed once: what the sweeper has composed for the plan is the launcher's later."""
+"""Composes each job of a sweep once: the launcher gets what the sweeper has composed for the plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lightning.config import RunConfig, parse
 
 MOST_KEPT = 1000  # a composed configuration is some 200 kB; in a larger grid the rest is composed again
 
@@ -21,7 +23,7 @@ class ReusedCompositions:
         self.kept: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, master: DictConfig, overrides: Sequence[str]) -> DictConfig:
-        """The composed configuration of a job, kept for its launcher."""
+        """Composes a job, and keeps what was composed for its launcher."""
         key = tuple(overrides)
         composed = self.kept.get(key)
         if composed is None:
@@ -30,13 +32,18 @@ class ReusedCompositions:
                 self.kept[key] = composed
         return composed
 
+    def configuration(self, master: DictConfig, overrides: Sequence[str]) -> RunConfig:
+        """The checked configuration of a job, without Hydra's own part."""
+        composed = self.compose(master, overrides)
+        return parse(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+
     def keep_only(self, jobs: Iterable[Sequence[str]]) -> None:
-        """Forget the compositions of all other jobs."""
+        """Forgets the compositions of all other jobs."""
         wanted = {tuple(job) for job in jobs}
         self.kept = {job: composed for job, composed in self.kept.items() if job in wanted}
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Given out once: a launcher writes the job's number into it."""
+        """Composes a job for its launcher, or gives out what is kept; once: launchers write its number into it."""
         kept = self.kept.pop(tuple(sweep_overrides), None)
         return self.loader.load_sweep_config(master_config, sweep_overrides) if kept is None else kept
 

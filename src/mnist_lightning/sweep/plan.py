@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.config import ModelConfig, RunConfig
+from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError
-from mnist_lightning.records import results as records
-from mnist_lightning.records.results import RECORD, RunResult
+from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.results import RECORD, RunResult, load
 
 PLAN = "plan.json"
 QUARANTINE = "quarantine"
@@ -53,7 +53,7 @@ def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], 
     text = json.dumps({"runs": runs, "data": data, "versions": versions}, indent=1, default=str) + "\n"
     stored = read_plan(root)
     if not stored:
-        records.write_durably(root / PLAN, text.encode())
+        write_durably(root / PLAN, text.encode())
         return
     if stored["runs"].keys() != runs.keys():
         differences = _differences(stored["runs"].values(), json.loads(text)["runs"].values())
@@ -96,7 +96,7 @@ def stored_result(run_dir: Path) -> RunResult | None:
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        return records.load(path)
+        return load(path)
     except RefusedError as error:
         aside = run_dir.parent / QUARANTINE / run_dir.name
         number = 1
@@ -107,12 +107,6 @@ def stored_result(run_dir: Path) -> RunResult | None:
         path.replace(aside / RECORD)
         print(f"{str(error).partition(';')[0]}; moved to {QUARANTINE}/, the run will be done again")
         return None
-
-
-def missing_runs(root: Path) -> dict[str, str]:
-    """{fingerprint: run name} of the plan's runs that have no record, by a look at the directory."""
-    runs = read_plan(root).get("runs", {})
-    return {f: run["run_name"] for f, run in runs.items() if not (root / run["run_name"] / RECORD).is_file()}
 
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
@@ -132,6 +126,5 @@ def _checkpoint_bytes(num_channels: int, num_conv: int, num_dense: int) -> int:
 
     from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
 
-    ModelConfig(num_channels, num_conv, num_dense)
     with torch.device("meta"):
         return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense)) * _BYTES * _COPIES

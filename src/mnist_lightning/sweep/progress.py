@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_lightning.records.results import RECORD, RunResult
@@ -13,16 +12,29 @@ from mnist_lightning.sweep.plan import read_plan
 
 @dataclass
 class Progress:
-    """Of the sweep that this process leads; a launcher's worker has none."""
+    """Progress of the sweep run by this process: how many runs are planned, were stored before, and are done."""
 
     planned: int
     stored_at_start: int
-    done: int
-    started: float
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.done = self.stored_at_start
+
+    def left(self) -> str:
+        """`about 1 min left`, from the pace so far; empty where there is none yet."""
+        if not self.planned > self.done > self.stored_at_start:
+            return ""
+        pace = (time.monotonic() - self.started) / (self.done - self.stored_at_start)
+        return f"about {_duration(pace * (self.planned - self.done))} left"
 
 
 def line(result: RunResult, sweep_dir: Path | None, progress: Progress | None) -> str:
-    """`3 of 18  RMSprop_mse_...  accuracy 0.9812  4.2 s  about 1 min left`; of a single run without the count."""
+    """The line of a finished run: `3 of 18  RMSprop_mse_...  accuracy 0.9812  4.2 s  about 1 min left`.
+
+    `sweep_dir` is None for a single run, whose line has no count. A worker has no `progress` and looks at the disk.
+    """
     parts = [result.run_name]
     if result.status == "failed":
         parts.append(f"failed: {result.error}")
@@ -31,31 +43,17 @@ def line(result: RunResult, sweep_dir: Path | None, progress: Progress | None) -
         parts += [f"{diverged}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
     if sweep_dir is None:
         return "  ".join(parts)
-    if progress:
-        done, planned = progress.done, progress.planned
-    else:
-        done, planned = count_records(sweep_dir), _count_planned(sweep_dir)
+    progress = progress or Progress(len(read_plan(sweep_dir).get("runs", {})), count_records(sweep_dir))
+    done, planned = progress.done, progress.planned
     parts.insert(0, f"{done:>{len(str(planned))}} of {planned}" if planned >= done else f"{done}")  # Optuna plans none
-    if result.engine != "fused":  # there the whole group is done when its first line is printed
-        parts += left(progress)
+    if result.engine != "fused" and (left := progress.left()):  # a group is done when its first line is printed
+        parts.append(left)
     return "  ".join(parts)
 
 
-def left(progress: Progress | None) -> list[str]:
-    """`about 1 min left`, where this process knows it."""
-    if not progress or not progress.planned > progress.done > progress.stored_at_start:
-        return []
-    pace = (time.monotonic() - progress.started) / (progress.done - progress.stored_at_start)
-    return [f"about {_duration(pace * (progress.planned - progress.done))} left"]
-
-
 def count_records(sweep_dir: Path) -> int:
+    """How many runs of a sweep have a record."""
     return sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
-
-
-@cache
-def _count_planned(sweep_dir: Path) -> int:
-    return len(read_plan(sweep_dir).get("runs", {}))
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from mnist_lightning.errors import RefusedError
-from mnist_lightning.records.results import RECORD, durable_file, load
+from mnist_lightning.records.durable import durable_file
+from mnist_lightning.records.results import RECORD, load
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"

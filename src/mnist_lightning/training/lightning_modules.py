@@ -13,13 +13,13 @@ import torchmetrics
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from mnist_lightning.config import DATASETS, DataConfig, OptimizerConfig, RunConfig
+from mnist_lightning.config import DATASETS, DataConfig, OptimizerConfig, RunConfig, check_values
 from mnist_lightning.data.datasets import Batches, Dataset, load_dataset, scale
 from mnist_lightning.numerics.losses import LOSSES
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.results import write_durably
+from mnist_lightning.records.durable import write_durably
 
 EVALUATION_BATCH = 500
 
@@ -68,7 +68,7 @@ class MNISTClassifier(L.LightningModule):
     ) -> None:
         super().__init__()
         self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
-        RunConfig(optimizer=self.optimizer_config, lr=lr, loss=loss)  # refuses values out of range
+        check_values(RunConfig, lr=lr, loss=loss)
         self.save_hyperparameters()  # plain types only: they must load with weights_only=True
         self.lr = float(lr)
         self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed)

@@ -1,4 +1,4 @@
-"""The record of a run: what is known without training, and what training gave, whichever engine trained it."""
+"""The record of a run, made from its configuration and from what either engine returned of the training."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import math
 import platform
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,83 +16,107 @@ from torch import Tensor
 
 from mnist_lightning.config import RunConfig, conf_dir
 from mnist_lightning.data.datasets import Dataset
+from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
 from mnist_lightning.records.predictions import make_predictions, save_predictions
-from mnist_lightning.records.results import RunResult
+from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.training.checkpoints import BEST, LAST, sha256
+from mnist_lightning.training.runtime import is_out_of_memory
 
 
-def describe(config: RunConfig) -> RunResult:
-    """The columns that are known without training; status `failed` until something says otherwise."""
-    columns: dict[str, Any] = versions()
+@dataclass(frozen=True)
+class Trained:
+    """What an engine returns when it has trained a run. Metrics are the final weights', {METRICS name: value}."""
+
+    train: dict[str, float]
+    val: dict[str, float]
+    test: dict[str, float]
+    test_logits: Tensor  # float32 [N, 10], on the CPU: of the first N test images
+    epochs: int
+    best_epoch: int | None
+    diverged: bool
+    num_parameters: int
+    seconds: float
+    samples_per_second: float
+    precision: str
+    device: torch.device
+    engine: str = "lightning"
+    group_size: int = 1
+
+
+def store(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> RunResult:
+    """Stores a trained run in its directory, beside its checkpoints: predictions for the figures, then the record."""
+    p, train = probabilities(trained.test_logits), dataset.train
+    tested = dataset.test.part(0, len(p))  # fewer than all with limit_test_batches
+    save_predictions(make_predictions(p, tested.images, tested.labels, train.images, train.labels, config.seed), path)
+    record = trained_record(config, trained, dataset, path)
+    save(record, path)
+    return record
+
+
+def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> RunResult:
+    """Builds the record of a run that was trained in the directory `path`, where its checkpoints are."""
+    diverged = trained.diverged or not all(math.isfinite(split["loss"]) for split in (trained.train, trained.test))
+    last = sha256(path / LAST)
+    columns: dict[str, Any] = _columns_of(config) | trained.train
+    columns |= {f"{name}_test": value for name, value in trained.test.items()}
+    columns |= {"train_size": len(dataset.train), "test_size": len(dataset.test), "data_sha256": dataset.sha256}
+    shared = ("epochs", "best_epoch", "num_parameters", "samples_per_second", "precision", "engine", "group_size")
+    columns |= {name: getattr(trained, name) for name in shared}
     return RunResult(
-        optimizer=config.optimizer.label,
-        loss_func=config.loss,
-        learning_rate=config.lr,
-        num_channels=config.model.num_channels,
-        num_conv=config.model.num_conv,
-        num_dense=config.model.num_dense,
-        dataset=config.data.name,
-        train_size=config.data.train_size,
-        test_size=config.data.test_size,
-        val_size=config.data.val_size,
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        engine="lightning",
-        group_size=1,
-        fingerprint=config.fingerprint,
-        run_name=config.run_name,
         **columns,
+        status="diverged" if diverged else "completed",
+        error=f"loss is not finite in epoch {trained.epochs}" if diverged else "",
+        loss_val=trained.val["loss"],
+        accuracy_val=trained.val["accuracy"],
+        device=device_name(trained.device),
+        duration_seconds=trained.seconds,
+        model_path=f"{path.name}/{LAST}" if last else "",
+        checkpoint_sha256=last,
+        best_checkpoint_sha256=sha256(path / BEST),
     )
 
 
-def describe_trained(
-    config: RunConfig,
-    path: Path,
-    dataset: Dataset,
-    metrics: dict[str, dict[str, float]],
-    logits: Tensor,
-    *,
-    epochs: int,
-    diverged: bool,
-) -> RunResult:
-    """The record of a run that has been trained in the directory `path`, where its checkpoints lie.
+def failed_record(config: RunConfig, error: BaseException) -> RunResult:
+    """Builds the record of a run that `error` ended, before or while it was trained."""
+    what = "out of memory; try a smaller data.batch_size or network" if is_out_of_memory(error) else str(error)
+    text = one_line(f"{type(error).__name__}: {what}")
+    return RunResult(**_columns_of(config), engine="lightning", group_size=1, status="failed", error=text)
 
-    `metrics` has {train, test, val}, each {METRICS: value}, and `logits` [N, 10] are the final weights' on the first
-    N test images; they are kept in the directory as predictions, for the report's figures.
-    """
-    result = describe(config)
-    for name, value in metrics["train"].items():
-        setattr(result, name, value)
-        setattr(result, f"{name}_test", metrics["test"][name])
-    result.loss_val, result.accuracy_val = metrics["val"]["loss"], metrics["val"]["accuracy"]
-    result.train_size, result.test_size = len(dataset.train), len(dataset.test)
-    result.checkpoint_sha256, result.best_checkpoint_sha256 = sha256(path / LAST), sha256(path / BEST)
-    result.model_path = f"{path.name}/{LAST}" if result.checkpoint_sha256 else ""
-    result.data_sha256 = dataset.sha256
-    result.epochs = epochs
-    diverged = diverged or not math.isfinite(result.loss) or not math.isfinite(result.loss_test)
-    result.status = "diverged" if diverged else "completed"
-    result.error = f"loss is not finite in epoch {epochs}" if diverged else ""
-    p, train = probabilities(logits), dataset.train
-    tested = dataset.test.part(0, len(p))  # fewer than all with limit_test_batches
-    made = make_predictions(p, tested.images, tested.labels, train.images, train.labels, config.seed)
-    save_predictions(made, path)
-    return result
+
+def _columns_of(config: RunConfig) -> dict[str, Any]:
+    """The columns that are known without training."""
+    return {
+        "optimizer": config.optimizer.label,
+        "loss_func": config.loss,
+        "learning_rate": config.lr,
+        "num_channels": config.model.num_channels,
+        "num_conv": config.model.num_conv,
+        "num_dense": config.model.num_dense,
+        "dataset": config.data.name,
+        "train_size": config.data.train_size,
+        "test_size": config.data.test_size,
+        "val_size": config.data.val_size,
+        "batch_size": config.data.batch_size,
+        "seed": config.seed,
+        "fingerprint": config.fingerprint,
+        "run_name": config.run_name,
+        **versions(),
+    }
 
 
 @cache
 def versions() -> dict[str, str]:
-    """The columns of `RunResult` that name versions, and the commit."""
+    """Returns the columns of `RunResult` that name versions, and the commit."""
     packages = {"version": "mnist-lightning", "torch_version": "torch", "torchvision_version": "torchvision"}
     packages["lightning_version"] = "lightning"
-    found = {"python_version": platform.python_version(), "commit": _commit()}
+    columns = {"python_version": platform.python_version(), "commit": _commit()}
     for column, package in packages.items():
         try:
-            found[column] = importlib.metadata.version(package)
+            columns[column] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # run from the source tree, not installed
-            found[column] = ""
-    return found
+            columns[column] = ""
+    return columns
 
 
 def _commit() -> str:
@@ -107,7 +132,7 @@ def _commit() -> str:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """The hardware: `cuda (NVIDIA H200)`, `cpu (AMD EPYC, 2 threads)`."""
+    """Names the hardware: `cuda (NVIDIA H200)`, `cpu (AMD EPYC, 2 threads)`."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type != "cpu":

@@ -1,11 +1,11 @@
-"""Train one configuration in an ordinary `lightning.Trainer`; its record, checkpoints and metrics in a directory."""
+"""Trains one configuration in an ordinary `lightning.Trainer` and leaves its files in a directory."""
 
 from __future__ import annotations
 
 import gc
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 from yaml import YAMLError
 
 from mnist_lightning.config import RunConfig, fresh_directory, parse
@@ -21,27 +22,22 @@ from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UserError
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.results import RECORD, RunResult, load, save, write_durably
+from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.results import RECORD, RunResult, load
 from mnist_lightning.training.checkpoints import LAST, read_checkpoint
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
-from mnist_lightning.training.record import describe_trained, device_name
-from mnist_lightning.training.trainer import (
-    FitWatch,
-    build_trainer,
-    check_trainer,
-    flushed_denormals,
-    keep_memory,
-    quiet_lightning,
-)
+from mnist_lightning.training.record import Trained, store
+from mnist_lightning.training.runtime import flushed_denormals, keep_memory, quiet_lightning
+from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trainer
 
 
 def check(config: RunConfig) -> Dataset:
-    """Everything that can be known to be wrong before training, beyond the ranges; returns the data.
+    """Finds whatever can be known to be wrong before training; returns the data.
 
     Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data.
     Raises ConfigError, DataError or RefusedError.
     """
-    config.__post_init__()  # its values may have been changed since it was made
+    config.check()  # its values may have been changed since it was made
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
     if config.ckpt_path is not None:
@@ -54,7 +50,7 @@ def check(config: RunConfig) -> Dataset:
 def train(
     config: RunConfig, directory: str | os.PathLike[str] | None = None, *, continue_interrupted: bool = False
 ) -> RunResult:
-    """Train one configuration and commit its record; returns the record.
+    """Trains one configuration, stores its record and returns it.
 
     `directory` (default: a fresh one under `outputs/`) receives config.yaml, metrics.csv, checkpoints/last.ckpt
     and best.ckpt, and, last, result.json. The metrics are those of the final weights on the whole training and
@@ -65,29 +61,43 @@ def train(
     """
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     check(config)
-    refuse_another_runs_directory(config, path)
-    checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
-    (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
-    write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
+    return train_checked(config, path, continue_interrupted=continue_interrupted)
+
+
+def train_checked(config: RunConfig, path: Path, *, continue_interrupted: bool = False) -> RunResult:
+    """Does what `train` does, for a configuration that `check` has passed."""
     started = time.perf_counter()
+    checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
+    with prepared([(config, path)]):
+        trained, dataset = _fit_and_evaluate(config, path, checkpoint, started)
+    return store(config, trained, dataset, path)
+
+
+@contextmanager
+def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[None]:
+    """Prepares directories and process for training these runs, and collects the garbage when they are trained.
+
+    Writes each run's config.yaml. Raises ConfigError for a directory with another run's record, OutputError.
+    """
+    for config, path in runs:
+        _refuse_another_runs_directory(config, path)
+        (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
+        write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
     keep_memory()
     with quiet_lightning(), flushed_denormals():
-        result = _fit_and_evaluate(config, path, checkpoint)
-    gc.collect()  # Lightning's trainer and module hold each other: up to 300 MB a run
-    result.duration_seconds = time.perf_counter() - started
-    save(result, path)
-    return result
+        yield
+    gc.collect()  # Lightning's trainer and module refer to each other: up to 300 MB a run
 
 
 def _check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
     """Raises ConfigError unless the checkpoint is of this configuration, unfinished, and has its optimizer's state.
 
-    Its state would silently win over the configuration: the learning rate stands in it too.
+    Its state, the learning rate among it, would silently override the configuration.
     """
-    wanted, found = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
-    differing = [k for k in wanted if k != "seed" and found.get(k) != wanted[k]]
+    wanted, stored = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
+    differing = [k for k in wanted if k != "seed" and stored.get(k) != wanted[k]]
     if differing:
-        told = ", ".join(f"{k} {found.get(k)}" for k in differing)
+        told = ", ".join(f"{k} {stored.get(k)}" for k in differing)
         raise ConfigError([Problem("ckpt_path", config.ckpt_path, f"was trained with {told}", "configure the same")])
     if not checkpoint.get("optimizer_states"):
         raise ConfigError([Problem("ckpt_path", config.ckpt_path, "holds weights only", "give the run's last.ckpt")])
@@ -98,7 +108,7 @@ def _check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
         )
 
 
-def refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
+def _refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
     try:
         stored = load(path / RECORD)
     except UserError:  # none, or a damaged one
@@ -108,7 +118,7 @@ def refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
 
 
 def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:
-    """last.ckpt of this very configuration where it is whole; otherwise what a new run starts from."""
+    """Returns last.ckpt if it is whole and of this very configuration; otherwise what a new run starts from."""
     try:
         before = parse(OmegaConf.load(path / "config.yaml"))  # pyright: ignore[reportArgumentType] - a list would be refused by parse
         read_checkpoint(path / LAST, finite=False)  # cut off while it diverged, it goes on to say so
@@ -117,7 +127,7 @@ def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:
     return str(path / LAST) if before.fingerprint == config.fingerprint else config.ckpt_path
 
 
-def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> RunResult:
+def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None, started: float) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
     watch = FitWatch()
@@ -129,32 +139,35 @@ def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None) -> 
     if trainer.global_step == 0:
         raise ConfigError("trainer: not a single step was trained; see max_epochs, max_steps and limit_train_batches")
     dataset = data.dataset
-    metrics = {"train": evaluate(trainer, module, dataset.train)}
-    with _outputs_kept(module) as outputs:
-        metrics["test"] = evaluate(trainer, module, dataset.test)
-    same = dataset.val is dataset.test
-    metrics["val"] = metrics["test"] if same else evaluate(trainer, module, dataset.val)
-    epochs, logits = trainer.current_epoch, torch.cat(outputs)
-    result = describe_trained(config, path, dataset, metrics, logits, epochs=epochs, diverged=watch.diverged)
-    result.num_parameters, result.best_epoch = count_parameters(module), watch.best_epoch
-    result.samples_per_second = watch.samples_per_second(len(dataset.train))
-    result.precision, result.device = str(trainer.precision), device_name(trainer.strategy.root_device)
-    return result
+    train, _ = evaluate(trainer, module, dataset.train)
+    test, logits = evaluate(trainer, module, dataset.test)
+    trained = Trained(
+        train=train,
+        val=test if dataset.val is dataset.test else evaluate(trainer, module, dataset.val)[0],
+        test=test,
+        test_logits=logits,
+        epochs=trainer.current_epoch,
+        best_epoch=watch.best_epoch,
+        diverged=watch.diverged,
+        num_parameters=count_parameters(module),
+        seconds=time.perf_counter() - started,
+        samples_per_second=watch.samples_per_second(len(dataset.train)),
+        precision=str(trainer.precision),
+        device=trainer.strategy.root_device,
+    )
+    return trained, dataset
 
 
-@contextmanager
-def _outputs_kept(module: MNISTClassifier) -> Iterator[list[torch.Tensor]]:
-    """The logits [N, 10] of each batch that the network sees meanwhile, on the CPU in float32."""
-    kept: list[torch.Tensor] = []
-    handle = module.net.register_forward_hook(lambda net, images, logits: kept.append(logits.float().cpu()))
+def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> tuple[dict[str, float], Tensor]:
+    """Returns the metrics of the module's weights on a split, and their logits, float32 [N, 10] on the CPU.
+
+    In the trainer's precision and on its device.
+    """
+    logits: list[Tensor] = []
+    hook = module.net.register_forward_hook(lambda net, images, outputs: logits.append(outputs.float().cpu()))
     try:
-        yield kept
+        # Lightning warns that a loop's loader is not its own; ours needs no workers and no sampler
+        trainer.test(module, dataloaders=Batches(split, EVALUATION_BATCH), verbose=False)
     finally:
-        handle.remove()
-
-
-def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> dict[str, float]:
-    """The metrics of the module's weights on a split, in the trainer's precision and on its device."""
-    # Lightning warns that a loop's loader is not its own; ours needs no workers and no sampler
-    trainer.test(module, dataloaders=Batches(split, EVALUATION_BATCH), verbose=False)
-    return {name: value.item() for name, value in module.test_metrics.compute().items()}
+        hook.remove()
+    return {name: value.item() for name, value in module.test_metrics.compute().items()}, torch.cat(logits)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import logging
+import json
 import math
 import os
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -26,12 +22,13 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 
 from mnist_lightning.config import RunConfig
+from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.errors import ConfigError, Problem, RefusedError
-from mnist_lightning.numerics.optimizers import load_class
 from mnist_lightning.training.checkpoints import LAST, DurableCheckpoints
 from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
+from mnist_lightning.training.runtime import quiet_lightning
 
-# Trainer arguments that may be given as {_target_: class, ...}, and what the class must be
+# Trainer arguments that may be given as {_target_: class, ...}, and the base classes they may have
 _BUILT = {
     "strategy": (Strategy,),
     "accelerator": (Accelerator,),
@@ -41,7 +38,7 @@ _BUILT = {
 
 
 def build_trainer(config: RunConfig, path: Path, *callbacks: Callback) -> L.Trainer:
-    """The Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers."""
+    """Builds the Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers."""
     arguments = _trainer_arguments(config, path)
     arguments["callbacks"] = [*callbacks, *arguments["callbacks"]]
     if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run"):
@@ -67,7 +64,7 @@ def _checkpoints(path: Path, validates: bool) -> list[Callback]:
 
 
 def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dict[str, Any]:
-    """`lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
+    """Returns `lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
     arguments = plain_arguments(config, path)
     names = {"directory": str(path), "run_name": config.run_name}
     for key, bases in _BUILT.items():
@@ -84,7 +81,7 @@ def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dic
 
 
 def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
-    """The configuration's `lightning.Trainer` arguments with our defaults; precision and device are decided here."""
+    """Returns the configuration's own `lightning.Trainer` arguments over our defaults; decides precision and device."""
     arguments = {"num_sanity_val_steps": 0, "enable_model_summary": False, "default_root_dir": str(path)}
     arguments |= config.trainer.arguments()
     if config.trainer.precision == "auto":
@@ -95,9 +92,9 @@ def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
 
 
 def fastest_precision(accelerator: str) -> str:
-    """bf16-mixed where the hardware multiplies bf16 matrices faster than float32 ones, otherwise 32-true.
+    """Chooses bf16-mixed where the hardware multiplies bf16 matrices faster than float32 ones, otherwise 32-true.
 
-    That both learn the same is measured by benchmarks/precision.py.
+    benchmarks/precision.py measures that both learn the same.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -111,7 +108,7 @@ def fastest_precision(accelerator: str) -> str:
 
 
 def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
-    """metrics.csv always, unless the group's content is `_target_: none`, and the logger of the group."""
+    """Returns the logger of the group, and before it that of metrics.csv; none at all for `_target_: none`."""
     target = group.get("_target_", "csv")
     if target in ("csv", "none") and len(group) > 1:
         name = next(k for k in group if k != "_target_")
@@ -123,7 +120,7 @@ def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[A
 
 
 def _instance(key: str, spec: Any, bases: tuple[type, ...], names: dict[str, str], build: bool) -> Any:
-    """What `{_target_: class, **arguments}` describes. `{directory}` and `{run_name}` in texts are filled in."""
+    """Makes what `{_target_: class, **arguments}` describes. `{directory}` and `{run_name}` in texts are filled in."""
     if not isinstance(spec, dict) or not isinstance(spec.get("_target_"), str):
         raise ConfigError([Problem(key, spec, "no _target_", "give {_target_: package.Class, argument: value}")])
     arguments = {
@@ -145,7 +142,7 @@ def _instance(key: str, spec: Any, bases: tuple[type, ...], names: dict[str, str
 
 
 def _one_device(devices: Any) -> Any:
-    """Lightning's `devices` for one device: a run this small is never split, the grid's runs are."""
+    """Returns Lightning's `devices` for one device: a run this small is never split over several."""
     chosen = [d for d in devices.split(",") if d.strip()] if isinstance(devices, str) else devices
     if devices == "auto" or str(devices) == "1":
         return 1
@@ -156,32 +153,27 @@ def _one_device(devices: Any) -> Any:
 
 
 def check_trainer(config: RunConfig) -> None:
-    """Raises ConfigError for arguments that Lightning refuses, and for classes that are none of the right kind."""
+    """Raises ConfigError for arguments that Lightning refuses and for classes of the wrong kind."""
     arguments = _trainer_arguments(config, Path(os.devnull), build=False)
     own = {k for k, v in arguments.items() if any(isinstance(x, type) for x in (v if isinstance(v, list) else [v]))}
     plain = {k: v for k, v in arguments.items() if k not in own | {"callbacks", "logger"}}
-    refusal = _trainer_refusal(repr(sorted(plain.items(), key=str)), plain)
-    if refusal:
+    if refusal := _lightnings_refusal(json.dumps(plain, sort_keys=True)):
         raise ConfigError(f"trainer: {refusal}; see the arguments of lightning.Trainer")
 
 
-_refusals: dict[str, str] = {}
-
-
-def _trainer_refusal(key: str, arguments: dict[str, Any]) -> str:
-    """What Lightning says against these arguments, or an empty string; asked once for a whole grid."""
-    if key not in _refusals:
-        try:
-            with quiet_lightning():
-                L.Trainer(**arguments, logger=False)
-            _refusals[key] = ""
-        except Exception as error:
-            _refusals[key] = str(error).strip().splitlines()[0]
-    return _refusals[key]
+@cache
+def _lightnings_refusal(arguments: str) -> str:
+    """What Lightning says against these arguments (JSON), or an empty string; a whole grid asks once."""
+    try:
+        with quiet_lightning():
+            L.Trainer(**json.loads(arguments), logger=False)
+    except Exception as error:  # Lightning has no one type for a refused argument
+        return str(error).strip().splitlines()[0]
+    return ""
 
 
 class FitWatch(Callback):
-    """Keeps the best epoch and the training time, stops a run that has diverged. Its state is in the checkpoints."""
+    """Records the best epoch and the training time and stops a run that diverged. Checkpoints keep its state."""
 
     def __init__(self) -> None:
         self.best_epoch: int | None = None
@@ -190,6 +182,7 @@ class FitWatch(Callback):
         self.epochs, self.train_seconds, self._started = 0, 0.0, 0.0
 
     def samples_per_second(self, num_images: int) -> float:
+        """The training speed, of epochs with that many images; NaN where nothing was trained."""
         return self.epochs * num_images / self.train_seconds if self.train_seconds else math.nan
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -215,13 +208,13 @@ class FitWatch(Callback):
         self._pause()
         self.epochs += 1
         loss = cast(MNISTClassifier, pl_module).train_metrics.compute()["loss"]
-        if not torch.isfinite(loss):  # nothing can come of it; the report's Keras trained on
+        if not torch.isfinite(loss):  # nothing can come of it; the study's Keras trained on
             self.diverged = True
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
         kept = ("best_epoch", "best_loss", "diverged", "epochs", "train_seconds")
-        return {name: getattr(self, name) for name in kept}  # Lightning has hung methods of its own on us too
+        return {name: getattr(self, name) for name in kept}  # not vars(self): Lightning adds attributes of its own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict.keys() != self.state_dict().keys():
@@ -229,61 +222,3 @@ class FitWatch(Callback):
         for name, kind in (("best_loss", float), ("train_seconds", float), ("epochs", int), ("diverged", bool)):
             setattr(self, name, kind(state_dict[name]))
         self.best_epoch = None if state_dict["best_epoch"] is None else int(state_dict["best_epoch"])
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is torch's, of any device, or Python's error for too little memory."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-
-
-@cache
-def keep_memory() -> None:
-    """Let glibc keep freed memory for the next step, in this process from now on.
-
-    It gives blocks above 32 MB, such as a large layer's gradient, back to the system at once, and takes them again page
-    by page: 26,000 page faults a step of 64/3/3, a tenth of its time. Other C libraries are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 2**30)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Numbers below the normal range count as zero: the moments of weights without gradient decay into that range
-    after some hundred steps, and arithmetic there takes a hundred times as long.
-
-    The setting is the thread's, and that of threads begun meanwhile.
-    """
-    smallest = torch.tensor(torch.finfo(torch.float32).smallest_normal)
-    before = (smallest / 2).item() == 0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's banners and tips, which would stand in the terminal once per run; warnings stay."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")  # torch 2.15, lightning 2.6.6
-            warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory
-            warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # we log per epoch
-            warnings.filterwarnings("ignore", message=".*could not find the monitored key")  # epochs not validated
-            warnings.filterwarnings("ignore", message="The dirpath has changed")  # ckpt_path of another run
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")  # resumed
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

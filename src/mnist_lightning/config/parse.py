@@ -1,0 +1,46 @@
+"""From what Hydra composed, or was given on the command line, to a checked `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_lightning.config.keys import RunConfig, all_keys, section_from, unknown_key
+from mnist_lightning.config.section import remedy, type_problem
+from mnist_lightning.errors import ConfigError, Problem
+
+
+def schema() -> DictConfig:
+    """The dataclasses as the schema Hydra composes against.
+
+    Further optimizer and logger options need no `+`: those two dictionaries are open.
+    """
+    node = OmegaConf.structured(RunConfig)
+    OmegaConf.set_struct(node.optimizer.options, False)
+    OmegaConf.set_struct(node.logger, False)
+    return node
+
+
+def parse(composed: DictConfig | Mapping[str, Any]) -> RunConfig:
+    """A checked `RunConfig` from what Hydra composed, or from nested plain dictionaries.
+
+    Raises ConfigError with all problems: unknown keys, wrong types, values out of range.
+    """
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore - OmegaConf's types know no Mapping
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {error.msg}; see --help") from error
+    return section_from(RunConfig, plain)
+
+
+def wrong_type(key: str, value: str) -> Problem:
+    """What to say when `key`, written on the command line, has a value of another type than its field's."""
+    if key.partition(".")[0] == "hydra":
+        return Problem(key, value, "refused by Hydra", "see --hydra-help")
+    for name, field, hint in all_keys():
+        if name == key:
+            return Problem(key, value, type_problem(object(), hint), remedy(value, field, hint))
+    return unknown_key(key, value)

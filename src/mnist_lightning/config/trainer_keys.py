@@ -1,0 +1,92 @@
+"""The keys under `trainer.`: two of our own, then every argument of `lightning.Trainer` in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mnist_lightning.config.section import Section, key
+from mnist_lightning.errors import Problem
+
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
+_PRECISION_SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+
+
+@dataclass
+class TrainerConfig(Section):
+    """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default."""
+
+    prefix = "trainer."
+
+    max_epochs: int = key(20, "how many times each training image is seen", low=1)
+    precision: str = key(
+        "auto",
+        "number format of the computation; auto is bf16-mixed where the hardware is made for it, else 32-true",
+        choices=PRECISIONS,
+    )
+    accelerator: Any = key("auto", "kind of hardware: cpu, gpu, ...; auto is a GPU if there is one", identity=False)
+    devices: Any = key("auto", "which device: 1, or [2] for the third one; a run uses one", identity=False)
+    strategy: Any = key(None, "how training is spread over devices", identity=False)
+    num_nodes: Any = key(None, "machines that train one run together", identity=False)
+    fast_dev_run: bool | int | None = key(None, "try the code on this many batches (true: one) and save nothing")
+    min_epochs: int | None = key(None, "epochs to train even if a callback wants to stop earlier", low=0)
+    max_steps: int | None = key(None, "stop after this many updates of the weights; -1 is no limit", low=-1)
+    min_steps: int | None = key(None, "updates to make even if a callback wants to stop earlier", low=0)
+    max_time: Any = key(None, "stop after this time, written days:hours:minutes:seconds")
+    limit_train_batches: int | float | None = key(
+        None, "train on this many batches an epoch; a fraction is a share of them", above=0
+    )
+    limit_val_batches: int | float | None = key(None, "validate on this many batches, or this share", low=0)
+    limit_test_batches: int | float | None = key(None, "test on this many batches, or this share", above=0)
+    limit_predict_batches: int | float | None = key(None, "predict this many batches, or this share", low=0)
+    overfit_batches: int | float | None = key(
+        None, "train and validate on the same few batches (or share), to see whether the network can learn", low=0
+    )
+    val_check_interval: Any = key(None, "validate within an epoch: after this many batches, or this share")
+    check_val_every_n_epoch: int | None = key(None, "validate only after every n-th epoch", low=1)
+    num_sanity_val_steps: int | None = key(
+        None, "validation batches tried before training; -1 is all, null is 0 here", low=-1, identity=False
+    )
+    log_every_n_steps: int | None = key(None, "training steps between two logged values", low=0, identity=False)
+    enable_checkpointing: bool | None = key(None, "save last.ckpt and best.ckpt; null is true", identity=False)
+    enable_progress_bar: bool | None = key(None, "show a progress bar; null is in a terminal only", identity=False)
+    enable_model_summary: bool | None = key(None, "print the layers first; null is false here", identity=False)
+    accumulate_grad_batches: int | None = key(None, "add up the gradients of n batches before each update", low=1)
+    gradient_clip_val: float | None = key(None, "largest gradient that an update uses; larger ones are cut", low=0)
+    gradient_clip_algorithm: Any = key(None, "what is cut: norm (of all gradients) or value (each number)")
+    deterministic: Any = key(None, "true: only repeatable algorithms; warn: say where there is none", identity=False)
+    benchmark: bool | None = key(None, "let cuDNN time its algorithms and take the fastest", identity=False)
+    inference_mode: bool | None = key(
+        None, "evaluate in torch's inference mode, which tracks nothing; false: only without gradients", identity=False
+    )
+    use_distributed_sampler: Any = key(None, "give each process its own part of the data", identity=False)
+    profiler: Any = key(None, "measure where the time goes: simple, advanced, pytorch", identity=False)
+    detect_anomaly: Any = key(None, "stop at the operation whose gradient is NaN; slow", identity=False)
+    barebones: Any = key(None, "switch off everything that costs time, such as logging", identity=False)
+    plugins: Any = key(None, "replacements for parts of Lightning, as {_target_: class, ...}", identity=False)
+    sync_batchnorm: Any = key(None, "share batch normalisation's statistics between devices", identity=False)
+    reload_dataloaders_every_n_epochs: Any = key(None, "make the data loaders anew every n epochs", identity=False)
+    default_root_dir: Any = key(None, "directory of Lightning's own files; null is the run's", identity=False)
+    enable_autolog_hparams: Any = key(None, "tell the logger the configuration at the start", identity=False)
+    model_registry: Any = key(None, "name for the model in Lightning's online registry", identity=False)
+
+    def problems(self) -> list[Problem]:
+        """All problems of the values; short names of a precision, such as 32, become the long ones."""
+        self.precision = _PRECISION_SHORT.get(str(self.precision), self.precision)
+        return super().problems()
+
+    @classmethod
+    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """The problems of each value, of `deterministic`, and of fewest epochs above the most."""
+        problems = super().problems_of(values)
+        deterministic, least, most = (values[k] for k in ("deterministic", "min_epochs", "max_epochs"))
+        if deterministic not in (None, True, False, "warn"):
+            problems.append(Problem("trainer.deterministic", deterministic, "unknown", "use true, false or warn"))
+        if not problems and (least or 0) > most:
+            problems.append(Problem("trainer.min_epochs", least, "too large", f"use at most trainer.max_epochs={most}"))
+        return problems
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that were set, for `lightning.Trainer(**arguments)`."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}

@@ -1,0 +1,30 @@
+"""Hydra's callback that collects the records of a sweep, or of a run, when it has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from mnist_lightning.sweep.sweep import Sweep, current
+
+
+class CollectResults(Callback):
+    """Writes workbook, tables, figures and page from the records when a sweep, or a single run, has ended.
+
+    Hydra turns what a callback raises into a warning and calls none after an interrupt, so the command line collects
+    what this has not; any other Hydra program that uses this configuration gets its workbook from here.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if sweep := current():
+            sweep.directory = Path(config.hydra.sweep.dir)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        (current() or Sweep(Path(config.hydra.sweep.dir))).collect()
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if sweep := current():
+            sweep.collect()

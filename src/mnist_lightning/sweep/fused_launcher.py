@@ -1,0 +1,51 @@
+"""Hydra's basic launcher, except that runs which can share a training do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn
+
+from mnist_lightning.sweep.compositions import ReusedCompositions
+
+if TYPE_CHECKING:
+    from mnist_lightning.sweep.hydra_internals import BasicLauncher
+else:
+    BasicLauncher = object  # named by the class in hydra_plugins: see hydra_internals
+
+_OUR_TASK = "mnist_lightning.command.cli"
+
+
+class FusedLauncher(BasicLauncher):
+    """What makes the basic launcher train each group first: its jobs, launched one by one, find their records stored.
+
+    So every directory, `.hydra/` file, callback and return value is the basic launcher's, and so is whatever is not
+    trained by a group: runs that cannot be fused, and the jobs of any other program.
+    """
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Launches the jobs group by group; the returns stand in the jobs' order."""
+        if getattr(self.task_function, "__module__", "") != _OUR_TASK:
+            return super().launch(job_overrides, initial_job_idx)
+        from mnist_lightning.fused import train_groups
+        from mnist_lightning.sweep.sweep import current
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        loader = loader if isinstance(loader, ReusedCompositions) else ReusedCompositions(loader)
+        configs = [loader.configuration(self.config, job) for job in job_overrides]
+        root = Path(self.config.hydra.sweep.dir)
+        progress = sweep.progress if (sweep := current()) else None
+        returns: dict[int, JobReturn] = {}
+
+        def say(text: str) -> None:
+            print("  ".join(filter(None, [text, progress and progress.left()])), flush=True)
+
+        paths = [root / config.run_name for config in configs]
+        for group in train_groups(configs, paths, continue_interrupted=True, say=say):
+            for index in group.indices:
+                returns[index] = super().launch([job_overrides[index]], initial_job_idx + index)[0]
+        return [returns[index] for index in range(len(job_overrides))]

@@ -1,0 +1,105 @@
+"""The one place that reaches behind Hydra's public interface or replaces a part of a library, each with its reason.
+
+All of it was tried with hydra-core 1.3.8. What is replaced is put back at the end of the `with` block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigSource
+
+from mnist_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+__all__ = ["BasicLauncher", "BasicSweeper", "called_with", "files_checked_by", "forget_launchers"]
+
+
+def __getattr__(name: str) -> Any:
+    """Hydra's basic launcher and sweeper, which ours extend: Hydra publishes only their interfaces.
+
+    Not imported at the top: whenever Hydra scans for plugins it runs its own files again, and then ours in
+    `hydra_plugins`. A class that was imported before is not the one that its methods' `super` knows.
+    """
+    homes = {"BasicLauncher": "basic_launcher", "BasicSweeper": "basic_sweeper"}
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hydra._internal.core_plugins.{homes[name]}"), name)
+
+
+@contextmanager
+def called_with(program: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Within the block `hydra.main` takes these arguments, and what is wrong with them is an error of ours.
+
+    Hydra reads sys.argv alone. It would print its errors over many lines and exit with 1, unless HYDRA_FULL_ERROR tells
+    it to raise them, and its argument parser would print its usage and exit.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(sys, "argv", [program, *arguments]))
+        stack.enter_context(_replaced(argparse.ArgumentParser, "error", _usage_error))
+        before = os.environ.get("HYDRA_FULL_ERROR")
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        stack.callback(_restore_environment, "HYDRA_FULL_ERROR", before)
+        yield
+
+
+def _restore_environment(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+
+
+def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise ConfigError(f"{message}; keys are given as key=value, see --help")
+
+
+@contextmanager
+def files_checked_by(check: Callable[[Path], None]) -> Iterator[None]:
+    """Within the block Hydra reads a file from a directory only after `check(path)`; those of the package are ours.
+
+    Hydra gives no word in between: a file of a gigabyte, or one that never ends, would be read.
+    """
+    Plugins.instance()  # finds Hydra's class for directories, which is not the one that can be imported
+    source_of_files = SourcesRegistry.instance().resolve("file")
+    load = source_of_files.load_config
+
+    def load_checked(source: ConfigSource, config_path: str) -> object:
+        check(Path(source.path) / source._normalize_file_name(config_path))
+        return load(source, config_path)
+
+    with _replaced(source_of_files, "load_config", load_checked):
+        yield
+
+
+def forget_launchers(store: ConfigStore, names: Sequence[str]) -> None:
+    """Removes the launcher plugins' own entries of these names, for which conf/hydra/launcher/ has files.
+
+    Hydra would check the file against the entry and warn that this is deprecated, in every worker again. The
+    entries are made when the plugins are found, so they are found first.
+    """
+    Plugins.instance()
+    for name in names:
+        store.repo["hydra"]["launcher"].pop(name, None)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

@@ -1,0 +1,62 @@
+"""Hydra's basic sweeper, except that the whole grid is checked, and its plan written, before the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lightning.errors import ConfigError
+from mnist_lightning.sweep.compositions import ReusedCompositions
+from mnist_lightning.sweep.launcher import PersistentLauncher
+
+if TYPE_CHECKING:
+    from mnist_lightning.sweep.hydra_internals import BasicSweeper
+else:
+    BasicSweeper = object  # named by the class in hydra_plugins: see hydra_internals
+
+
+class GridSweeper(BasicSweeper):
+    """What makes the basic sweeper ask the current `Sweep` what is to be done before anything is launched."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Makes the configured launcher one that survives its workers, and lets each job be composed once."""
+        loader = ReusedCompositions(hydra_context.config_loader)
+        hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)  # pyright: ignore[reportArgumentType] - it passes all else on
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        assert self.launcher is not None
+        self.launcher = PersistentLauncher(self.launcher, loader, config)
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Composes every job, as Hydra does here, lets the sweep refuse or plan them, and drops what is done."""
+        assert self.overrides is not None
+        assert isinstance(self.launcher, PersistentLauncher)
+        if self.batch_index > 1:  # with a max_batch_size: all batches were checked with the first
+            return
+        from mnist_lightning.sweep.sweep import Sweep, current
+
+        batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType] - of batches, whatever Hydra's stub says
+        sweep, root = current() or Sweep(), Path(self.launcher.sweep_dir)
+        sweep.directory = None  # until the plan is accepted: an earlier sweep there is not ours to collect
+        try:
+            _require_named_directories(self.launcher.config)
+            configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
+            todo = sweep.plan(root, configs)
+        except Exception:
+            sweep.remove_refused(root)
+            raise
+        for jobs, wanted in zip(batches, todo, strict=True):
+            jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
+        self.launcher.loader.keep_only(job for jobs in batches for job in jobs)
+
+
+def _require_named_directories(config: DictConfig) -> None:
+    """Raises ConfigError for a `hydra.sweep.subdir` of the user's: records are found by the name of their run."""
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # pyright: ignore - a DictConfig gives a dictionary
+    if subdir != "${mnist_lightning.run_name:}":
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir}: a run's directory is named after the run; set hydra.sweep.dir instead"
+        )

@@ -125,6 +125,7 @@ def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault
         "matplotlib",
         "pillow",
         "jinja2",
+        "markupsafe",
     }
     floors = {"torch": ">=2.10", "lightning": ">=2.6.4", "hydra-core": ">=1.3.6,<1.5"}
     assert floors.items() <= dependencies().items()

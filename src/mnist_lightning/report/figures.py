@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnist_lightning.report.groups import architecture
+from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.style import Picture, looks, picture
@@ -62,38 +61,37 @@ def _plans(ranking: Ranking, stored: Stored) -> dict[str, Plan | str]:
 def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
     from mnist_lightning.report import figures_grid as grid
 
-    done = [r for r in ranking.results if r.status == "completed" and math.isfinite(r.accuracy_test)]
-    sizes = {r.num_parameters for r in done if r.num_parameters}
+    done = ranking.finished
     plans: dict[str, Plan | str] = dict.fromkeys(
         ("accuracy_by_learning_rate", "heat_map", "accuracy_by_network_size", "time_and_accuracy"),
         "no run was completed",
     )
-    if not done:
+    if done.empty:
         return plans
     one_run = "there is a single run"
     plans["accuracy_by_learning_rate"] = one_run
-    if len({(r.optimizer, r.learning_rate) for r in done}) > 1:
+    if distinct(done, ("optimizer", "learning_rate")) > 1:
         caption = (
             "Each point is a run, each line goes through the means of "
             "one optimizer. The tinted band is where runs have collapsed."
         )
         plans["accuracy_by_learning_rate"] = caption, lambda: grid.by_learning_rate(ranking)
-    plans["heat_map"] = one_run if len(ranking.results) < 2 else "the settings are not a grid that fits a page"
-    if grid.fits_heat_map(ranking.results):
+    plans["heat_map"] = one_run if len(ranking.frame) < 2 else "the settings are not a grid that fits a page"
+    if grid.fits_heat_map(ranking.frame):
         caption = (
             "Mean test accuracy of each setting, over its seeds. Network size: "
             "channels / convolutions after the first / hidden dense layers."
         )
         plans["heat_map"] = caption, lambda: grid.heat_map(ranking)
-    plans["accuracy_by_network_size"] = f"all runs have the same network, {architecture(done[0])}"
-    if len(sizes) > 1:
+    plans["accuracy_by_network_size"] = f"all runs have the same network, {done['architecture'].iloc[0]}"
+    if done.loc[done["num_parameters"] > 0, "num_parameters"].nunique() > 1:
         caption = (
             "Dots: runs that learned. The lines join the best run of each optimizer and size. Above: "
             "channels / convolutions after the first / hidden dense layers."
         )
         plans["accuracy_by_network_size"] = caption, lambda: grid.by_network_size(ranking)
     plans["time_and_accuracy"] = one_run if len(done) < 2 else "no durations are stored"
-    if sum(r.duration_seconds > 0 for r in done) > 1:
+    if (done["duration_seconds"] > 0).sum() > 1:
         caption = "Up and to the left is better. Durations include evaluation, and depend on what else the machine did."
         plans["time_and_accuracy"] = caption, lambda: grid.by_time(ranking)
     return plans
@@ -111,30 +109,30 @@ def _of_files(ranking: Ranking, stored: Stored) -> dict[str, Plan | str]:
     plans: dict[str, Plan | str] = dict.fromkeys(("confusion_matrix", "misclassified", "training_images"), reason)
     plans["learning_curves"] = "no run has a metrics.csv"
     if stored.curves:
-        held_out = all((c.result.val_size or 0) > 0 for c in stored.curves)
-        on = "images held out of training" if held_out else "the test set, which validates here, as in the report"
+        held_out = all((c.run.val_size or 0) > 0 for c in stored.curves)
+        on = "images held out of training" if held_out else "the test set, which validates here, as in the study"
         caption = (
             f"Solid: on {on}. Dotted: on the training images, during the epoch. "
             "The best run, the best of each other optimizer, one that collapsed."
         )
-        plans["learning_curves"] = caption, lambda: learning_curves(stored.curves, looks(ranking.results))
-    found = stored.predictions
-    if found is None:
+        plans["learning_curves"] = caption, lambda: learning_curves(stored.curves, looks(ranking.frame))
+    predictions = stored.predictions
+    if predictions is None:
         return plans
-    n = len(found.labels)
+    n = len(predictions.labels)
     caption = (
-        f"{found.num_wrong:,} of {n:,} test images are wrong. Rows: what the "
+        f"{predictions.num_wrong:,} of {n:,} test images are wrong. Rows: what the "
         "image is; columns: what the network said. Darker: more mistakes."
     )
-    plans["confusion_matrix"] = caption, lambda: images.confusion_matrix(found)
+    plans["confusion_matrix"] = caption, lambda: images.confusion_matrix(predictions)
     plans["misclassified"] = "the best run made no mistake"
-    if len(found.mistake_images):
+    if len(predictions.mistake_images):
         caption = (
-            f"The best run's {len(found.mistake_images)} most confident "
-            f"mistakes of {found.num_wrong:,}, the surest first."
+            f"The best run's {len(predictions.mistake_images)} most confident "
+            f"mistakes of {predictions.num_wrong:,}, the surest first."
         )
-        plans["misclassified"] = caption, lambda: images.mistakes(found)
-    if len(found.sample_images):
+        plans["misclassified"] = caption, lambda: images.mistakes(predictions)
+    if len(predictions.sample_images):
         caption = "Chosen at random from the training set, by the best run's seed."
-        plans["training_images"] = caption, lambda: images.training_images(found)
+        plans["training_images"] = caption, lambda: images.training_images(predictions)
     return plans

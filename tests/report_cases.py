@@ -31,6 +31,8 @@ HOSTILE = (
     "x" * 40_000,
     "--><script>alert(1)</script>",
     "../../etc",
+    "{{ 7*7 }}",
+    "{% raw %}",
 )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -54,6 +57,20 @@ def test_no_text_of_a_record_becomes_markup_script_or_link() -> None:
     assert all(str(href).startswith("#") for href in links)
     assert "\u202e" not in text
     assert "\x1b" not in text
+
+
+def test_no_text_of_a_record_is_read_as_a_template() -> None:
+    text = page_of(hostile())
+    assert "{{ 7*7 }}" in text
+    assert "{% raw %}" in text
+    assert "49" not in re.sub(r"<(style|script|meta)\b.*?>.*?</\1>", "", text, flags=re.DOTALL)
+
+
+def test_another_process_gives_the_same_page() -> None:
+    code = "import sys, test_page; sys.stdout.buffer.write(test_page.page_of(test_page.hostile()).encode())"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)
+    assert done.stdout.decode() == page_of(hostile())
 
 
 def test_the_page_asks_nobody_for_anything() -> None:

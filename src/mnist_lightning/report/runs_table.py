@@ -1,14 +1,17 @@
-"""The page's table of all runs: one lean row each, sorted and filtered by the page's script."""
+"""The page's table of all runs: which columns, rows and filters it has. The page's script sorts and filters it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from mnist_lightning.records.results import COLUMNS, RunResult
-from mnist_lightning.report.html import cell, escape, row_mark
+from mnist_lightning.errors import one_line
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.ranking import Ranking, verdict
 from mnist_lightning.report.stored import link
+from mnist_lightning.report.table import record_column, shown
 
 # column of the record -> header; in the page's order
 _HEADERS = {
@@ -31,15 +34,10 @@ _HEADERS = {
     "best_epoch": "best epoch",
     "duration_seconds": "time (s)",
 }
-_ALWAYS = {
-    "optimizer",
-    "loss_func",
-    "learning_rate",
-    "accuracy_test",
-    "binary_accuracy_test",
-    "accuracy",
-    "duration_seconds",
-}
+_KEYS = ("optimizer", "loss_func", "learning_rate")  # what people filter by
+_ALWAYS = {*_KEYS, "accuracy_test", "binary_accuracy_test", "accuracy", "duration_seconds"}  # also if all are alike
+_TEXTS = {"optimizer", "loss_func", "dataset"}
+# left out on a phone
 _MINOR = {
     "binary_accuracy_test",
     "accuracy",
@@ -50,21 +48,65 @@ _MINOR = {
     "batch_size",
     "epochs",
 }
-_FILTERS = ("optimizer", "loss_func", "learning_rate")
 _MOST_CHOICES = 30
-_FORMATS = {c.name: (c.metadata["number_format"], c.metadata["about"]) for c in COLUMNS}
+_LONGEST_CELL = 300  # characters
 
 
-def runs_section(ranking: Ranking, linked: bool) -> str:
-    """Filters and table; what is the same in every run is said once, above."""
-    results = ranking.results
-    columns = [name for name in _HEADERS if name in _ALWAYS or len({_value(r, name) for r in results}) > 1]
-    if all(not math.isfinite(r.accuracy_val) or not r.val_size for r in results) and "accuracy_val" in columns:
-        columns.remove("accuracy_val")
-    same = [(h, _value(results[0], n), _FORMATS[n][0]) for n, h in _HEADERS.items() if results and n not in columns]
-    constant = ", ".join(f"{h} {cell(v, f)}" for h, v, f in same if v not in (None, "") and h != "validation accuracy")
-    intro = f"<p class=faint>The same in every run: {constant}.</p>" if constant and len(results) > 1 else ""
-    return intro + _filters(ranking, columns) + _table(ranking, columns, linked)
+@dataclass(frozen=True)
+class Head:
+    """A column: its header, its classes, how the rows are sorted at first, and by which order a click begins."""
+
+    name: str
+    about: str
+    number_format: str = "General"
+    classes: str = ""
+    sort: str = "none"
+    first: str = ""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A list to choose from: rows stay whose cell in the column of that number is the choice."""
+
+    name: str
+    column: int
+    choices: list[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run: its state (`best` for the best), its values, and the address of its files."""
+
+    mark: str
+    values: list[Any]
+    link: str
+
+
+@dataclass(frozen=True)
+class RunsTable:
+    """What the page shows of all runs; `same` says once what every run has in common."""
+
+    same: str
+    filters: list[Filter]
+    columns: list[Head]
+    rows: list[Row]
+
+
+def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
+    """Returns the table of all runs: the ranked ones, best first, then the others."""
+    results, names = ranking.results, _columns(ranking.results)
+    ranks = {id(r): rank for rank, r in enumerate(ranking.ranked, start=1)}
+    rows = []
+    for r in [*ranking.ranked, *(r for r in results if id(r) not in ranks)]:
+        rank, state = ranks.get(id(r)), verdict(r)
+        values = [rank, *(getattr(r, name) for name in names), state]
+        rows.append(Row("best" if rank == 1 else state, values, link(r) if linked else ""))
+    return RunsTable(_same(results, names), _filters(results, names), _heads(names, ranking.rule.column), rows)
+
+
+def cell_text(value: Any, number_format: str) -> str:
+    """Returns a value as a cell shows it, not too long to read."""
+    return one_line(shown(value, number_format), _LONGEST_CELL)
 
 
 def _value(r: RunResult, name: str) -> Any:
@@ -72,20 +114,40 @@ def _value(r: RunResult, name: str) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _filters(ranking: Ranking, columns: list[str]) -> str:
-    parts = ['<label>Search <input type="search" placeholder="words, e.g. adam mse"></label>']
-    for name in _FILTERS:
-        texts = sorted({(_sortable(r, name), cell(getattr(r, name), _FORMATS[name][0])) for r in ranking.results})
-        if 1 < len(texts) <= _MOST_CHOICES:
-            parts.append(_select(_HEADERS[name], columns.index(name) + 1, [t for _, t in texts]))
-    states = [s for s in ("ok", "collapsed", "diverged", "failed") if any(verdict(r) == s for r in ranking.results)]
-    if len(states) > 1:
-        parts.append(_select("state", len(columns) + 1, states))
-    n = len(ranking.results)
-    return (
-        f'<form id="filters" class="controls" hidden>{"".join(parts)}<span '
-        f'id="count" role="status">{n:,} of {n:,} runs shown</span></form>'
+def _columns(results: Sequence[RunResult]) -> list[str]:
+    """Returns the columns of the record that are shown: those that differ, and what everybody looks for."""
+    held_out = any(math.isfinite(r.accuracy_val) and r.val_size for r in results)
+    return [
+        name
+        for name in _HEADERS
+        if (name in _ALWAYS or len({_value(r, name) for r in results}) > 1) and (name != "accuracy_val" or held_out)
+    ]
+
+
+def _same(results: Sequence[RunResult], names: list[str]) -> str:
+    if len(results) < 2:
+        return ""
+    values = {name: _value(results[0], name) for name in _HEADERS if name not in (*names, "accuracy_val")}
+    return ", ".join(
+        f"{_HEADERS[name]} {cell_text(value, record_column(name).number_format)}"
+        for name, value in values.items()
+        if value not in (None, "")
     )
+
+
+def _filters(results: Sequence[RunResult], names: list[str]) -> list[Filter]:
+    """Returns a filter for each key that differs, and one for the state of the runs."""
+    filters = []
+    for name in _KEYS:
+        number_format = record_column(name).number_format
+        texts = sorted({(_sortable(r, name), cell_text(getattr(r, name), number_format)) for r in results})
+        if 1 < len(texts) <= _MOST_CHOICES:
+            filters.append(Filter(_HEADERS[name], names.index(name) + 1, [text for _, text in texts]))
+    states = {verdict(r) for r in results}
+    if len(states) > 1:
+        ordered = [state for state in ("ok", "collapsed", "diverged", "failed") if state in states]
+        filters.append(Filter("state", len(names) + 1, ordered))
+    return filters
 
 
 def _sortable(r: RunResult, name: str) -> tuple[float, str]:
@@ -93,55 +155,12 @@ def _sortable(r: RunResult, name: str) -> tuple[float, str]:
     return (value, "") if isinstance(value, float) and not math.isnan(value) else (math.inf, str(value))
 
 
-def _select(name: str, column: int, options: list[str]) -> str:
-    inside = "".join(f'<option value="{o}">{o}</option>' for o in options)
-    return f'<label>{name} <select data-column="{column}"><option value="">all</option>{inside}</select></label>'
-
-
-def _table(ranking: Ranking, columns: list[str], linked: bool) -> str:
-    texts = [n in ("optimizer", "loss_func", "dataset") for n in columns]
-    kinds = [" ".join(["t"] * t + ["m"] * (n in _MINOR)) for n, t in zip(columns, texts, strict=True)]
-    attributes = [f' class="{k}"' if k else "" for k in kinds]
-    head = [_head("#", "rank", "", "ascending")]
-    for name, attribute in zip(columns, attributes, strict=True):
+def _heads(names: list[str], ranked_by: str) -> list[Head]:
+    heads = [Head("#", "rank", sort="ascending")]
+    for name in names:
+        column = record_column(name, _HEADERS[name])
+        classes = " ".join(["t"] * (name in _TEXTS) + ["m"] * (name in _MINOR))
+        sort = "descending" if name == ranked_by else "none"
         first = "descending" if "accuracy" in name else ""
-        head.append(
-            _head(
-                _HEADERS[name],
-                _FORMATS[name][1],
-                attribute,
-                "descending" if name == ranking.rule.column else "none",
-                first,
-            )
-        )
-    head += [
-        _head("state", "ok, collapsed, diverged or failed", ' class="t"'),
-        '<th scope="col" class="t m">files</th>',
-    ]
-    ranks = {id(r): i for i, r in enumerate(ranking.ranked, start=1)}
-    ordered = [*ranking.ranked, *(r for r in ranking.results if id(r) not in ranks)]
-    lines = []
-    for r in ordered:
-        rank = ranks.get(id(r))
-        state = verdict(r)
-        cells = [f"<td{a}>{cell(getattr(r, n), _FORMATS[n][0])}</td>" for n, a in zip(columns, attributes, strict=True)]
-        where = link(r) if linked else ""
-        anchor = f'<a href="{escape(where)}">open</a>' if where else ""
-        mark = row_mark("best" if rank == 1 else state)
-        lines.append(
-            f"<tr{mark}><td>{rank or ''}</td>{''.join(cells)}<td "
-            f'class="t">{state}</td><td class="t m">{anchor}</td></tr>'
-        )
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table id="runs-table"><thead><tr>'
-        f"{''.join(head)}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _head(name: str, about: str, attribute: str = "", sort: str = "none", first: str = "") -> str:
-    begin = f' data-first="{first}"' if first else ""
-    title = f' title="{escape(about)}"'
-    return (
-        f'<th scope="col"{attribute}{begin}{title} aria-sort="{sort}">'
-        f'<button type="button">{escape(name)}</button></th>'
-    )
+        heads.append(Head(column.name, column.about, column.number_format, classes, sort, first))
+    return [*heads, Head("state", "ok, collapsed, diverged or failed", classes="t")]

@@ -146,7 +146,9 @@ def heat_map(ranking: Ranking) -> Figure:
     means, lost = heat_cells(ranking.frame)
     rows, columns = means.index.tolist(), means.columns.tolist()
     figure, (axes,) = new_figure(min(max(1.7 + 0.27 * len(rows), 3.1), 9.5))
-    mesh = axes.pcolormesh(means.to_numpy(), cmap=colormaps["cividis"], vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
+    mesh = axes.pcolormesh(
+        means.to_numpy(), cmap=colormaps["cividis"], vmin=0, vmax=1, edgecolors="white", linewidth=0.8
+    )
     mesh.set_clip_on(False)
     size = 8 if len(columns) <= 12 else 6
     for i, values in enumerate(means.to_numpy()):
@@ -189,7 +191,9 @@ def heat_cells(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     cells = [*_ROW, *_COLUMN]
     means = frame[frame["finished"]].groupby(cells)["accuracy_test"].mean().unstack(_COLUMN)
     lost = frame[~frame["finished"]].drop_duplicates(cells, keep="last").set_index(cells)["status"].unstack(_COLUMN)
-    return means.reindex(index=rows, columns=columns), lost.reindex(index=rows, columns=columns).fillna("")
+    return means.reindex(index=rows, columns=columns), lost.reindex(index=rows, columns=columns).astype(
+        "object"
+    ).fillna("")
 
 
 def fits_heat_map(frame: pd.DataFrame) -> bool:

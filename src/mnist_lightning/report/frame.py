@@ -74,7 +74,7 @@ def plain_rows(frame: pd.DataFrame, columns: Iterable[str]) -> list[list[Any]]:
 
 def runs(frame: pd.DataFrame) -> list[Any]:
     """The rows as named tuples of such values, for what is told about single runs: `run.seed`, `run.setting`."""
-    row_type = namedtuple("Run", frame.columns)  # noqa: PYI024 - its fields are the frame's columns
+    row_type = namedtuple("Run", frame.columns)
     return [row_type(*row) for row in plain_rows(frame, frame.columns)]
 
 

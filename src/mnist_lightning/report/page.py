@@ -15,11 +15,11 @@ from PIL import Image
 from mnist_lightning.errors import one_line
 from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
-from mnist_lightning.report.effects import effects
 from mnist_lightning.report.figures import HEADINGS, Figures
+from mnist_lightning.report.frame import COLLAPSED_MEANS
 from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
-from mnist_lightning.report.ranking import COLLAPSED_MEANS, Ranking
+from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.runs_table import cell_text, runs_table
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
@@ -47,7 +47,7 @@ _ONLY_IN_WORKBOOK = {"Parameters", "Our spread", "Lowest", "Highest", "Our top-1
 def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
     """Returns the whole page; the same records and files give the same text."""
     script = _resource("page.js")
-    versus = versus_table(ranking.results)
+    versus = versus_table(ranking.frame)
     return _environment().get_template("page.html.j2").render(
         # the page's own script and style are trusted: files of this package, and the policy allows this script alone
         script=Markup(script),
@@ -57,13 +57,13 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         what_was_run=_what_was_run(ranking),
         ranking=ranking,
         answers=answers(ranking, stored),
-        effects=effects(ranking.results),
+        effects=ranking.effects,
         mistakes=_mistakes(stored),
         runs=runs_table(ranking, stored.linked),
         figures=figures,
         headings=HEADINGS,
         best=best_table(ranking),
-        optimizer_lr=optimizer_lr_table(ranking.results),
+        optimizer_lr=optimizer_lr_table(ranking),
         network_size=network_size_table(ranking),
         seeds=seeds_table(ranking),
         versus=versus,
@@ -108,8 +108,9 @@ def column_classes(table: Table, wide: str) -> list[str]:
 
 
 def _title(ranking: Ranking) -> str:
-    data = ", ".join(sorted({_DATA.get(r.dataset, r.dataset) for r in ranking.results})) or "no data"
-    return f"{len(ranking.results):,} run{'s' * (len(ranking.results) != 1)} on {data}"
+    n, names = len(ranking.frame), ranking.frame["dataset"].unique()
+    data = ", ".join(sorted({_DATA.get(name, name) for name in names})) or "no data"
+    return f"{n:,} run{'s' * (n != 1)} on {data}"
 
 
 def _what_was_run(ranking: Ranking) -> str:
@@ -119,7 +120,7 @@ def _what_was_run(ranking: Ranking) -> str:
         "epochs": "{} epochs",
         "device": "on {}",
     }
-    parts = [p.format(text) for column, p in patterns.items() if (text := values(ranking.results, column))]
+    parts = [p.format(text) for column, p in patterns.items() if (text := values(ranking.frame, column))]
     return f"{counts(ranking)}." + (f" {', '.join(parts)}." if parts else "")
 
 

@@ -47,7 +47,7 @@ class Ranking:
     def rule(self) -> Rule:
         """Validation accuracy where every completed run held images out, else test accuracy."""
         completed = self.frame[self.frame["status"] == "completed"]
-        held_out = (completed["val_size"] > 0).all() and np.isfinite(completed["accuracy_val"]).all()
+        held_out = (completed["val_size"] > 0).fillna(False).all() and np.isfinite(completed["accuracy_val"]).all()
         return BY_VALIDATION if len(completed) and held_out else BY_TEST
 
     @cached_property

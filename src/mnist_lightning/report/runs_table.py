@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from mnist_lightning.errors import one_line
-from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.ranking import Ranking, verdict
+from mnist_lightning.report.frame import plain_rows
+from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import link
 from mnist_lightning.report.table import record_column, shown
 
@@ -94,14 +95,16 @@ class RunsTable:
 
 def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
     """Returns the table of all runs: the ranked ones, best first, then the others."""
-    results, names = ranking.results, _columns(ranking.results)
-    ranks = {id(r): rank for rank, r in enumerate(ranking.ranked, start=1)}
-    rows = []
-    for r in [*ranking.ranked, *(r for r in results if id(r) not in ranks)]:
-        rank, state = ranks.get(id(r)), verdict(r)
-        values = [rank, *(getattr(r, name) for name in names), state]
-        rows.append(Row("best" if rank == 1 else state, values, link(r) if linked else ""))
-    return RunsTable(_same(results, names), _filters(results, names), _heads(names, ranking.rule.column), rows)
+    frame, columns = ranking.frame, _columns(ranking.frame)
+    ordered = pd.concat([ranking.ranked, ranking.unranked])
+    ranks = [*range(1, len(ranking.ranked) + 1), *[None] * len(ranking.unranked)]
+    rows = [
+        Row("best" if rank == 1 else values[-1], [rank, *values], link(name) if linked else "")
+        for rank, name, values in zip(
+            ranks, ordered["run_name"], plain_rows(ordered, [*columns, "verdict"]), strict=True
+        )
+    ]
+    return RunsTable(_same(frame, columns), _filters(ranking, columns), _heads(columns, ranking.rule.column), rows)
 
 
 def cell_text(value: Any, number_format: str) -> str:
@@ -109,50 +112,37 @@ def cell_text(value: Any, number_format: str) -> str:
     return one_line(shown(value, number_format), _LONGEST_CELL)
 
 
-def _value(r: RunResult, name: str) -> Any:
-    value = getattr(r, name)
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _columns(results: Sequence[RunResult]) -> list[str]:
+def _columns(frame: pd.DataFrame) -> list[str]:
     """Returns the columns of the record that are shown: those that differ, and what everybody looks for."""
-    held_out = any(math.isfinite(r.accuracy_val) and r.val_size for r in results)
+    held_out = (np.isfinite(frame["accuracy_val"]) & (frame["val_size"] > 0)).any()
     return [
         name
         for name in _HEADERS
-        if (name in _ALWAYS or len({_value(r, name) for r in results}) > 1) and (name != "accuracy_val" or held_out)
+        if (name in _ALWAYS or frame[name].nunique(dropna=False) > 1) and (name != "accuracy_val" or held_out)
     ]
 
 
-def _same(results: Sequence[RunResult], names: list[str]) -> str:
-    if len(results) < 2:
+def _same(frame: pd.DataFrame, shown_columns: list[str]) -> str:
+    if len(frame) < 2:
         return ""
-    values = {name: _value(results[0], name) for name in _HEADERS if name not in (*names, "accuracy_val")}
+    names = [name for name in _HEADERS if name not in (*shown_columns, "accuracy_val")]
     return ", ".join(
         f"{_HEADERS[name]} {cell_text(value, record_column(name).number_format)}"
-        for name, value in values.items()
-        if value not in (None, "")
+        for name, value in zip(names, plain_rows(frame, names)[0], strict=True)
+        if not (pd.isna(value) or value == "")
     )
 
 
-def _filters(results: Sequence[RunResult], names: list[str]) -> list[Filter]:
+def _filters(ranking: Ranking, columns: list[str]) -> list[Filter]:
     """Returns a filter for each key that differs, and one for the state of the runs."""
     filters = []
     for name in _KEYS:
-        number_format = record_column(name).number_format
-        texts = sorted({(_sortable(r, name), cell_text(getattr(r, name), number_format)) for r in results})
-        if 1 < len(texts) <= _MOST_CHOICES:
-            filters.append(Filter(_HEADERS[name], names.index(name) + 1, [text for _, text in texts]))
-    states = {verdict(r) for r in results}
-    if len(states) > 1:
-        ordered = [state for state in ("ok", "collapsed", "diverged", "failed") if state in states]
-        filters.append(Filter("state", len(names) + 1, ordered))
-    return filters
-
-
-def _sortable(r: RunResult, name: str) -> tuple[float, str]:
-    value = getattr(r, name)
-    return (value, "") if isinstance(value, float) and not math.isnan(value) else (math.inf, str(value))
+        values = ranking.frame[name].drop_duplicates().sort_values().tolist()
+        if 1 < len(values) <= _MOST_CHOICES:
+            choices = [cell_text(value, record_column(name).number_format) for value in values]
+            filters.append(Filter(_HEADERS[name], columns.index(name) + 1, choices))
+    states = [state for state, n in ranking.verdicts.items() if n]
+    return filters + ([Filter("state", len(columns) + 1, states)] if len(states) > 1 else [])
 
 
 def _heads(names: list[str], ranked_by: str) -> list[Head]:

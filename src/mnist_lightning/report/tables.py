@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.frame import COLLAPSED_MEANS, SIZES
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
 from mnist_lightning.report.table import Column, Table, record_column, table_of
@@ -35,6 +36,13 @@ _COLLAPSED = Column("Collapsed", "0%", "share of the completed runs that collaps
 
 def _accuracy(header: str, about: str, key: str) -> Column:
     return record_column("accuracy_test", header, about, key)
+
+
+def results_table(ranking: Ranking) -> Table:
+    """Every run with every field of its record, in the records' order."""
+    best = ranking.frame.index.isin(ranking.ranked.index[:1])
+    marks = ranking.frame["verdict"].mask(best, "best").tolist()
+    return table_of("Results", [record_column(c.name) for c in COLUMNS], ranking.frame, marks=marks)
 
 
 def best_table(ranking: Ranking) -> Table:
@@ -114,7 +122,9 @@ def seeds_table(ranking: Ranking) -> Table:
 def failures_table(ranking: Ranking) -> Table:
     """Every run that has no result to rank, and every collapsed one: what happened, and where."""
     columns = [
-        Column("What", "General", "failed: an error; diverged: NaN or infinity; collapsed: no better than guessing", "what"),
+        Column(
+            "What", "General", "failed: an error; diverged: NaN or infinity; collapsed: no better than guessing", "what"
+        ),
         *_SETTING,
         *_SIZE[:3],
         _SEED,

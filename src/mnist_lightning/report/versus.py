@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mnist_lightning.report.frame import runs
@@ -64,7 +65,7 @@ def _row(p: PublishedRow, ours: pd.DataFrame) -> list[Any]:
 def _comparable(ours: pd.DataFrame) -> pd.DataFrame:
     """The runs under the study's conditions; all of them where none is. A run that did not end has fewer epochs."""
     completed = ours["status"] == "completed"
-    alike = completed & [not unlike(run) for run in runs(ours)]
+    alike = completed & np.array([not unlike(run) for run in runs(ours)], dtype=bool)
     return ours[alike | ~completed] if alike.any() else ours[completed] if completed.any() else ours
 
 

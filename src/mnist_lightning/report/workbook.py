@@ -1,4 +1,4 @@
-"""The Excel workbook, made to be worked in: every run, the report's tables from ours, charts, where it comes from."""
+"""The Excel workbook, made to be worked in: every run, the study's tables from ours, charts, where it comes from."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from openpyxl.styles import Alignment
 from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.writer.excel import ExcelWriter
 
-from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
-from mnist_lightning.report.ranking import Ranking, verdict
+from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.rows import LongSheet
 from mnist_lightning.report.sheets import BOLD, put_table, set_value
 from mnist_lightning.report.stored import Stored, link
-from mnist_lightning.report.table import Table, record_column
+from mnist_lightning.report.table import Table
 from mnist_lightning.report.tables import (
     best_table,
     failures_table,
     network_size_table,
     optimizer_lr_table,
+    results_table,
     seeds_table,
 )
 from mnist_lightning.report.versus import versus_table
@@ -41,35 +41,31 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
     book = Workbook()
     book.remove(book.worksheets[0])
     results = results_table(ranking)
-    name = [c.name for c in COLUMNS].index("run_name")
-    links = {i: address for i, r in enumerate(ranking.results) if (address := link(r))} if stored.linked else {}
-    long = LongSheet(results, {name: links})
+    column = [c.key for c in results.columns].index("run_name")
+    links = (
+        {i: address for i, name in enumerate(ranking.frame["run_name"]) if (address := link(name))}
+        if stored.linked
+        else {}
+    )
+    long = LongSheet(results, {column: links})
     long.prepare(_sheet(book, results.title))
     book["Results"].freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight
     book["Results"].page_setup.fitToWidth = 4  # pages; on one nobody could read so many columns
     _with_note(book, best_table(ranking))
-    pairs = optimizer_lr_table(ranking.results)
+    pairs = optimizer_lr_table(ranking)
     _with_note(book, pairs)
-    add_optimizer_charts(book["Optimizer x lr"], ranking.results, len(pairs.columns) + 2)
+    add_optimizer_charts(book["Optimizer x lr"], ranking.finished, len(pairs.columns) + 2)
     sizes = network_size_table(ranking)
     _with_note(book, sizes)
     if len(sizes.rows) > 1:
         add_size_chart(book["Network size"], len(sizes.rows), len(sizes.columns) + 2)
-    _with_note(book, versus_table(ranking.results), WHAT_ACCURACY_IS, *MISPRINTS)
+    _with_note(book, versus_table(ranking.frame), WHAT_ACCURACY_IS, *MISPRINTS)
     _with_note(book, seeds_table(ranking))
     _with_note(book, failures_table(ranking))
     _about(book, about_table(ranking, stored))
     book.active = 0
     book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH
     return _finished(book, long)
-
-
-def results_table(ranking: Ranking) -> Table:
-    """Every run with every field of its record, in the records' order."""
-    best = ranking.best
-    marks = {i: "best" if r is best else verdict(r) for i, r in enumerate(ranking.results)}
-    rows = [[getattr(r, c.name) for c in COLUMNS] for r in ranking.results]
-    return Table("Results", [record_column(c.name) for c in COLUMNS], rows, marks=marks)
 
 
 def _sheet(book: Workbook, title: str) -> Worksheet:

@@ -58,7 +58,7 @@ def _row(p: PublishedRow, ours: pd.DataFrame) -> list[Any]:
     mean, spread = binary.mean(), binary[~done["collapsed"]].std()
     numbers = [mean, mean - p.binary_accuracy_test, len(done), spread, binary.min(), binary.max()]
     numbers += [done["collapsed"].mean(), done["accuracy_test"].mean()]
-    told = [None if pd.isna(number) else number for number in numbers]
+    told = [None if pd.isna(number) else number if isinstance(number, int) else float(number) for number in numbers]
     return [p.table, *p.key, p.num_parameters, p.binary_accuracy_test, *told, judge(p, same)]
 
 

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.predictions import Predictions
 from mnist_lightning.report.effects import FACTORS, Effect
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
-from mnist_lightning.report.stored import Stored
+from mnist_lightning.report.stored import Stored, confusions
 
 MOST_LISTED = 24
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about
@@ -177,9 +178,9 @@ def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     n, num_wrong = len(predictions.labels), predictions.num_wrong
     if not num_wrong:
         return Answer(question, "There is none", [f"All {n:,} test images are right."])
-    pairs = pd.DataFrame({"true": predictions.labels, "said": predictions.predicted})
-    confusions = pairs[pairs["true"] != pairs["said"]].groupby(["true", "said"]).size()
-    (true, said), most = confusions.idxmax(), confusions.max()
+    counts = confusions(predictions)
+    wrong = counts - np.diag(counts.diagonal())
+    (true, said), most = divmod(int(wrong.argmax()), len(wrong)), wrong.max()
     sentences = [f"The best run is wrong on {num_wrong:,} of {n:,} test images."]
     if most > 1:
         sentences.append(f"Its most frequent confusion: a {true} taken for a {said}, {most} times.")

@@ -144,7 +144,7 @@ def heat_map(ranking: Ranking) -> Figure:
     from matplotlib import colormaps
 
     means, lost = heat_cells(ranking.frame)
-    rows, columns = means.index.tolist(), means.columns.tolist()
+    rows, columns = list(means.index), list(means.columns)
     figure, (axes,) = new_figure(min(max(1.7 + 0.27 * len(rows), 3.1), 9.5))
     mesh = axes.pcolormesh(
         means.to_numpy(), cmap=colormaps["cividis"], vmin=0, vmax=1, edgecolors="white", linewidth=0.8
@@ -154,7 +154,7 @@ def heat_map(ranking: Ranking) -> Figure:
     for i, values in enumerate(means.to_numpy()):
         for j, value in enumerate(values):
             missing = pd.isna(value)
-            text = lost.iloc[i, j] if missing else f"{value:.3f}"[(0 if value >= 1 else 1) :]
+            text = str(lost.iloc[i, j]) if missing else f"{value:.3f}"[(0 if value >= 1 else 1) :]
             colour = FAINT if missing else "white" if value < 0.55 else "black"
             axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=size, color=colour)
     axes.set_xticks([j + 0.5 for j in range(len(columns))], _column_labels(columns), fontsize=size)
@@ -170,7 +170,7 @@ def heat_map(ranking: Ranking) -> Figure:
     return figure
 
 
-def _column_labels(columns: Sequence[tuple[str, float]]) -> list[str]:
+def _column_labels(columns: Sequence[Any]) -> list[str]:
     """The learning rates, and under the middle one of each optimizer its name: side by side names would overlap."""
     labels = [f"{rate:g}\n " for _, rate in columns]
     names = [name for name, _ in columns]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mnist_lightning.records.predictions import Predictions
+from mnist_lightning.report.stored import confusions
 from mnist_lightning.report.style import FAINT, WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy import ndarray
 
 
 def training_images(predictions: Predictions) -> Figure:
@@ -19,7 +21,9 @@ def training_images(predictions: Predictions) -> Figure:
     return _grid(predictions.sample_images, titles, columns=3, head=0.16, width=4.8, fontsize=10)
 
 
-def _grid(images: ndarray, titles: Sequence[str], columns: int, head: float, width: float, fontsize: float) -> Figure:
+def _grid(
+    images: np.ndarray, titles: Sequence[str], columns: int, head: float, width: float, fontsize: float
+) -> Figure:
     """Images [K, 28, 28] row by row, a title over each; `head`: its height in images' sides.
 
     All in one pair of axes: a pair for each image would take seconds.
@@ -41,14 +45,11 @@ def _grid(images: ndarray, titles: Sequence[str], columns: int, head: float, wid
 
 def confusion_matrix(predictions: Predictions) -> Figure:
     """Counts of test images: true digit down, predicted across. Colour shows the mistakes only."""
-    import numpy as np
-
-    counts = np.zeros((10, 10), dtype=np.int64)
-    np.add.at(counts, (predictions.labels.astype(int), predictions.predicted.astype(int)), 1)
-    most = max(int((counts - np.diag(counts.diagonal())).max()), 1)
-    figure, (axes,) = new_figure(5.5)
     from matplotlib import colormaps
 
+    counts = confusions(predictions)
+    most = max(int((counts - np.diag(counts.diagonal())).max()), 1)
+    figure, (axes,) = new_figure(5.5)
     colours = colormaps["Oranges"]
     for true in range(10):
         for predicted in range(10):
@@ -58,8 +59,9 @@ def confusion_matrix(predictions: Predictions) -> Figure:
             across, down = [predicted, predicted + 1, predicted + 1, predicted], [true, true, true + 1, true + 1]
             axes.fill(across, down, facecolor=face, edgecolor=FAINT, linewidth=0.4)
             if count:
-                look = {"color": "white" if share > 0.75 else "black", "weight": "bold" if right else "normal"}
-                axes.text(predicted + 0.5, true + 0.5, f"{count:,}", ha="center", va="center", fontsize=9, **look)
+                look: dict[str, Any] = {"color": "white" if share > 0.75 else "black", "ha": "center", "va": "center"}
+                weight = "bold" if right else "normal"
+                axes.text(predicted + 0.5, true + 0.5, f"{count:,}", fontsize=9, weight=weight, **look)
     axes.set(
         xlim=(0, 10), ylim=(10, 0), xlabel="predicted digit", ylabel="true digit (number of test images in each cell)"
     )

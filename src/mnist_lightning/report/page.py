@@ -109,7 +109,7 @@ def column_classes(table: Table, wide: str) -> list[str]:
 
 def _title(ranking: Ranking) -> str:
     n, names = len(ranking.frame), ranking.frame["dataset"].unique()
-    data = ", ".join(sorted({_DATA.get(name, name) for name in names})) or "no data"
+    data = ", ".join(sorted({_DATA.get(name, str(name)) for name in names})) or "no data"
     return f"{n:,} run{'s' * (n != 1)} on {data}"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.predictions import Predictions, load_predictions
 from mnist_lightning.records.results import RECORD
@@ -63,6 +65,13 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
             problems.append(str(error).replace(f"{directory}/", ""))
     curves = [c for r, why in chosen_runs(ranking) if (c := _curve(directory, r, why)) is not None]
     return Stored(predictions, curves, _command(directory), problems, not (directory / RECORD).is_file())
+
+
+def confusions(predictions: Predictions) -> np.ndarray:
+    """Counts test images by true digit (down) and predicted digit (across): int64 [10, 10]."""
+    counts = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(counts, (predictions.labels.astype(int), predictions.predicted.astype(int)), 1)
+    return counts
 
 
 def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:

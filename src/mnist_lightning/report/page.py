@@ -1,4 +1,4 @@
-"""report.html: one file that opens from a disk, asks no network for anything, and answers what people ask first."""
+"""report.html: one file that opens from a disk, needs no network, and answers what people ask first."""
 
 from __future__ import annotations
 
@@ -108,11 +108,13 @@ def column_classes(table: Table, wide: str) -> list[str]:
 
 
 def _title(ranking: Ranking) -> str:
+    """`18 runs on synthetic digits`."""
     data = ", ".join(sorted({_DATA.get(r.dataset, r.dataset) for r in ranking.results})) or "no data"
     return f"{len(ranking.results):,} run{'s' * (len(ranking.results) != 1)} on {data}"
 
 
 def _what_was_run(ranking: Ranking) -> str:
+    """`18 runs: 18 completed. 3,000 training images, 1,000 test images, 4 epochs, on cpu.`"""
     patterns = {
         "train_size": "{} training images",
         "test_size": "{} test images",

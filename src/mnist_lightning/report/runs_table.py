@@ -75,10 +75,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its state (`best` for the best), its values, and the address of its files."""
+    """A run: its state (`best` for the best), its cells' values, and the address of its files."""
 
     mark: str
-    values: list[Any]
+    cells: list[Any]
     link: str
 
 
@@ -99,8 +99,8 @@ def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
     rows = []
     for r in [*ranking.ranked, *(r for r in results if id(r) not in ranks)]:
         rank, state = ranks.get(id(r)), verdict(r)
-        values = [rank, *(getattr(r, name) for name in names), state]
-        rows.append(Row("best" if rank == 1 else state, values, link(r) if linked else ""))
+        cells = [rank, *(getattr(r, name) for name in names), state]
+        rows.append(Row("best" if rank == 1 else state, cells, link(r) if linked else ""))
     return RunsTable(_same(results, names), _filters(results, names), _heads(names, ranking.rule.column), rows)
 
 
@@ -110,6 +110,7 @@ def cell_text(value: Any, number_format: str) -> str:
 
 
 def _value(r: RunResult, name: str) -> Any:
+    """Returns a field of the record; None in place of NaN, which no two fields would have in common."""
     value = getattr(r, name)
     return None if isinstance(value, float) and math.isnan(value) else value
 
@@ -125,6 +126,7 @@ def _columns(results: Sequence[RunResult]) -> list[str]:
 
 
 def _same(results: Sequence[RunResult], names: list[str]) -> str:
+    """Returns the keys that are not shown as columns, with their common values."""
     if len(results) < 2:
         return ""
     values = {name: _value(results[0], name) for name in _HEADERS if name not in (*names, "accuracy_val")}
@@ -151,11 +153,13 @@ def _filters(results: Sequence[RunResult], names: list[str]) -> list[Filter]:
 
 
 def _sortable(r: RunResult, name: str) -> tuple[float, str]:
+    """Returns a key that sorts numbers by value, then texts, then what is not a number."""
     value = getattr(r, name)
     return (value, "") if isinstance(value, float) and not math.isnan(value) else (math.inf, str(value))
 
 
 def _heads(names: list[str], ranked_by: str) -> list[Head]:
+    """Returns the columns of the table: rank, the record's, state. A click on an accuracy begins with the highest."""
     heads = [Head("#", "rank", sort="ascending")]
     for name in names:
         column = record_column(name, _HEADERS[name])

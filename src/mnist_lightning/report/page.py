@@ -1,4 +1,4 @@
-"""report.html: one file that opens from a disk, asks no network for anything, and answers what people ask first."""
+"""report.html: one file that opens from a disk, needs no network, and answers what people ask first."""
 
 from __future__ import annotations
 
@@ -108,12 +108,14 @@ def column_classes(table: Table, wide: str) -> list[str]:
 
 
 def _title(ranking: Ranking) -> str:
+    """`18 runs on synthetic digits`."""
     n, names = len(ranking.frame), ranking.frame["dataset"].unique()
     data = ", ".join(sorted({_DATA.get(name, str(name)) for name in names})) or "no data"
     return f"{n:,} run{'s' * (n != 1)} on {data}"
 
 
 def _what_was_run(ranking: Ranking) -> str:
+    """`18 runs: 18 completed. 3,000 training images, 1,000 test images, 4 epochs, on cpu.`"""
     patterns = {
         "train_size": "{} training images",
         "test_size": "{} test images",

@@ -76,10 +76,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its state (`best` for the best), its values, and the address of its files."""
+    """A run: its state (`best` for the best), its cells' values, and the address of its files."""
 
     mark: str
-    values: list[Any]
+    cells: list[Any]
     link: str
 
 
@@ -123,6 +123,7 @@ def _columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _same(frame: pd.DataFrame, shown_columns: list[str]) -> str:
+    """Returns the keys that are not shown as columns, with their common values."""
     if len(frame) < 2:
         return ""
     names = [name for name in _HEADERS if name not in (*shown_columns, "accuracy_val")]
@@ -146,6 +147,7 @@ def _filters(ranking: Ranking, columns: list[str]) -> list[Filter]:
 
 
 def _heads(names: list[str], ranked_by: str) -> list[Head]:
+    """Returns the columns of the table: rank, the record's, state. A click on an accuracy begins with the highest."""
     heads = [Head("#", "rank", sort="ascending")]
     for name in names:
         column = record_column(name, _HEADERS[name])

@@ -1,4 +1,4 @@
-"""How a table becomes a sheet: header, formats, widths, filters, tints; and every value safely into its cell."""
+"""How a table becomes a sheet: header, formats, widths, filters, colours; every value safely put into its cell."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _plain(value: Any) -> Any:
 
 
 def put_header(sheet: Worksheet, row: int, column: int, columns: Sequence[Column]) -> None:
+    """Writes the names of columns into a row, each with its sentence as a comment."""
     for i, c in enumerate(columns, start=column):
         cell = sheet.cell(row, i)
         set_value(cell, c.name)
@@ -86,10 +87,10 @@ def put_link(cell: Any, address: str) -> None:
 
 
 def _arrange(sheet: Worksheet, table: Table) -> None:
-    """Widths, frozen header, filters, paper."""
+    """Sets widths, frozen header, filters, and how the sheet is printed."""
     for j, column in enumerate(table.columns):
         longest = max((len(shown(row[j], column.number_format)) for row in table.rows[:_MEASURED_ROWS]), default=0)
-        # a long header wraps, at its words and underscores' cost; the arrow of the filter needs room too
+        # a long header wraps between its words; the arrow of the filter needs room too
         header = max(len(word) for word in column.name.split()) + 3
         sheet.column_dimensions[get_column_letter(j + 1)].width = min(max(header, longest + 2, 9), WIDEST)
     sheet.row_dimensions[1].height = 45  # points: three lines

@@ -1,4 +1,4 @@
-"""The Excel workbook, made to be worked in: every run, the study's tables from ours, charts, where it comes from."""
+"""The Excel workbook, made to be worked in: every run, the study's tables made from our runs, charts, provenance."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ def _results(book: Workbook, ranking: Ranking, linked: bool) -> None:
 
 
 def _with_note(book: Workbook, table: Table, *notes: str) -> None:
+    """Adds a table as a sheet, with its note and the others in lines below it."""
     sheet = book.create_sheet(table.title)
     put_table(sheet, table)
     for i, note in enumerate((table.note, *notes)):
@@ -79,6 +80,7 @@ def _with_note(book: Workbook, table: Table, *notes: str) -> None:
 
 
 def _about(book: Workbook, table: Table) -> None:
+    """Adds the sheet of provenance: a wide column of sentences that wrap."""
     sheet = book.create_sheet(table.title)
     put_table(sheet, table)
     sheet.auto_filter.ref = None

@@ -42,7 +42,10 @@ def load_frame(directory: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def frame_of(records: Iterable[RunResult]) -> pd.DataFrame:
-    """Makes the DataFrame that `load_frame` describes, of records in memory and in their order."""
+    """Makes the DataFrame that `load_frame` describes, of records in memory and in their order.
+
+    Halves of surrogate pairs, which no stored record can have, become escapes.
+    """
     records = list(records)
     frame = pd.DataFrame({c.name: _series([getattr(r, c.name) for r in records], str(c.type)) for c in COLUMNS})
     sizes = ["/".join("?" if n is None else str(n) for n in row) for row in plain_rows(frame, SIZES)]
@@ -60,6 +63,8 @@ def frame_of(records: Iterable[RunResult]) -> pd.DataFrame:
 
 
 def _series(values: Any, annotation: str = "str") -> pd.Series:
+    if annotation not in _DTYPES:  # half a surrogate pair is no text to pyarrow, which pandas uses where it is there
+        values = [text.encode("utf-8", "backslashreplace").decode() for text in values]
     try:
         return pd.Series(values, dtype=_DTYPES.get(annotation, "object"))
     except OverflowError:  # a whole number of more than 64 bits

@@ -31,6 +31,8 @@ HOSTILE = (
     "x" * 40_000,
     "--><script>alert(1)</script>",
     "../../etc",
+    "{{ 7*7 }}",
+    "{% raw %}",
 )
 
 
@@ -42,7 +44,7 @@ def record(
     size: str = "32/2/1",
     **more: object,
 ) -> RunResult:
-    """A completed run on MNIST under the report's conditions, unless `more` says otherwise."""
+    """A completed run on MNIST under the study's conditions, unless `more` says otherwise."""
     c, k, d = map(int, size.split("/"))
     seed = int(str(more.get("seed", 0)))
     name = f"{optimizer}_{loss}_lr{lr:.0e}_num_channel{c}_num_conv{k}_num_dense{d}_{seed:08x}"
@@ -74,7 +76,7 @@ def quickstart() -> list[RunResult]:
 
 
 def full_grid(seeds: int = 1) -> list[RunResult]:
-    """The report's 216 settings, each with so many seeds."""
+    """The study's 216 settings, each with so many seeds."""
     rng = random.Random(0)
     grid = product(
         ("Adam", "SGD", "RMSprop"), ("mse", "mae"), (0.001, 0.01, 0.1), (32, 64), (2, 3), (1, 3, 5), range(seeds)
@@ -86,7 +88,7 @@ def full_grid(seeds: int = 1) -> list[RunResult]:
 
 
 def many(n: int) -> list[RunResult]:
-    """n runs over the report's grid and many seeds, some diverged, some failed."""
+    """n runs over the study's grid and many seeds, some diverged, some failed."""
     seeds = -(-n // 216)
     runs = full_grid(seeds)[:n]
     for i in range(0, n, 50):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
     from mnist_lightning.records.results import RunResult, load_results
-    from mnist_lightning.report import write_report
+    from mnist_lightning.report import load_frame, write_report
     from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
     from mnist_lightning.training.run import train
 
@@ -28,6 +28,7 @@ _HOMES = {
     "RunConfig": "config",
     "RunResult": "records.results",
     "TrainerConfig": "config",
+    "load_frame": "report.frame",
     "load_results": "records.results",
     "train": "training.run",
     "train_many": "fused",
@@ -44,6 +45,7 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "TrainerConfig",
+    "load_frame",
     "load_results",
     "train",
     "train_many",

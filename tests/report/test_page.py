@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +15,7 @@ import pytest
 
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.figures import Figures, draw_figures
+from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.inline_svg import inline
 from mnist_lightning.report.page import page
 from mnist_lightning.report.ranking import Ranking
@@ -33,7 +37,7 @@ class Elements(HTMLParser):
 
 
 def page_of(results: list[RunResult]) -> str:
-    return page(Ranking(results), Stored(), Figures([], {}))
+    return page(Ranking(frame_of(results)), Stored(), Figures([], {}))
 
 
 def hostile() -> list[RunResult]:
@@ -45,7 +49,7 @@ def hostile() -> list[RunResult]:
 
 
 def test_no_text_of_a_record_becomes_markup_script_or_link() -> None:
-    ranking = Ranking(hostile())
+    ranking = Ranking(frame_of(hostile()))
     text = page(ranking, Stored(command="x", problems=list(HOSTILE)), draw_figures(ranking, Stored()))
     found = Elements(text).found
     assert [tag for tag, _ in found].count("script") == 1
@@ -56,8 +60,22 @@ def test_no_text_of_a_record_becomes_markup_script_or_link() -> None:
     assert "\x1b" not in text
 
 
+def test_no_text_of_a_record_is_read_as_a_template() -> None:
+    text = page_of(hostile())
+    assert "{{ 7*7 }}" in text
+    assert "{% raw %}" in text
+    assert "49" not in re.sub(r"<(style|script|meta)\b.*?>.*?</\1>", "", text, flags=re.DOTALL)
+
+
+def test_another_process_gives_the_same_page() -> None:
+    code = "import sys, test_page; sys.stdout.buffer.write(test_page.page_of(test_page.hostile()).encode())"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)
+    assert done.stdout.decode() == page_of(hostile())
+
+
 def test_the_page_asks_nobody_for_anything() -> None:
-    ranking = Ranking(quickstart())
+    ranking = Ranking(frame_of(quickstart()))
     text = page(ranking, Stored(), draw_figures(ranking, Stored()))
     policies = [a["content"] for tag, a in Elements(text).found if a.get("http-equiv") == "Content-Security-Policy"]
     assert "default-src 'none'" in str(policies[0])
@@ -68,7 +86,7 @@ def test_the_page_asks_nobody_for_anything() -> None:
 
 
 def test_every_id_of_the_page_and_its_figures_is_used_once() -> None:
-    ranking = Ranking(full_grid())
+    ranking = Ranking(frame_of(full_grid()))
     figures = draw_figures(ranking, Stored())
     ids = [a["id"] for _, a in Elements(page(ranking, Stored(), figures)).found if "id" in a]
     owners = {i for i in ids if ids.count(i) > 1}
@@ -77,7 +95,7 @@ def test_every_id_of_the_page_and_its_figures_is_used_once() -> None:
 
 
 def test_figures_take_the_pages_text_colour() -> None:
-    ranking = Ranking(quickstart())
+    ranking = Ranking(frame_of(quickstart()))
     assert all("currentColor" in inline(p) for p in draw_figures(ranking, Stored()).pictures)
 
 

@@ -8,10 +8,10 @@ from itertools import product
 
 import pytest
 
+from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.answers import COLLAPSED, MISTAKES, WHAT_MATTERED, WINNER, answers
-from mnist_lightning.report.effects import effects
-from mnist_lightning.report.groups import group
-from mnist_lightning.report.ranking import BY_TEST, BY_VALIDATION, ONE_DIGIT, UNDECIDED, Ranking, collapse
+from mnist_lightning.report.frame import ONE_DIGIT, UNDECIDED, frame_of
+from mnist_lightning.report.ranking import BY_TEST, BY_VALIDATION, Ranking
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.tables import (
     best_table,
@@ -24,19 +24,23 @@ from mnist_lightning.report.terminal import leaderboard
 from report_cases import failed, full_grid, quickstart, record
 
 
+def ranking_of(results: list[RunResult]) -> Ranking:
+    return Ranking(frame_of(results))
+
+
 def test_diverged_and_failed_runs_are_never_ranked() -> None:
     diverged = replace(record(accuracy=0.99), status="diverged")
-    ranking = Ranking([diverged, failed(), record(accuracy=0.5), record(accuracy=math.nan)])
-    assert [r.accuracy_test for r in ranking.ranked] == [0.5]
+    ranking = ranking_of([diverged, failed(), record(accuracy=0.5), record(accuracy=math.nan)])
+    assert ranking.ranked["accuracy_test"].tolist() == [0.5]
     assert len(ranking.unranked) == 3
 
 
 def test_test_accuracy_ranks_unless_every_completed_run_held_images_out() -> None:
     held = record(accuracy=0.9, val_size=5000, accuracy_val=0.8)
-    assert Ranking([held, replace(held, accuracy_test=0.95, accuracy_val=0.7)]).best is held
-    assert Ranking([held, failed()]).rule is BY_VALIDATION
-    assert Ranking([held, record()]).rule is BY_TEST
-    assert Ranking([]).rule is BY_TEST
+    assert ranking_of([held, replace(held, accuracy_test=0.95, accuracy_val=0.7)]).best.accuracy_test == 0.9
+    assert ranking_of([held, failed()]).rule is BY_VALIDATION
+    assert ranking_of([held, record()]).rule is BY_TEST
+    assert ranking_of([]).rule is BY_TEST
 
 
 def test_the_rule_by_test_accuracy_warns_that_it_is_optimistic() -> None:
@@ -45,7 +49,7 @@ def test_the_rule_by_test_accuracy_warns_that_it_is_optimistic() -> None:
 
 def test_of_equal_runs_the_smaller_network_wins_whatever_their_order() -> None:
     small, large = record(size="32/2/1", num_parameters=10), record(size="64/2/1", num_parameters=20)
-    assert Ranking([large, small]).best is Ranking([small, large]).best is small
+    assert [ranking_of(runs).best.num_parameters for runs in ([large, small], [small, large])] == [10, 10]
 
 
 @pytest.mark.parametrize(
@@ -53,38 +57,38 @@ def test_of_equal_runs_the_smaller_network_wins_whatever_their_order() -> None:
     [(0.1, 0.82, ONE_DIGIT), (0.12, 0.9, UNDECIDED), (0.2, 0.9, UNDECIDED), (0.21, 0.9, ""), (math.nan, 0.82, "")],
 )
 def test_a_run_no_better_than_guessing_has_collapsed(accuracy: float, binary: float, expected: str) -> None:
-    assert collapse(record(accuracy=accuracy, binary_accuracy_test=binary)) == expected
+    assert frame_of([record(accuracy=accuracy, binary_accuracy_test=binary)])["how_collapsed"].tolist() == [expected]
 
 
 def test_a_failed_run_has_not_collapsed() -> None:
-    assert collapse(replace(record(accuracy=0.1), status="failed")) == ""
+    frame = frame_of([replace(record(accuracy=0.1), status="failed")])
+    assert frame[["collapsed", "how_collapsed", "verdict"]].to_numpy().tolist() == [[False, "", "failed"]]
 
 
 def test_seeds_of_a_setting_make_one_group_with_mean_and_sample_deviation() -> None:
     runs = [record(accuracy=a, seed=s) for s, a in enumerate((0.9, 0.92, 0.1))]
-    (found,) = group([*runs, failed(seed=4)])
-    assert found.mean("accuracy_test") == pytest.approx(0.64)
-    assert found.deviation("accuracy_test") == pytest.approx(0.467761, abs=1e-6)
-    assert found.collapsed_share == pytest.approx(1 / 3)
+    settings = ranking_of([*runs, failed(seed=4)]).settings
+    columns = ["runs", "accuracy_test", "deviation", "lowest", "highest", "collapsed"]
+    assert settings[columns].to_numpy().tolist() == [pytest.approx([3, 0.64, 0.467761, 0.1, 0.92, 1 / 3], abs=1e-6)]
 
 
 def test_early_stopping_does_not_divide_seeds_but_a_sweep_over_epochs_is_divided() -> None:
     stopped = [record(seed=0, epochs=7), record(seed=1, epochs=9)]
-    assert len(group(stopped)) == 1
-    assert len(group([*stopped, record(seed=0, epochs=9)])) == 2
+    assert len(ranking_of(stopped).settings) == 1
+    assert len(ranking_of([*stopped, record(seed=0, epochs=9)]).settings) == 2
 
 
 def test_the_effect_of_a_key_is_the_spread_of_its_values_means() -> None:
     runs = [record("Adam", lr=0.1, accuracy=0.1), record("Adam", lr=0.01, accuracy=0.9)]
     runs += [record("SGD", lr=0.1, accuracy=0.2), record("SGD", lr=0.01, accuracy=0.8)]
-    first, second = effects(runs)
+    first, second = ranking_of(runs).effects
     assert (first.factor, first.spread) == ("learning rate", pytest.approx(0.7))
     assert (second.factor, second.spread) == ("optimizer", 0.0)
-    assert first.share == pytest.approx(0.98)
+    assert first.levels[["value", "n", "best"]].to_numpy().tolist() == [["0.01", 2, 0.9], ["0.1", 2, 0.2]]
 
 
 def test_the_answers_name_winner_margin_what_mattered_and_the_collapsed() -> None:
-    found = answers(Ranking(quickstart()), Stored())
+    found = answers(ranking_of(quickstart()), Stored())
     assert found[WINNER].short == "Adam, mae, learning rate 0.001"
     assert "970 of 1,000 test images right" in found[WINNER].sentences[0]
     assert "0.0100 ahead of the second" in found[WINNER].sentences[1]
@@ -97,13 +101,13 @@ def test_the_answers_name_winner_margin_what_mattered_and_the_collapsed() -> Non
 def test_a_clear_difference_between_learning_rate_and_optimizer_is_answered_with_yes_or_no() -> None:
     by_rate = [record(o, lr=lr, accuracy=a) for o, lr, a in product(("Adam", "SGD"), (0.1,), (0.3, 0.4))]
     by_rate += [record(o, lr=0.01, accuracy=0.9) for o in ("Adam", "SGD")]
-    assert answers(Ranking(by_rate), Stored())[WHAT_MATTERED].short == "Yes: learning rate 0.55, optimizer 0.00"
+    assert answers(ranking_of(by_rate), Stored())[WHAT_MATTERED].short == "Yes: learning rate 0.55, optimizer 0.00"
     by_name = [record(o, lr=lr, accuracy=a) for (o, a), lr in product((("Adam", 0.9), ("SGD", 0.3)), (0.1, 0.01))]
-    assert answers(Ranking(by_name), Stored())[WHAT_MATTERED].short == "No: optimizer 0.60, learning rate 0.00"
+    assert answers(ranking_of(by_name), Stored())[WHAT_MATTERED].short == "No: optimizer 0.60, learning rate 0.00"
 
 
-def test_the_best_table_has_the_reports_18_rows_in_our_order() -> None:
-    table = best_table(Ranking(full_grid()))
+def test_the_best_table_has_the_studys_18_rows_in_our_order() -> None:
+    table = best_table(ranking_of(full_grid()))
     column = [c.name for c in table.columns].index("Test accuracy (top-1)")
     accuracies = [row[column] for row in table.rows]
     assert len(accuracies) == 18
@@ -112,19 +116,19 @@ def test_the_best_table_has_the_reports_18_rows_in_our_order() -> None:
 
 
 def test_the_second_table_has_every_architecture_and_loss_and_size_table_each_architecture() -> None:
-    assert len(optimizer_lr_table(full_grid(2)).rows) == 216
-    assert len(network_size_table(Ranking(full_grid())).rows) == 12
+    assert len(optimizer_lr_table(ranking_of(full_grid(2))).rows) == 216
+    assert len(network_size_table(ranking_of(full_grid())).rows) == 12
 
 
 def test_the_seeds_table_is_empty_for_one_seed_and_says_why() -> None:
-    assert seeds_table(Ranking(quickstart())).rows == []
-    assert "seed=0,1,2" in seeds_table(Ranking(quickstart())).note
-    assert len(seeds_table(Ranking(full_grid(3))).rows) == 216
+    assert seeds_table(ranking_of(quickstart())).rows == []
+    assert "seed=0,1,2" in seeds_table(ranking_of(quickstart())).note
+    assert len(seeds_table(ranking_of(full_grid(3))).rows) == 216
 
 
 def test_failures_list_failed_then_diverged_then_collapsed() -> None:
     diverged = replace(record(seed=2), status="diverged", error="loss is not finite in epoch 2")
-    table = failures_table(Ranking([record(accuracy=0.1), diverged, failed(seed=1), record(seed=3)]))
+    table = failures_table(ranking_of([record(accuracy=0.1), diverged, failed(seed=1), record(seed=3)]))
     assert [row[0] for row in table.rows] == ["failed", "diverged", "collapsed"]
 
 

@@ -1,4 +1,4 @@
-"""The report's published rows beside ours: all matched, and judged by spread and collapse."""
+"""The study's published rows beside ours: all matched, and judged by spread and collapse."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from mnist_lightning.config import OPTIMIZERS, conf_dir
 from mnist_lightning.records.results import RunResult
+from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.published import MISPRINTS, PublishedRow, published_rows
 from mnist_lightning.report.versus import NOT_RUN, judge, prediction_interval, versus_table
 from report_cases import failed, full_grid, record
@@ -42,7 +43,7 @@ def test_the_published_parameters_are_those_of_the_networks_they_are_compared_wi
 
 
 def test_a_full_grid_matches_all_27_rows() -> None:
-    assert all(r[-1] != NOT_RUN for r in versus_table(full_grid()).rows)
+    assert all(r[-1] != NOT_RUN for r in versus_table(frame_of(full_grid())).rows)
 
 
 def test_both_misprints_are_explained() -> None:
@@ -61,23 +62,23 @@ TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little
         (0.9989, (0.9988, 0.9990, 0.9991), "within our spread"),
         (0.9900, (0.9988, 0.9990, 0.9991), "outside our spread"),
         (0.9989, (0.9988, 0.9990, 0.82), TWO_RUNS),
-        (0.9989, (0.82, 0.9), "the report's run learned, all 2 of ours collapsed"),
+        (0.9989, (0.82, 0.9), "the study's run learned, all 2 of ours collapsed"),
         (0.8206, (0.82,), "both collapsed"),
-        (0.8206, (0.82, 0.9, 0.9990), "the report's run collapsed, as 2 of our 3 did"),
-        (0.8206, (0.9990,), "the report's run collapsed, ours learned; one seed says little"),
+        (0.8206, (0.82, 0.9, 0.9990), "the study's run collapsed, as 2 of our 3 did"),
+        (0.8206, (0.9990,), "the study's run collapsed, ours learned; one seed says little"),
     ],
 )  # fmt: skip
 def test_the_verdict_looks_at_spread_and_collapse(published: float, binary: tuple[float, ...], verdict: str) -> None:
-    assert judge(row(published), ours(*binary)).startswith(verdict)
+    assert judge(row(published), frame_of(ours(*binary))).startswith(verdict)
 
 
 def test_a_run_under_other_conditions_is_not_comparable_and_the_verdict_names_them() -> None:
-    verdict = judge(row(0.99), [record(dataset="synthetic", train_size=3000)])
+    verdict = judge(row(0.99), frame_of([record(dataset="synthetic", train_size=3000)]))
     assert verdict == "not comparable: dataset synthetic instead of mnist, train_size 3000 instead of 60000"
 
 
 def test_failed_runs_alone_are_no_result() -> None:
-    assert judge(row(0.99), [failed()]) == "no result: 1 of 1 runs failed or diverged"
+    assert judge(row(0.99), frame_of([failed()])) == "no result: 1 of 1 runs failed or diverged"
 
 
 def test_the_prediction_interval_is_students() -> None:

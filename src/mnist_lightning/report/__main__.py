@@ -10,6 +10,7 @@ from mnist_lightning.report import write_report
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
     parser = CommandParser("python -m mnist_lightning.report", description=__doc__)
     parser.add_argument("directory", help="a sweep's directory, or a single run's")
     directory = parser.parse_args(argv).directory

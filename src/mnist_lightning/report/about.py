@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
+import numpy as np
+import pandas as pd
 
-from mnist_lightning.records.results import RunResult
+from mnist_lightning.report.frame import COLLAPSED_MEANS
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
-from mnist_lightning.report.ranking import COLLAPSED_MEANS, Ranking
+from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Column, Table
 
+_KEYS = {
+    "Data": "dataset",
+    "Training images": "train_size",
+    "Test images": "test_size",
+    "Images held out for validation": "val_size",
+    "Batch size": "batch_size",
+    "Epochs": "epochs",
+    "Seeds": "seed",
+    "Precision": "precision",
+    "Engine": "engine",
+    "Hardware": "device",
+}
 _VERSIONS = {
-    "version": "mnist-lightning",
-    "commit": "Source commit",
-    "python_version": "Python",
-    "torch_version": "torch",
-    "torchvision_version": "torchvision",
-    "lightning_version": "lightning",
+    "mnist-lightning": "version",
+    "Source commit": "commit",
+    "Python": "python_version",
+    "torch": "torch_version",
+    "torchvision": "torchvision_version",
+    "lightning": "lightning_version",
 }
 MOST_VALUES = 6
+_RESUME = (
+    "Give the same command again (with hydra.sweep.dir=DIR if the sweep is not an experiment's): runs that are stored "
+    "are kept, missing and failed ones are trained."
+)
 
 
 def about_table(ranking: Ranking, stored: Stored) -> Table:
     """Pairs of a subject and a sentence."""
-    results = ranking.results
-    pairs: list[tuple[str, object]] = [
+    frame = ranking.frame
+    seconds = frame["duration_seconds"][np.isfinite(frame["duration_seconds"])].to_numpy()
+    pairs: list[tuple[str, str]] = [
         ("Runs", counts(ranking)),
-        ("Data", values(results, "dataset")),
-        ("Training images", values(results, "train_size")),
-        ("Test images", values(results, "test_size")),
-        ("Images held out for validation", values(results, "val_size")),
-        ("Batch size", values(results, "batch_size")),
-        ("Epochs", values(results, "epochs")),
-        ("Seeds", values(results, "seed")),
-        ("Precision", values(results, "precision")),
-        ("Engine", values(results, "engine")),
-        ("Hardware", values(results, "device")),
-        ("Training and evaluation, all runs together", duration(sum(_durations(results)))),
-        ("Longest run", duration(max(_durations(results), default=0.0))),
-        *((name, values(results, column)) for column, name in _VERSIONS.items()),
+        *((name, values(frame, column)) for name, column in _KEYS.items()),
+        ("Training and evaluation, all runs together", duration(seconds.sum())),
+        ("Longest run", duration(seconds.max(initial=0.0))),
+        *((name, values(frame, column)) for name, column in _VERSIONS.items()),
         ("Ranking", ranking.rule.sentence),
         ("Collapsed", COLLAPSED_MEANS),
-        ("The report's accuracy", WHAT_ACCURACY_IS),
-        *(("The report's misprints", text) for text in MISPRINTS),
+        ("The study's accuracy", WHAT_ACCURACY_IS),
+        *(("The study's misprints", text) for text in MISPRINTS),
         ("Command", stored.command or "not stored"),
-        ("To resume", RESUME),
+        ("To resume", _RESUME),
         (
             "To rebuild these files",
             "python -m mnist_lightning.report DIR, with the sweep's directory; nothing is trained",
@@ -54,42 +61,29 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
         ("Row colours", "green: the best run; grey: collapsed; yellow: diverged; red: failed"),
         *(("Left out", problem) for problem in stored.problems),
     ]
-    return Table("About", [Column("Subject"), Column("Value")], [[name, value] for name, value in pairs if value != ""])
-
-
-RESUME = (
-    "Give the same command again (with hydra.sweep.dir=DIR if the sweep is not an experiment's): runs that are stored "
-    "are kept, missing and failed ones are trained."
-)
+    return Table("About", [Column("Subject"), Column("Value")], [[name, value] for name, value in pairs if value])
 
 
 def counts(ranking: Ranking) -> str:
     """`18 runs: 18 completed, of which 11 collapsed`."""
-    by_status = Counter(r.status for r in ranking.results)
-    parts = [f"{by_status['completed']} completed"]
-    if ranking.collapsed:
-        parts[0] += f", of which {len(ranking.collapsed)} collapsed"
-    parts += [f"{by_status[s]} {s}" for s in ("diverged", "failed") if by_status[s]]
-    return f"{len(ranking.results)} run{'s' * (len(ranking.results) != 1)}: {'; '.join(parts)}"
+    numbers, n = ranking.verdicts, len(ranking.frame)
+    collapsed = f", of which {numbers['collapsed']} collapsed" if numbers["collapsed"] else ""
+    parts = [f"{ranking.num_completed} completed{collapsed}"]
+    parts += [f"{numbers[s]} {s}" for s in ("diverged", "failed") if numbers[s]]
+    return f"{n} run{'s' * (n != 1)}: {'; '.join(parts)}"
 
 
-def values(results: Sequence[RunResult], column: str) -> str:
+def values(frame: pd.DataFrame, column: str) -> str:
     """The column's distinct values, the most frequent first, with their counts where there are several."""
     grouped = column != "seed"  # 60,000 images, but seed 12345
-    texts = [
-        f"{v:,}" if isinstance(v, int) and grouped else str(v) for r in results if (v := getattr(r, column)) is not None
-    ]
-    found = Counter(text for text in texts if text)
-    if len(found) == 1:
-        return next(iter(found))
-    parts = [f"{value} ({n} runs)" for value, n in sorted(found.items(), key=lambda item: (-item[1], item[0]))]
-    return ", ".join(parts[:MOST_VALUES]) + (
-        f" and {len(parts) - MOST_VALUES} others" if len(parts) > MOST_VALUES else ""
-    )
-
-
-def _durations(results: Sequence[RunResult]) -> list[float]:
-    return [r.duration_seconds for r in results if math.isfinite(r.duration_seconds)]
+    present = frame[column].dropna().tolist()
+    texts = [f"{v:,}" if isinstance(v, int) and grouped else str(v) for v in present if v != ""]
+    numbers = pd.Series(texts, dtype="object").value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    if len(numbers) == 1:
+        return texts[0]
+    parts = [f"{value} ({n} runs)" for value, n in numbers.head(MOST_VALUES).items()]
+    rest = len(numbers) - len(parts)
+    return ", ".join(parts) + (f" and {rest} others" if rest else "")
 
 
 def duration(seconds: float) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.effects import FACTORS, Effect, effects
-from mnist_lightning.report.groups import architecture, group
-from mnist_lightning.report.ranking import Ranking, collapse
-from mnist_lightning.report.stored import Stored
+import numpy as np
+import pandas as pd
+
+from mnist_lightning.records.predictions import Predictions
+from mnist_lightning.report.effects import FACTORS, Effect
+from mnist_lightning.report.frame import runs
+from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
+from mnist_lightning.report.stored import Stored, confusions
 
 MOST_LISTED = 24
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about
@@ -36,17 +38,17 @@ def answers(ranking: Ranking, stored: Stored) -> dict[str, Answer]:
         WINNER: _winner(ranking),
         WHAT_MATTERED: _what_mattered(ranking),
         COLLAPSED: _collapsed(ranking),
-        MISTAKES: _mistakes(ranking, stored),
+        MISTAKES: _mistakes(ranking, stored.predictions),
         FAILED: _failures(ranking),
     }
 
 
-def _name(ranking: Ranking, r: RunResult) -> str:
+def _name(ranking: Ranking, run: Any) -> str:
     """The keys of a run that vary in the sweep, and always optimizer, loss and learning rate."""
-    text = f"{r.optimizer}, {r.loss_func}, learning rate {r.learning_rate:g}"
+    text = f"{run.optimizer}, {run.loss_func}, learning rate {run.learning_rate:g}"
     if ranking.several_sizes:
-        text += f", network {architecture(r)}"
-    return text + (f", seed {r.seed}" if ranking.num_seeds > 1 else "")
+        text += f", network {run.architecture}"
+    return text + (f", seed {run.seed}" if ranking.num_seeds > 1 else "")
 
 
 def _winner(ranking: Ranking) -> Answer:
@@ -56,23 +58,21 @@ def _winner(ranking: Ranking) -> Answer:
     n = best.test_size or 0
     right = f": {round(best.accuracy_test * n):,} of {n:,} test images right" if n else ""
     sentences = [
-        (
-            f"Test accuracy {best.accuracy_test:.4f}{right}. As the report "
-            f"counts it (binary accuracy): {best.binary_accuracy_test:.4f}."
-        )
+        f"Test accuracy {best.accuracy_test:.4f}{right}. As the study "
+        f"counts it (binary accuracy): {best.binary_accuracy_test:.4f}."
     ]
-    if ranking.rule.column == "accuracy_val":
+    if ranking.rule is BY_VALIDATION:
         sentences.append(f"It was chosen by its validation accuracy, {best.accuracy_val:.4f}.")
     if len(ranking.ranked) > 1:
-        sentences += _margin(ranking, best, ranking.ranked[1])
+        sentences += _margin(ranking, *runs(ranking.ranked.head(2)))
     if ranking.num_seeds > 1:
         sentences.append(_best_mean(ranking))
     return Answer(question, _name(ranking, best), sentences)
 
 
-def _margin(ranking: Ranking, best: RunResult, second: RunResult) -> list[str]:
-    a, b = ranking.score(best), ranking.score(second)
-    n = (best.val_size if ranking.rule.column == "accuracy_val" else best.test_size) or 0
+def _margin(ranking: Ranking, best: Any, second: Any) -> list[str]:
+    a, b = (getattr(run, ranking.rule.column) for run in (best, second))
+    n = (best.val_size if ranking.rule is BY_VALIDATION else best.test_size) or 0
     lead = a - b
     second_name = f"the second ({_name(ranking, second)}, {b:.4f})"
     images = f", which is {round(lead * n):,} image{'s' * (round(lead * n) != 1)}" if n else ""
@@ -90,34 +90,27 @@ def _margin(ranking: Ranking, best: RunResult, second: RunResult) -> list[str]:
 
 
 def _best_mean(ranking: Ranking) -> str:
-    groups = [g for g in group(ranking.results) if g.completed]
-    top = max(groups, key=lambda g: g.mean("accuracy_test"), default=None)
-    if top is None:
+    settings = ranking.settings.dropna(subset="accuracy_test")
+    if settings.empty:
         return ""
-    r = top.first
-    spread = f", standard deviation {d:.4f}" if math.isfinite(d := top.deviation("accuracy_test")) else ""
-    where = f"{r.optimizer}, {r.loss_func}, learning rate {r.learning_rate:g}, network {architecture(r)}"
-    return f"Best mean over seeds: {where}, {top.mean('accuracy_test'):.4f}{spread}, n = {len(top.completed)}."
+    (top,) = runs(settings.loc[[settings["accuracy_test"].idxmax()]])
+    spread = f", standard deviation {top.deviation:.4f}" if math.isfinite(top.deviation) else ""
+    where = f"{top.optimizer}, {top.loss_func}, learning rate {top.learning_rate:g}, network {top.architecture}"
+    return f"Best mean over seeds: {where}, {top.accuracy_test:.4f}{spread}, n = {top.runs}."
 
 
 def _what_mattered(ranking: Ranking) -> Answer:
-    found = {e.factor: e for e in effects(ranking.results)}
-    lr, optimizer = found.get("learning rate"), found.get("optimizer")
+    by_name = {e.factor: e for e in ranking.effects}
+    lr, optimizer = by_name.get("learning rate"), by_name.get("optimizer")
     question = "Does the learning rate matter more than the optimizer?" if lr and optimizer else "What mattered most?"
-    if not found:
-        return Answer(
-            question,
-            "Nothing to compare",
-            ["No key of the configuration took several values among the completed runs."],
-        )
-    sentences = [_effect_sentence(e) for e in list(found.values())[:3]]
-    first = next(iter(found.values()))
+    if not by_name:
+        none = "No key of the configuration took several values among the completed runs."
+        return Answer(question, "Nothing to compare", [none])
+    sentences = [_effect_sentence(e) for e in ranking.effects[:3]]
     if lr and optimizer:
-        short = _compared(lr, optimizer)
-        sentences.append(_well_chosen(optimizer))
-    else:
-        short = f"The {first.factor}: up to {first.spread:.2f} of accuracy"
-    return Answer(question, short, sentences)
+        return Answer(question, _compared(lr, optimizer), [*sentences, _well_chosen(optimizer)])
+    first = ranking.effects[0]
+    return Answer(question, f"The {first.factor}: up to {first.spread:.2f} of accuracy", sentences)
 
 
 def _compared(lr: Effect, optimizer: Effect) -> str:
@@ -128,7 +121,7 @@ def _compared(lr: Effect, optimizer: Effect) -> str:
 
 
 def _effect_sentence(e: Effect) -> str:
-    best, worst = e.levels[0], e.levels[-1]
+    best, worst = runs(e.levels.iloc[[0, -1]])
     return (
         f"{e.factor.capitalize()}: mean test accuracy from {worst.mean:.3f} "
         f"({worst.value}) to {best.mean:.3f} ({best.value})."
@@ -136,83 +129,75 @@ def _effect_sentence(e: Effect) -> str:
 
 
 def _well_chosen(optimizer: Effect) -> str:
-    best = sorted(optimizer.levels, key=lambda level: -level.best)
-    listed = ", ".join(f"{level.value} {level.best:.3f}" for level in best[:6])
+    levels = runs(optimizer.levels.sort_values("best", ascending=False, kind="stable").head(6))
+    listed = ", ".join(f"{level.value} {level.best:.3f}" for level in levels)
     return f"At the best setting of each optimizer: {listed}."
 
 
 def _collapsed(ranking: Ranking) -> Answer:
-    question, lost = "Which runs collapsed?", ranking.collapsed
-    done = [r for r in ranking.results if r.status == "completed"]
-    if not lost:
-        return Answer(
-            question, f"None of {len(done)}", ["Every completed run is clearly better than guessing."] if done else []
-        )
-    kinds = Counter(collapse(r) for r in lost)
-    sentences = [f"{'; '.join(f'{n:,} with {kind}' for kind, n in sorted(kinds.items(), reverse=True))}."]
-    if whole := _wholly_collapsed(done):
+    question, n = "Which runs collapsed?", ranking.num_completed
+    lost = ranking.frame[ranking.frame["collapsed"]]
+    if lost.empty:
+        return Answer(question, f"None of {n}", ["Every completed run is clearly better than guessing."] if n else [])
+    kinds = lost["how_collapsed"].value_counts().sort_index(ascending=False)
+    sentences = [f"{'; '.join(f'{count:,} with {kind}' for kind, count in kinds.items())}."]
+    if whole := _wholly_collapsed(ranking):
         sentences.append(f"Without exception: {', '.join(whole)}.")
-    ordered = sorted(lost, key=lambda r: (r.optimizer, r.loss_func, r.learning_rate, r.run_name))
-    names = [_name(ranking, r).replace("learning rate ", "") for r in ordered[: MOST_LISTED + 1]]
     if len(lost) > MOST_LISTED:
-        names = _counted(done)
-    return Answer(question, f"{len(lost):,} of {len(done):,}", sentences, names)
+        names = _counted(ranking.finished)
+    else:
+        ordered = runs(lost.sort_values(["optimizer", "loss_func", "learning_rate", "run_name"]))
+        names = [_name(ranking, run).replace("learning rate ", "") for run in ordered]
+    return Answer(question, f"{len(lost):,} of {n:,}", sentences, names)
 
 
-def _counted(done: Sequence[RunResult]) -> list[str]:
+def _counted(finished: pd.DataFrame) -> list[str]:
     """`Adam, 0.1: 70 of 72`: for each optimizer and learning rate how many runs collapsed, the most first."""
-    by_pair: dict[tuple[str, float], list[bool]] = {}
-    for r in done:
-        by_pair.setdefault((r.optimizer, r.learning_rate), []).append(bool(collapse(r)))
-    pairs = sorted(by_pair.items(), key=lambda item: (-sum(item[1]), item[0]))
-    return [f"{o}, {lr:g}: {sum(c):,} of {len(c):,}" for (o, lr), c in pairs if any(c)][:MOST_LISTED]
+    keys = ["optimizer", "learning_rate"]
+    pairs = finished.groupby(keys, as_index=False).agg(lost=("collapsed", "sum"), n=("collapsed", "size"))
+    pairs = pairs[pairs["lost"] > 0].sort_values(["lost", *keys], ascending=[False, True, True])
+    return [f"{p.optimizer}, {p.learning_rate:g}: {p.lost:,} of {p.n:,}" for p in runs(pairs.head(MOST_LISTED))]
 
 
-def _wholly_collapsed(done: Sequence[RunResult]) -> list[str]:
+def _wholly_collapsed(ranking: Ranking) -> list[str]:
     """`learning rate 0.1 (6 of 6 runs)`: values of a key all of whose completed runs collapsed."""
-    found = []
-    for column, factor in FACTORS.items():
-        by_value: dict[str, list[bool]] = {}
-        for r in done:
-            value = getattr(r, column)
-            by_value.setdefault(f"{value:g}" if isinstance(value, float) else str(value), []).append(bool(collapse(r)))
-        if 1 < len(by_value) <= 20:
-            found += [
-                f"{factor} {v} ({len(c)} of {len(c)} runs)"
-                for v, c in sorted(by_value.items())
-                if all(c) and len(c) > 1
-            ]
-    return found
+    in_order = sorted(ranking.effects, key=lambda e: list(FACTORS.values()).index(e.factor))
+    return [
+        f"{e.factor} {level.value} ({level.n} of {level.n} runs)"
+        for e in in_order
+        for level in runs(e.levels.sort_values("value"))
+        if level.collapsed == level.n > 1
+    ]
 
 
-def _mistakes(ranking: Ranking, stored: Stored) -> Answer:
-    question, found = "What does a mistake look like?", stored.predictions
-    if found is None:
-        return Answer(
-            question, "Not stored", ["The best run has no predictions beside its record."] if ranking.best else []
-        )
-    if not found.num_wrong:
-        return Answer(question, "There is none", [f"All {len(found.labels):,} test images are right."])
-    pairs = Counter((int(t), int(p)) for t, p in zip(found.labels, found.predicted, strict=True) if t != p)
-    (true, said), n = min(pairs.items(), key=lambda item: (-item[1], item[0]))
-    sentences = [f"The best run is wrong on {found.num_wrong:,} of {len(found.labels):,} test images."]
-    if n > 1:
-        sentences.append(f"Its most frequent confusion: a {true} taken for a {said}, {n} times.")
-    sure, labels, said_ = (float(found.mistake_confidence[0]), found.mistake_labels, found.mistake_predicted)
+def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
+    question = "What does a mistake look like?"
+    if predictions is None:
+        none = ["The best run has no predictions beside its record."]
+        return Answer(question, "Not stored", none if ranking.best else [])
+    n, num_wrong = len(predictions.labels), predictions.num_wrong
+    if not num_wrong:
+        return Answer(question, "There is none", [f"All {n:,} test images are right."])
+    counts = confusions(predictions)
+    wrong = counts - np.diag(counts.diagonal())
+    (true, said), most = divmod(int(wrong.argmax()), len(wrong)), wrong.max()
+    sentences = [f"The best run is wrong on {num_wrong:,} of {n:,} test images."]
+    if most > 1:
+        sentences.append(f"Its most frequent confusion: a {true} taken for a {said}, {most} times.")
+    label, called = predictions.mistake_labels[0], predictions.mistake_predicted[0]
+    sure = min(float(predictions.mistake_confidence[0]), 0.999)
     sentences.append(
-        f"Its surest mistake: a {labels[0]} called a {said_[0]}, at "
-        f"{min(sure, 0.999):.1%} confidence. The pictures are below."
+        f"Its surest mistake: a {label} called a {called}, at {sure:.1%} confidence. The pictures are below."
     )
-    return Answer(question, f"{found.num_wrong:,} wrong of {len(found.labels):,}", sentences)
+    return Answer(question, f"{num_wrong:,} wrong of {n:,}", sentences)
 
 
 def _failures(ranking: Ranking) -> Answer:
-    question = "Did anything fail?"
-    counts = Counter(r.status for r in ranking.results)
-    if not counts["failed"] and not counts["diverged"]:
-        return Answer(question, "No", [f"All {len(ranking.results):,} runs were completed."] if ranking.results else [])
-    parts = [f"{counts[s]:,} {s}" for s in ("failed", "diverged") if counts[s]]
+    question, numbers, n = "Did anything fail?", ranking.verdicts, len(ranking.frame)
+    parts = [f"{numbers[s]:,} {s}" for s in ("failed", "diverged") if numbers[s]]
+    if not parts:
+        return Answer(question, "No", [f"All {n:,} runs were completed."] if n else [])
     sentences = ["Such runs are never ranked. They are listed under Failures, with the reason."]
-    if counts["failed"]:
+    if numbers["failed"]:
         sentences.append("Giving the command again trains the failed ones again.")
     return Answer(question, " and ".join(parts), sentences)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 from openpyxl.chart import LineChart, Reference, ScatterChart
 from openpyxl.chart.series_factory import SeriesFactory
 from openpyxl.chart.shapes import GraphicalProperties
@@ -14,7 +12,6 @@ from openpyxl.drawing.line import LineProperties
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.sheets import put_header, set_value
 from mnist_lightning.report.style import COLOURS
 from mnist_lightning.report.table import Column
@@ -23,35 +20,29 @@ MOST_CHARTS, MOST_SERIES, MOST_CATEGORIES = 4, 8, 20
 _SYMBOLS = ("circle", "square", "triangle", "diamond")
 
 
-def add_optimizer_charts(sheet: Worksheet, results: Sequence[RunResult], column: int) -> None:
+def add_optimizer_charts(sheet: Worksheet, finished: pd.DataFrame, column: int) -> None:
     """To the right of the table, from `column`: for each loss a block of means and its chart."""
-    done = [r for r in results if r.status == "completed" and math.isfinite(r.accuracy_test)]
     row = 1
-    for loss in sorted({r.loss_func for r in done})[:MOST_CHARTS]:
-        runs = [r for r in done if r.loss_func == loss]
-        optimizers = sorted({r.optimizer for r in runs})[:MOST_SERIES]
-        rates = sorted({r.learning_rate for r in runs})[:MOST_CATEGORIES]
-        _means(sheet, row, column, runs, optimizers, rates)
-        chart = _line_chart(sheet, row, column, len(rates), len(optimizers))
-        chart.title = f"Mean test accuracy, loss {''.join(c for c in loss if c.isprintable())[:40]}"
-        sheet.add_chart(chart, f"{get_column_letter(column + len(optimizers) + 2)}{row}")
-        row += max(len(rates) + 3, 17)
+    for loss, runs in list(finished.groupby("loss_func"))[:MOST_CHARTS]:
+        means = runs.pivot_table(index="learning_rate", columns="optimizer", values="accuracy_test")
+        means = means.iloc[:MOST_CATEGORIES, :MOST_SERIES]
+        _put_means(sheet, row, column, means)
+        chart = _line_chart(sheet, row, column, *means.shape)
+        chart.title = f"Mean test accuracy, loss {''.join(c for c in str(loss) if c.isprintable())[:40]}"
+        sheet.add_chart(chart, f"{get_column_letter(column + len(means.columns) + 2)}{row}")
+        row += max(len(means) + 3, 17)
     for i in range(MOST_SERIES + 1):
         sheet.column_dimensions[get_column_letter(column + i)].width = 13
 
 
-def _means(
-    sheet: Worksheet, row: int, column: int, runs: Sequence[RunResult], optimizers: list[str], rates: list[float]
-) -> None:
+def _put_means(sheet: Worksheet, row: int, column: int, means: pd.DataFrame) -> None:
     head = Column("Learning rate", about="mean test accuracy (top-1) of all completed runs with this loss")
-    put_header(sheet, row, column, [head, *(Column(o) for o in optimizers)])
-    for i, rate in enumerate(rates, start=1):
-        set_value(sheet.cell(row + i, column), rate)
-        for j, optimizer in enumerate(optimizers, start=1):
-            values = [r.accuracy_test for r in runs if (r.optimizer, r.learning_rate) == (optimizer, rate)]
-            cell = sheet.cell(row + i, column + j)
-            set_value(cell, statistics.fmean(values) if values else None)
-            cell.number_format = "0.0000"
+    put_header(sheet, row, column, [head, *(Column(str(name)) for name in means.columns)])
+    for i, (rate, *values) in enumerate(means.itertuples(), start=row + 1):
+        set_value(sheet.cell(i, column), rate)
+        for j, value in enumerate(values, start=column + 1):
+            set_value(sheet.cell(i, j), None if pd.isna(value) else value)
+            sheet.cell(i, j).number_format = "0.0000"
 
 
 def _line_chart(sheet: Worksheet, row: int, column: int, rates: int, optimizers: int) -> LineChart:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from mnist_lightning.report.groups import architecture
+from mnist_lightning.records.predictions import Predictions
+from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.stored import Stored
+from mnist_lightning.report.stored import Curve, Stored
 from mnist_lightning.report.style import Picture, looks, picture
 
 if TYPE_CHECKING:
@@ -36,105 +37,90 @@ class Figures:
     missing: dict[str, str]
 
 
+Plan = tuple[str, Callable[[], "Figure"]]  # caption, how to draw
+
+
 def draw_figures(ranking: Ranking, stored: Stored) -> Figures:
     """Every figure that can be drawn. Without matplotlib there are none, and the reason says so."""
-    plans = _plans(ranking, stored)
-    missing = {name: plan for name, plan in plans.items() if isinstance(plan, str)}
     try:
         import matplotlib  # noqa: F401 - only whether it is there
     except ImportError:
         return Figures([], dict.fromkeys(HEADINGS, "figures need matplotlib: pip install matplotlib"))
-    drawn = [
-        picture(name, HEADINGS[name], plan[0], plan[1]) for name, plan in plans.items() if not isinstance(plan, str)
-    ]
-    return Figures(drawn, missing)
-
-
-Plan = tuple[str, Callable[[], "Figure"]]
-
-
-def _plans(ranking: Ranking, stored: Stored) -> dict[str, Plan | str]:
-    """{name: (caption, how to draw)} or {name: why not}, in the page's order."""
-    plans = {**_of_runs(ranking), **_of_files(ranking, stored)}
-    return {name: plans[name] for name in HEADINGS}
+    plans = _of_runs(ranking) | _of_curves(ranking, stored.curves) | _of_images(ranking, stored.predictions)
+    in_order = {name: plans[name] for name in HEADINGS}
+    drawn = [picture(name, HEADINGS[name], *plan) for name, plan in in_order.items() if isinstance(plan, tuple)]
+    return Figures(drawn, {name: plan for name, plan in in_order.items() if isinstance(plan, str)})
 
 
 def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
+    """{name: caption and how to draw, or why not}, as in the other two."""
     from mnist_lightning.report import figures_grid as grid
 
-    done = [r for r in ranking.results if r.status == "completed" and math.isfinite(r.accuracy_test)]
-    sizes = {r.num_parameters for r in done if r.num_parameters}
-    plans: dict[str, Plan | str] = dict.fromkeys(
-        ("accuracy_by_learning_rate", "heat_map", "accuracy_by_network_size", "time_and_accuracy"),
-        "no run was completed",
-    )
-    if not done:
-        return plans
+    done = ranking.finished
+    names = ("accuracy_by_learning_rate", "heat_map", "accuracy_by_network_size", "time_and_accuracy")
+    if done.empty:
+        return dict.fromkeys(names, "no run was completed")
     one_run = "there is a single run"
-    plans["accuracy_by_learning_rate"] = one_run
-    if len({(r.optimizer, r.learning_rate) for r in done}) > 1:
-        caption = (
-            "Each point is a run, each line goes through the means of "
-            "one optimizer. The tinted band is where runs have collapsed."
-        )
-        plans["accuracy_by_learning_rate"] = caption, lambda: grid.by_learning_rate(ranking)
-    plans["heat_map"] = one_run if len(ranking.results) < 2 else "the settings are not a grid that fits a page"
-    if grid.fits_heat_map(ranking.results):
-        caption = (
-            "Mean test accuracy of each setting, over its seeds. Network size: "
-            "channels / convolutions after the first / hidden dense layers."
-        )
-        plans["heat_map"] = caption, lambda: grid.heat_map(ranking)
-    plans["accuracy_by_network_size"] = f"all runs have the same network, {architecture(done[0])}"
-    if len(sizes) > 1:
-        caption = (
-            "Dots: runs that learned. The lines join the best run of each optimizer and size. Above: "
-            "channels / convolutions after the first / hidden dense layers."
-        )
-        plans["accuracy_by_network_size"] = caption, lambda: grid.by_network_size(ranking)
-    plans["time_and_accuracy"] = one_run if len(done) < 2 else "no durations are stored"
-    if sum(r.duration_seconds > 0 for r in done) > 1:
-        caption = "Up and to the left is better. Durations include evaluation, and depend on what else the machine did."
-        plans["time_and_accuracy"] = caption, lambda: grid.by_time(ranking)
-    return plans
+    by_rate = (
+        "Each point is a run, each line goes through the means of "
+        "one optimizer. The tinted band is where runs have collapsed."
+    )
+    whole = (
+        "Mean test accuracy of each setting, over its seeds. Network size: "
+        "channels / convolutions after the first / hidden dense layers."
+    )
+    by_size = (
+        "Dots: runs that learned. The lines join the best run of each optimizer and size. Above: "
+        "channels / convolutions after the first / hidden dense layers."
+    )
+    by_time = "Up and to the left is better. Durations include evaluation, and depend on what else the machine did."
+    no_grid = one_run if len(ranking.frame) < 2 else "the settings are not a grid that fits a page"
+    same = f"all runs have the same network, {done['architecture'].iloc[0]}"
+    no_time = one_run if len(done) < 2 else "no durations are stored"
+    possible = (
+        (distinct(done, ("optimizer", "learning_rate")) > 1, by_rate, grid.by_learning_rate, one_run),
+        (grid.fits_heat_map(ranking.frame), whole, grid.heat_map, no_grid),
+        (done["num_parameters"][done["num_parameters"] > 0].nunique() > 1, by_size, grid.by_network_size, same),
+        ((done["duration_seconds"] > 0).sum() > 1, by_time, grid.by_time, no_time),
+    )
+    return {
+        name: (caption, partial(draw, ranking)) if can else why_not
+        for name, (can, caption, draw, why_not) in zip(names, possible, strict=True)
+    }
 
 
-def _of_files(ranking: Ranking, stored: Stored) -> dict[str, Plan | str]:
-    from mnist_lightning.report import figures_images as images
+def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | str]:
     from mnist_lightning.report.figures_curves import learning_curves
 
-    reason = (
-        "no run was completed"
-        if ranking.best is None
-        else "the best run has no predictions.npz (trained by an earlier version)"
-    )
-    plans: dict[str, Plan | str] = dict.fromkeys(("confusion_matrix", "misclassified", "training_images"), reason)
-    plans["learning_curves"] = "no run has a metrics.csv"
-    if stored.curves:
-        held_out = all((c.result.val_size or 0) > 0 for c in stored.curves)
-        on = "images held out of training" if held_out else "the test set, which validates here, as in the report"
-        caption = (
-            f"Solid: on {on}. Dotted: on the training images, during the epoch. "
-            "The best run, the best of each other optimizer, one that collapsed."
-        )
-        plans["learning_curves"] = caption, lambda: learning_curves(stored.curves, looks(ranking.results))
-    found = stored.predictions
-    if found is None:
-        return plans
-    n = len(found.labels)
+    if not curves:
+        return {"learning_curves": "no run has a metrics.csv"}
+    held_out = all((c.run.val_size or 0) > 0 for c in curves)
+    on = "images held out of training" if held_out else "the test set, which validates here, as in the study"
     caption = (
-        f"{found.num_wrong:,} of {n:,} test images are wrong. Rows: what the "
+        f"Solid: on {on}. Dotted: on the training images, during the epoch. "
+        "The best run, the best of each other optimizer, one that collapsed."
+    )
+    return {"learning_curves": (caption, lambda: learning_curves(curves, looks(ranking.frame)))}
+
+
+def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, Plan | str]:
+    from mnist_lightning.report import figures_images as images
+
+    reason = "the best run has no predictions.npz (trained by an earlier version)"
+    reason = reason if ranking.best else "no run was completed"
+    if predictions is None:
+        return dict.fromkeys(("confusion_matrix", "misclassified", "training_images"), reason)
+    mistakes, wrong = len(predictions.mistake_images), f"{predictions.num_wrong:,}"
+    counted = (
+        f"{wrong} of {len(predictions.labels):,} test images are wrong. Rows: what the "
         "image is; columns: what the network said. Darker: more mistakes."
     )
-    plans["confusion_matrix"] = caption, lambda: images.confusion_matrix(found)
-    plans["misclassified"] = "the best run made no mistake"
-    if len(found.mistake_images):
-        caption = (
-            f"The best run's {len(found.mistake_images)} most confident "
-            f"mistakes of {found.num_wrong:,}, the surest first."
-        )
-        plans["misclassified"] = caption, lambda: images.mistakes(found)
-    if len(found.sample_images):
-        caption = "Chosen at random from the training set, by the best run's seed."
-        plans["training_images"] = caption, lambda: images.training_images(found)
-    return plans
+    surest = f"The best run's {mistakes} most confident mistakes of {wrong}, the surest first."
+    chosen = "Chosen at random from the training set, by the best run's seed."
+    return {
+        "confusion_matrix": (counted, lambda: images.confusion_matrix(predictions)),
+        "misclassified": (surest, lambda: images.mistakes(predictions)) if mistakes else "the best run made no mistake",
+        "training_images": (chosen, lambda: images.training_images(predictions))
+        if len(predictions.sample_images)
+        else reason,
+    }

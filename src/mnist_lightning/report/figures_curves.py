@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_lightning.report.groups import architecture
 from mnist_lightning.report.stored import Curve
-from mnist_lightning.report.style import FAINT, mark_chance, new_figure, setting_label
+from mnist_lightning.report.style import FAINT, mark_chance, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +19,12 @@ def learning_curves(curves: Sequence[Curve], names: dict[str, dict[str, Any]]) -
     from matplotlib.ticker import MaxNLocator
 
     figure, (left, right) = new_figure(4.2, 1, 2)
-    sized = len({architecture(c.result) for c in curves}) > 1
+    sized = len({c.run.architecture for c in curves}) > 1
     for curve in curves:
-        colour = names[curve.result.optimizer]["color"] if curve.why not in ("collapsed", "diverged") else FAINT
-        label = f"{curve.why}: {setting_label(curve.result, sized)}"
+        run = curve.run
+        colour = names[run.optimizer]["color"] if curve.why not in ("collapsed", "diverged") else FAINT
+        label = f"{curve.why}: {short(f'{run.optimizer} {run.loss_func} {run.learning_rate:g}', 34)}"
+        label += f" {run.architecture}" if sized else ""
         dashes = "-." if curve.why == "diverged" else "-"
         _draw(left, curve, "accuracy", colour, dashes, label)
         _draw(right, curve, "mse", colour, dashes, None)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mnist_lightning.records.predictions import Predictions
+from mnist_lightning.report.stored import confusions
 from mnist_lightning.report.style import FAINT, WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy import ndarray
 
 
-def training_images(found: Predictions) -> Figure:
+def training_images(predictions: Predictions) -> Figure:
     """A 3 x 3 grid of training images with their labels."""
-    titles = [f"label {label}" for label in found.sample_labels]
-    return _grid(found.sample_images, titles, columns=3, head=0.16, width=4.8, fontsize=10)
+    titles = [f"label {label}" for label in predictions.sample_labels]
+    return _grid(predictions.sample_images, titles, columns=3, head=0.16, width=4.8, fontsize=10)
 
 
-def _grid(images: ndarray, titles: Sequence[str], columns: int, head: float, width: float, fontsize: float) -> Figure:
+def _grid(
+    images: np.ndarray, titles: Sequence[str], columns: int, head: float, width: float, fontsize: float
+) -> Figure:
     """Images [K, 28, 28] row by row, a title over each; `head`: its height in images' sides.
 
     All in one pair of axes: a pair for each image would take seconds.
@@ -39,43 +43,25 @@ def _grid(images: ndarray, titles: Sequence[str], columns: int, head: float, wid
     return figure
 
 
-def confusion_matrix(found: Predictions) -> Figure:
+def confusion_matrix(predictions: Predictions) -> Figure:
     """Counts of test images: true digit down, predicted across. Colour shows the mistakes only."""
-    import numpy as np
-
-    counts = np.zeros((10, 10), dtype=np.int64)
-    np.add.at(counts, (found.labels.astype(int), found.predicted.astype(int)), 1)
-    wrong = counts * (1 - np.eye(10, dtype=np.int64))
-    most = max(int(wrong.max()), 1)
-    figure, (axes,) = new_figure(5.5)
     from matplotlib import colormaps
 
+    counts = confusions(predictions)
+    most = max(int((counts - np.diag(counts.diagonal())).max()), 1)
+    figure, (axes,) = new_figure(5.5)
     colours = colormaps["Oranges"]
     for true in range(10):
         for predicted in range(10):
             count, right = int(counts[true, predicted]), true == predicted
-            share = wrong[true, predicted] / most
+            share = 0.0 if right else count / most
             face = "#c9d6e2" if right else colours(0.15 + 0.75 * share) if count else "none"
-            axes.fill(
-                [predicted, predicted + 1, predicted + 1, predicted],
-                [true, true, true + 1, true + 1],
-                facecolor=face,
-                edgecolor=FAINT,
-                linewidth=0.4,
-            )
+            across, down = [predicted, predicted + 1, predicted + 1, predicted], [true, true, true + 1, true + 1]
+            axes.fill(across, down, facecolor=face, edgecolor=FAINT, linewidth=0.4)
             if count:
-                ink = "white" if share > 0.75 else "black"
+                look: dict[str, Any] = {"color": "white" if share > 0.75 else "black", "ha": "center", "va": "center"}
                 weight = "bold" if right else "normal"
-                axes.text(
-                    predicted + 0.5,
-                    true + 0.5,
-                    f"{count:,}",
-                    ha="center",
-                    va="center",
-                    fontsize=9,
-                    color=ink,
-                    weight=weight,
-                )
+                axes.text(predicted + 0.5, true + 0.5, f"{count:,}", fontsize=9, weight=weight, **look)
     axes.set(
         xlim=(0, 10), ylim=(10, 0), xlabel="predicted digit", ylabel="true digit (number of test images in each cell)"
     )
@@ -88,11 +74,11 @@ def confusion_matrix(found: Predictions) -> Figure:
     return figure
 
 
-def mistakes(found: Predictions) -> Figure:
+def mistakes(predictions: Predictions) -> Figure:
     """The stored mistakes, the most confident first: true digit, predicted digit, confidence."""
-    told = zip(found.mistake_labels, found.mistake_predicted, found.mistake_confidence, strict=True)
+    told = zip(predictions.mistake_labels, predictions.mistake_predicted, predictions.mistake_confidence, strict=True)
     titles = [f"is {true}, said {said}\n{_percent(float(sure))} sure" for true, said, sure in told]
-    return _grid(found.mistake_images, titles, columns=6, head=0.36, width=WIDTH, fontsize=8.5)
+    return _grid(predictions.mistake_images, titles, columns=6, head=0.36, width=WIDTH, fontsize=8.5)
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""report.html: one file that opens from a disk, asks no network for anything, and answers what people ask first."""
+"""report.html: one file that opens from a disk, needs no network, and answers what people ask first."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import io
 from importlib.resources import files
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from mnist_lightning.errors import one_line
 from mnist_lightning.report.about import about_table, counts, values
-from mnist_lightning.report.answers import MISTAKES, WHAT_MATTERED, Answer, answers
-from mnist_lightning.report.effects import Effect, effects
+from mnist_lightning.report.answers import answers
 from mnist_lightning.report.figures import HEADINGS, Figures
-from mnist_lightning.report.html import escape, html_table, percent
-from mnist_lightning.report.inline_svg import inline
+from mnist_lightning.report.frame import COLLAPSED_MEANS
+from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
-from mnist_lightning.report.ranking import COLLAPSED_MEANS, Ranking
-from mnist_lightning.report.runs_table import runs_section
+from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.runs_table import cell_text, runs_table
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
 from mnist_lightning.report.tables import (
@@ -28,6 +32,8 @@ from mnist_lightning.report.tables import (
 )
 from mnist_lightning.report.versus import NOT_RUN, versus_table
 
+MOST_ROWS = 500  # of a table beside that of all runs; the workbook has them all
+LONGEST = 2000  # characters of any text
 _DATA = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
@@ -36,198 +42,112 @@ _DATA = {
     "synthetic": "synthetic digits",
 }
 _ONLY_IN_WORKBOOK = {"Parameters", "Our spread", "Lowest", "Highest", "Our top-1 accuracy"}
-MOST_ROWS = 500  # of a table beside that of all runs; the workbook has them all
-_SECTIONS = {
-    "answers": "Answers",
-    "runs": "All runs",
-    "figures": "Figures",
-    "tables": "Tables",
-    "versus": "The report",
-    "failures": "Failures",
-}
 
 
 def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
-    """The whole page. The same records and files give the same text."""
-    script, style = _resource("page.js"), _resource("page.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    """Returns the whole page; the same records and files give the same text."""
+    script = _resource("page.js")
+    versus = versus_table(ranking.frame)
+    return _environment().get_template("page.html.j2").render(
+        # the page's own script and style are trusted: files of this package, and the policy allows this script alone
+        script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(_resource("page.css")),
+        title=_title(ranking),
+        what_was_run=_what_was_run(ranking),
+        ranking=ranking,
+        answers=answers(ranking, stored),
+        effects=ranking.effects,
+        mistakes=_mistakes(stored),
+        runs=runs_table(ranking, stored.linked),
+        figures=figures,
+        headings=HEADINGS,
+        best=best_table(ranking),
+        optimizer_lr=optimizer_lr_table(ranking),
+        network_size=network_size_table(ranking),
+        seeds=seeds_table(ranking),
+        versus=versus,
+        versus_ran=_ran(versus),
+        about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
+        failures=failures_table(ranking),
+        about=_about(ranking, stored),
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    """Jinja2 as the page needs it: every value is made one harmless line and escaped, a misspelt name is an error."""
+    environment = Environment(
+        loader=FunctionLoader(_resource),
+        autoescape=True,
+        finalize=harmless,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    data = ", ".join(sorted({_DATA.get(r.dataset, r.dataset) for r in ranking.results})) or "no data"
-    title = f"{len(ranking.results):,} run{'s' * (len(ranking.results) != 1)} on {data}"
-    links = "".join(f'<a href="#{name}">{text}</a>' for name, text in (_SECTIONS | {"about": "Provenance"}).items())
-    parts = [
-        (
-            f'<header><h1>{escape(title)}</h1><p class="faint">{escape(_what_was_run(ranking))}</p>'
-            f'<nav aria-label="Sections">{links}</nav></header>'
-        ),
-        (
-            f'<main><div class="answers" id="answers">{_answers(ranking, stored)}</div>'
-            f'<p class="faint">{escape(ranking.rule.sentence)}</p>'
-        ),
-        _section("runs", runs_section(ranking, stored.linked) if ranking.results else "<p>There is no run.</p>"),
-        _section("figures", _figures(figures)),
-        _section("tables", _tables(ranking)),
-        _section("versus", _versus(ranking)),
-        _section("failures", _failures(ranking)),
-        _section("about", _about(ranking, stored)),
-        "</main>",
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>{style}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + f"\n<script>{script}</script>\n</body></html>\n"
-    )
+    environment.filters["cell"] = cell_text
+    environment.globals |= {"column_classes": column_classes, "inline": inline, "most_rows": MOST_ROWS}
+    return environment
+
+
+def harmless(value: Any) -> str:
+    """Returns any value as one line without control or direction characters; our own markup as it is."""
+    return value if isinstance(value, Markup) else one_line(str(value), LONGEST)
 
 
 def _resource(name: str) -> str:
     return (files("mnist_lightning.report") / name).read_text(encoding="utf-8")
 
 
-def _section(name: str, inside: str) -> str:
-    heading = (_SECTIONS | {"about": "Provenance"})[name]
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{heading}</h2>{inside}</section>'
+def column_classes(table: Table, wide: str) -> list[str]:
+    """Returns each column's class: `wide` may wrap, `t` holds texts and is set flush left."""
+    texts = [
+        c.number_format == "General" and any(isinstance(row[i], str) for row in table.rows[:50])
+        for i, c in enumerate(table.columns)
+    ]
+    return ["wide" if c.name == wide else "t" * text for c, text in zip(table.columns, texts, strict=True)]
+
+
+def _title(ranking: Ranking) -> str:
+    """`18 runs on synthetic digits`."""
+    n, names = len(ranking.frame), ranking.frame["dataset"].unique()
+    data = ", ".join(sorted({_DATA.get(name, str(name)) for name in names})) or "no data"
+    return f"{n:,} run{'s' * (n != 1)} on {data}"
 
 
 def _what_was_run(ranking: Ranking) -> str:
-    parts = [counts(ranking)]
-    for column, word in (
-        ("train_size", "training images"),
-        ("test_size", "test images"),
-        ("epochs", "epochs"),
-        ("device", ""),
-    ):
-        if text := values(ranking.results, column):
-            parts.append(f"{text} {word}".strip() if column != "device" else f"on {text}")
-    return ". ".join(parts[:1]) + (". " + ", ".join(parts[1:]) + "." if parts[1:] else ".")
+    """`18 runs: 18 completed. 3,000 training images, 1,000 test images, 4 epochs, on cpu.`"""
+    patterns = {
+        "train_size": "{} training images",
+        "test_size": "{} test images",
+        "epochs": "{} epochs",
+        "device": "on {}",
+    }
+    parts = [p.format(text) for column, p in patterns.items() if (text := values(ranking.frame, column))]
+    return f"{counts(ranking)}." + (f" {', '.join(parts)}." if parts else "")
 
 
-def _answers(ranking: Ranking, stored: Stored) -> str:
-    found = effects(ranking.results)
-    extras = {WHAT_MATTERED: _bars(found) if found else "", MISTAKES: _thumbs(stored)}
-    return "".join(_answer(kind, a, extras.get(kind, "")) for kind, a in answers(ranking, stored).items())
+def _mistakes(stored: Stored) -> list[tuple[Markup, int, int]]:
+    """Returns the surest mistakes: picture, digit, what it was taken for."""
+    predictions = stored.predictions
+    if predictions is None:
+        return []
+    pictures = []
+    for image in predictions.mistake_images[:5]:
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "PNG", optimize=True)
+        pictures.append(data_address(out.getvalue()))
+    return list(zip(pictures, predictions.mistake_labels, predictions.mistake_predicted, strict=False))
 
 
-def _answer(kind: str, answer: Answer, extra: str) -> str:
-    sentences = "".join(f"<p>{escape(s)}</p>" for s in answer.sentences if s)
-    runs = f'<ul class="runs">{"".join(f"<li>{escape(r)}</li>" for r in answer.runs)}</ul>' if answer.runs else ""
-    heading = f'<h3>{escape(answer.question)}</h3><p class="short">{escape(answer.short)}</p>'
-    return f'<section id="{kind}">{heading}{extra}{sentences}{runs}</section>'
+def _ran(versus: Table) -> Table:
+    """Returns the published rows that this sweep has runs of; fewer columns, so that the verdict stays in sight."""
+    kept = [i for i, c in enumerate(versus.columns) if c.name not in _ONLY_IN_WORKBOOK]
+    rows = [[row[i] for i in kept] for row in versus.rows if row[-1] != NOT_RUN]
+    return Table(versus.title, [versus.columns[i] for i in kept], rows)
 
 
-def _thumbs(stored: Stored) -> str:
-    """The surest mistakes as small pictures."""
-    found = stored.predictions
-    if found is None or not len(found.mistake_images):
-        return ""
-    told = zip(found.mistake_images[:5], found.mistake_labels, found.mistake_predicted, strict=False)
-    parts = [f'<span><img alt="a {t} called {p}" src="{_png(image)}">is {t}, said {p}</span>' for image, t, p in told]
-    return f'<div class="thumbs">{"".join(parts)}</div>'
-
-
-def _png(image: Any) -> str:
-    """uint8 [28, 28] as a data address."""
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
-
-
-def _bars(found: list[Effect]) -> str:
-    """How far apart the means are, key by key, as bars on one scale from 0 to 1."""
-    rows = "".join(
-        (
-            f'<tr><th scope="row">{escape(e.factor)}</th><td><i '
-            f'style="width:{percent(e.spread)}"></i></td><td>{e.spread:.3f}</td></tr>'
-        )
-        for e in found
-    )
-    return (
-        '<table class="bars"><caption class="faint">difference between the '
-        f"means of its best and worst value, accuracy</caption>{rows}</table>"
-    )
-
-
-def _figures(figures: Figures) -> str:
-    drawn = "".join(
-        (
-            f'<figure id="{p.name}"><h3>{escape(p.title)}</h3><div class="drawing">'
-            f"{inline(p)}</div><figcaption>{escape(p.caption)}</figcaption></figure>"
-        )
-        for p in figures.pictures
-    )
-    missing = "".join(f"<li>{HEADINGS[name]}: {escape(why)}</li>" for name, why in figures.missing.items())
-    return f'<div class="figures">{drawn}</div>' + (
-        f'<div class="faint"><p>Not shown:</p><ul>{missing}</ul></div>' if missing else ""
-    )
-
-
-def _folded(table: Table, summary: str, wide: str = "") -> str:
-    """A table behind a line that opens it; long ones are cut, and say so."""
-    if not table.rows:
-        return f'<p class="faint">{escape(summary)}: {escape(table.note or "nothing to show.")}</p>'
-    cut = Table(table.title, table.columns, table.rows[:MOST_ROWS], table.note, table.marks)
-    more = (
-        f" The first {MOST_ROWS} of {len(table.rows):,} rows; all are in results.xlsx."
-        if len(table.rows) > MOST_ROWS
-        else ""
-    )
-    return (
-        f'<details><summary>{escape(summary)}</summary><p class="faint">'
-        f"{escape(table.note + more)}</p>{html_table(cut, wide)}</details>"
-    )
-
-
-def _tables(ranking: Ranking) -> str:
-    return (
-        _folded(best_table(ranking), "Best runs, with the columns of the report's first table")
-        + _folded(
-            optimizer_lr_table(ranking.results),
-            "Optimizer and learning rate, with the columns of the report's second table",
-        )
-        + _folded(network_size_table(ranking), "Network size")
-        + _folded(seeds_table(ranking), "Mean and spread over seeds")
-    )
-
-
-def _versus(ranking: Ranking) -> str:
-    table = versus_table(ranking.results)
-    ran = [i for i, row in enumerate(table.rows) if row[-1] != NOT_RUN]
-    texts = "".join(f"<p>{escape(t)}</p>" for t in (WHAT_ACCURACY_IS, *MISPRINTS))
-    if not ran:
-        full = "The report's own grid is experiment=full_grid, its second table experiment=optimizer_lr."
-        return (
-            f"<p>None of the report's {len(table.rows)} published rows is in this sweep. {full}</p>{texts}"
-            + _folded(table, "The published rows", "Verdict")
-        )
-    kept = [i for i, c in enumerate(table.columns) if c.name not in _ONLY_IN_WORKBOOK]  # the verdict stays in sight
-    rows = [[table.rows[i][j] for j in kept] for i in ran]
-    shown = Table(table.title, [table.columns[j] for j in kept], rows)
-    rest = " The others are not in this sweep." if len(ran) < len(table.rows) else ""
-    return f"<p>{escape(table.note)}{rest}</p>{html_table(shown, 'Verdict')}{texts}"
-
-
-def _failures(ranking: Ranking) -> str:
-    table = failures_table(ranking)
-    if not table.rows:
-        return "<p>None: no run failed, diverged or collapsed.</p>"
-    cut = Table(table.title, table.columns, table.rows[:MOST_ROWS], "", table.marks)
-    more = (
-        f"<p>The first {MOST_ROWS} of {len(table.rows):,}; all are in results.xlsx.</p>"
-        if len(table.rows) > MOST_ROWS
-        else ""
-    )
-    return f"<p>{escape(COLLAPSED_MEANS)}</p>{html_table(cut, 'Why')}{more}"
-
-
-def _about(ranking: Ranking, stored: Stored) -> str:
-    said = {"Ranking", "Collapsed", "The report's accuracy", "The report's misprints", "Row colours"}
-    rows = [row for row in about_table(ranking, stored).rows if row[0] not in said]
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows) + "</dl>"
+def _about(ranking: Ranking, stored: Stored) -> list[list[Any]]:
+    """Returns the provenance without what the page says elsewhere, and without the workbook's colours."""
+    elsewhere = {ranking.rule.sentence, COLLAPSED_MEANS, WHAT_ACCURACY_IS, *MISPRINTS}
+    rows = about_table(ranking, stored).rows
+    return [row for row in rows if row[1] not in elsewhere and row[0] != "Row colours"]

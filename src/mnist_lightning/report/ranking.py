@@ -1,17 +1,17 @@
-"""Which run is the best and which have collapsed: the two judgements that every table and figure shares."""
+"""Which run is the best: the order that every table and figure shares."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from mnist_lightning.records.results import RunResult
+import numpy as np
+import pandas as pd
 
-COLLAPSED_AT = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
-ONE_DIGIT, UNDECIDED = "the same digit for nearly every image", "no output above 0.5, undecided"
-ONE_DIGIT_BELOW = 0.86  # binary accuracy: between 0.82, one digit for every image, and 0.90, no output above 0.5
+from mnist_lightning.report.effects import Effect, effects
+from mnist_lightning.report.frame import runs
+from mnist_lightning.report.groups import settings
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Rule:
 BY_TEST = Rule(
     "accuracy_test",
     "test accuracy",
-    "Ranked by test accuracy, as in the report. Choosing on the test set is optimistic: the winner was partly lucky "
+    "Ranked by test accuracy, as in the study. Choosing on the test set is optimistic: the winner was partly lucky "
     "on exactly these images. Hold images out with data.val_size to choose on others.",
 )
 BY_VALIDATION = Rule(
@@ -35,70 +35,73 @@ BY_VALIDATION = Rule(
     "Ranked by validation accuracy, on images held out of training (data.val_size), so the test accuracy of the "
     "winner is not biased by the choice.",
 )
-COLLAPSED_MEANS = (
-    f"Collapsed: training ended, but at most {COLLAPSED_AT:.0%} of the test images are right; always giving the same "
-    "digit gets 10 to 12 %. Such a network either says one digit for everything (binary accuracy about "
-    "0.82) or leaves all outputs near 0.1 (binary accuracy 0.90)."
-)
 
 
-def collapse(result: RunResult) -> str:
-    """How a run collapsed, as a phrase, or an empty string. The rule is COLLAPSED_MEANS."""
-    if result.status != "completed" or not result.accuracy_test <= COLLAPSED_AT:  # NaN is no collapse
-        return ""
-    return ONE_DIGIT if result.binary_accuracy_test < ONE_DIGIT_BELOW else UNDECIDED
-
-
-def verdict(result: RunResult) -> str:
-    """`ok`, `collapsed`, `diverged` or `failed`: what the page calls a run."""
-    return ("collapsed" if collapse(result) else "ok") if result.status == "completed" else result.status
-
-
-def rule_for(results: Sequence[RunResult]) -> Rule:
-    """Validation accuracy where every completed run held images out, else test accuracy."""
-    done = [r for r in results if r.status == "completed"]
-    held_out = all((r.val_size or 0) > 0 and math.isfinite(r.accuracy_val) for r in done)
-    return BY_VALIDATION if done and held_out else BY_TEST
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranking:
-    """All records, and those that may be ranked in their order; diverged and failed runs never are."""
+    """All runs as `frame_of` gives them, and those that may be ranked in their order; diverged and failed never are."""
 
-    results: Sequence[RunResult]
+    frame: pd.DataFrame
 
     @cached_property
     def rule(self) -> Rule:
-        return rule_for(self.results)
-
-    def score(self, result: RunResult) -> float:
-        """0 to 1, or NaN."""
-        return getattr(result, self.rule.column)
+        """Validation accuracy where every completed run held images out, else test accuracy."""
+        completed = self.frame[self.frame["status"] == "completed"]
+        held_out = (completed["val_size"] > 0).fillna(False).all() and np.isfinite(completed["accuracy_val"]).all()
+        return BY_VALIDATION if len(completed) and held_out else BY_TEST
 
     @cached_property
-    def ranked(self) -> list[RunResult]:
+    def _rankable(self) -> pd.Series:
+        return (self.frame["status"] == "completed") & np.isfinite(self.frame[self.rule.column])
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
         """Best first; of equals the smaller network, then the name, so that the order is always the same."""
-        fit = [r for r in self.results if r.status == "completed" and math.isfinite(self.score(r))]
-        return sorted(fit, key=lambda r: (-self.score(r), r.num_parameters or 0, r.run_name))
+        order = [self.rule.column, "num_parameters", "run_name"]
+        return self.frame[self._rankable].sort_values(order, ascending=[False, True, True], na_position="first")
+
+    @cached_property
+    def unranked(self) -> pd.DataFrame:
+        """The failed and diverged runs, and any whose accuracy is not a number."""
+        return self.frame[~self._rankable]
+
+    @cached_property
+    def best(self) -> Any:
+        """The best run as `runs` gives it; None without any."""
+        return next(iter(runs(self.ranked.head(1))), None)
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The runs that were completed with a finite test accuracy."""
+        return self.frame[self.frame["finished"]]
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """One row per setting, over its seeds, see `groups.settings`."""
+        return settings(self.frame)
+
+    @cached_property
+    def verdicts(self) -> dict[str, int]:
+        """How many runs are ok, collapsed, diverged and failed."""
+        counts = self.frame["verdict"].value_counts()
+        return {name: int(counts.get(name, 0)) for name in ("ok", "collapsed", "diverged", "failed")}
 
     @property
-    def best(self) -> RunResult | None:
-        return self.ranked[0] if self.ranked else None
+    def num_completed(self) -> int:
+        """Runs that ended well, collapsed ones too."""
+        return self.verdicts["ok"] + self.verdicts["collapsed"]
 
     @cached_property
-    def collapsed(self) -> list[RunResult]:
-        return [r for r in self.results if collapse(r)]
-
-    @cached_property
-    def unranked(self) -> list[RunResult]:
-        """The failed and diverged runs, and any whose accuracy is not a number."""
-        return [r for r in self.results if r.status != "completed" or not math.isfinite(self.score(r))]
+    def effects(self) -> list[Effect]:
+        """The keys that moved the mean test accuracy, the strongest first, see `effects.effects`."""
+        return effects(self.finished)
 
     @cached_property
     def several_sizes(self) -> bool:
         """Whether the networks differ in size."""
-        return len({(r.num_channels, r.num_conv, r.num_dense) for r in self.results}) > 1
+        return self.frame["architecture"].nunique() > 1
 
     @cached_property
     def num_seeds(self) -> int:
-        return len({r.seed for r in self.results if r.seed is not None})
+        """Different seeds among all runs."""
+        return self.frame["seed"].nunique()

@@ -1,14 +1,18 @@
-"""The page's table of all runs: one lean row each, sorted and filtered by the page's script."""
+"""The page's table of all runs: which columns, rows and filters it has. The page's script sorts and filters it."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Any
 
-from mnist_lightning.records.results import COLUMNS, RunResult
-from mnist_lightning.report.html import cell, escape, row_mark
-from mnist_lightning.report.ranking import Ranking, verdict
+import numpy as np
+import pandas as pd
+
+from mnist_lightning.errors import one_line
+from mnist_lightning.report.frame import plain_rows
+from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import link
+from mnist_lightning.report.table import record_column, shown
 
 # column of the record -> header; in the page's order
 _HEADERS = {
@@ -31,15 +35,10 @@ _HEADERS = {
     "best_epoch": "best epoch",
     "duration_seconds": "time (s)",
 }
-_ALWAYS = {
-    "optimizer",
-    "loss_func",
-    "learning_rate",
-    "accuracy_test",
-    "binary_accuracy_test",
-    "accuracy",
-    "duration_seconds",
-}
+_KEYS = ("optimizer", "loss_func", "learning_rate")  # what people filter by
+_ALWAYS = {*_KEYS, "accuracy_test", "binary_accuracy_test", "accuracy", "duration_seconds"}  # also if all are alike
+_TEXTS = {"optimizer", "loss_func", "dataset"}
+# left out on a phone
 _MINOR = {
     "binary_accuracy_test",
     "accuracy",
@@ -50,98 +49,110 @@ _MINOR = {
     "batch_size",
     "epochs",
 }
-_FILTERS = ("optimizer", "loss_func", "learning_rate")
 _MOST_CHOICES = 30
-_FORMATS = {c.name: (c.metadata["number_format"], c.metadata["about"]) for c in COLUMNS}
+_LONGEST_CELL = 300  # characters
 
 
-def runs_section(ranking: Ranking, linked: bool) -> str:
-    """Filters and table; what is the same in every run is said once, above."""
-    results = ranking.results
-    columns = [name for name in _HEADERS if name in _ALWAYS or len({_value(r, name) for r in results}) > 1]
-    if all(not math.isfinite(r.accuracy_val) or not r.val_size for r in results) and "accuracy_val" in columns:
-        columns.remove("accuracy_val")
-    same = [(h, _value(results[0], n), _FORMATS[n][0]) for n, h in _HEADERS.items() if results and n not in columns]
-    constant = ", ".join(f"{h} {cell(v, f)}" for h, v, f in same if v not in (None, "") and h != "validation accuracy")
-    intro = f"<p class=faint>The same in every run: {constant}.</p>" if constant and len(results) > 1 else ""
-    return intro + _filters(ranking, columns) + _table(ranking, columns, linked)
+@dataclass(frozen=True)
+class Head:
+    """A column: its header, its classes, how the rows are sorted at first, and by which order a click begins."""
+
+    name: str
+    about: str
+    number_format: str = "General"
+    classes: str = ""
+    sort: str = "none"
+    first: str = ""
 
 
-def _value(r: RunResult, name: str) -> Any:
-    value = getattr(r, name)
-    return None if isinstance(value, float) and math.isnan(value) else value
+@dataclass(frozen=True)
+class Filter:
+    """A list to choose from: rows stay whose cell in the column of that number is the choice."""
+
+    name: str
+    column: int
+    choices: list[str]
 
 
-def _filters(ranking: Ranking, columns: list[str]) -> str:
-    parts = ['<label>Search <input type="search" placeholder="words, e.g. adam mse"></label>']
-    for name in _FILTERS:
-        texts = sorted({(_sortable(r, name), cell(getattr(r, name), _FORMATS[name][0])) for r in ranking.results})
-        if 1 < len(texts) <= _MOST_CHOICES:
-            parts.append(_select(_HEADERS[name], columns.index(name) + 1, [t for _, t in texts]))
-    states = [s for s in ("ok", "collapsed", "diverged", "failed") if any(verdict(r) == s for r in ranking.results)]
-    if len(states) > 1:
-        parts.append(_select("state", len(columns) + 1, states))
-    n = len(ranking.results)
-    return (
-        f'<form id="filters" class="controls" hidden>{"".join(parts)}<span '
-        f'id="count" role="status">{n:,} of {n:,} runs shown</span></form>'
-    )
+@dataclass(frozen=True)
+class Row:
+    """A run: its state (`best` for the best), its cells' values, and the address of its files."""
+
+    mark: str
+    cells: list[Any]
+    link: str
 
 
-def _sortable(r: RunResult, name: str) -> tuple[float, str]:
-    value = getattr(r, name)
-    return (value, "") if isinstance(value, float) and not math.isnan(value) else (math.inf, str(value))
+@dataclass(frozen=True)
+class RunsTable:
+    """What the page shows of all runs; `same` says once what every run has in common."""
+
+    same: str
+    filters: list[Filter]
+    columns: list[Head]
+    rows: list[Row]
 
 
-def _select(name: str, column: int, options: list[str]) -> str:
-    inside = "".join(f'<option value="{o}">{o}</option>' for o in options)
-    return f'<label>{name} <select data-column="{column}"><option value="">all</option>{inside}</select></label>'
-
-
-def _table(ranking: Ranking, columns: list[str], linked: bool) -> str:
-    texts = [n in ("optimizer", "loss_func", "dataset") for n in columns]
-    kinds = [" ".join(["t"] * t + ["m"] * (n in _MINOR)) for n, t in zip(columns, texts, strict=True)]
-    attributes = [f' class="{k}"' if k else "" for k in kinds]
-    head = [_head("#", "rank", "", "ascending")]
-    for name, attribute in zip(columns, attributes, strict=True):
-        first = "descending" if "accuracy" in name else ""
-        head.append(
-            _head(
-                _HEADERS[name],
-                _FORMATS[name][1],
-                attribute,
-                "descending" if name == ranking.rule.column else "none",
-                first,
-            )
+def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
+    """Returns the table of all runs: the ranked ones, best first, then the others."""
+    frame, columns = ranking.frame, _columns(ranking.frame)
+    ordered = pd.concat([ranking.ranked, ranking.unranked])
+    ranks = [*range(1, len(ranking.ranked) + 1), *[None] * len(ranking.unranked)]
+    rows = [
+        Row("best" if rank == 1 else values[-1], [rank, *values], link(name) if linked else "")
+        for rank, name, values in zip(
+            ranks, ordered["run_name"], plain_rows(ordered, [*columns, "verdict"]), strict=True
         )
-    head += [
-        _head("state", "ok, collapsed, diverged or failed", ' class="t"'),
-        '<th scope="col" class="t m">files</th>',
     ]
-    ranks = {id(r): i for i, r in enumerate(ranking.ranked, start=1)}
-    ordered = [*ranking.ranked, *(r for r in ranking.results if id(r) not in ranks)]
-    lines = []
-    for r in ordered:
-        rank = ranks.get(id(r))
-        state = verdict(r)
-        cells = [f"<td{a}>{cell(getattr(r, n), _FORMATS[n][0])}</td>" for n, a in zip(columns, attributes, strict=True)]
-        where = link(r) if linked else ""
-        anchor = f'<a href="{escape(where)}">open</a>' if where else ""
-        mark = row_mark("best" if rank == 1 else state)
-        lines.append(
-            f"<tr{mark}><td>{rank or ''}</td>{''.join(cells)}<td "
-            f'class="t">{state}</td><td class="t m">{anchor}</td></tr>'
-        )
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table id="runs-table"><thead><tr>'
-        f"{''.join(head)}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    return RunsTable(_same(frame, columns), _filters(ranking, columns), _heads(columns, ranking.rule.column), rows)
+
+
+def cell_text(value: Any, number_format: str) -> str:
+    """Returns a value as a cell shows it, not too long to read."""
+    return one_line(shown(value, number_format), _LONGEST_CELL)
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    """Returns the columns of the record that are shown: those that differ, and what everybody looks for."""
+    held_out = (np.isfinite(frame["accuracy_val"]) & (frame["val_size"] > 0)).any()
+    return [
+        name
+        for name in _HEADERS
+        if (name in _ALWAYS or frame[name].nunique(dropna=False) > 1) and (name != "accuracy_val" or held_out)
+    ]
+
+
+def _same(frame: pd.DataFrame, shown_columns: list[str]) -> str:
+    """Returns the keys that are not shown as columns, with their common values."""
+    if len(frame) < 2:
+        return ""
+    names = [name for name in _HEADERS if name not in (*shown_columns, "accuracy_val")]
+    return ", ".join(
+        f"{_HEADERS[name]} {cell_text(value, record_column(name).number_format)}"
+        for name, value in zip(names, plain_rows(frame, names)[0], strict=True)
+        if not (pd.isna(value) or value == "")
     )
 
 
-def _head(name: str, about: str, attribute: str = "", sort: str = "none", first: str = "") -> str:
-    begin = f' data-first="{first}"' if first else ""
-    title = f' title="{escape(about)}"'
-    return (
-        f'<th scope="col"{attribute}{begin}{title} aria-sort="{sort}">'
-        f'<button type="button">{escape(name)}</button></th>'
-    )
+def _filters(ranking: Ranking, columns: list[str]) -> list[Filter]:
+    """Returns a filter for each key that differs, and one for the state of the runs."""
+    filters = []
+    for name in _KEYS:
+        values = ranking.frame[name].drop_duplicates().sort_values().tolist()
+        if 1 < len(values) <= _MOST_CHOICES:
+            choices = [cell_text(value, record_column(name).number_format) for value in values]
+            filters.append(Filter(_HEADERS[name], columns.index(name) + 1, choices))
+    states = [state for state, n in ranking.verdicts.items() if n]
+    return filters + ([Filter("state", len(columns) + 1, states)] if len(states) > 1 else [])
+
+
+def _heads(names: list[str], ranked_by: str) -> list[Head]:
+    """Returns the columns of the table: rank, the record's, state. A click on an accuracy begins with the highest."""
+    heads = [Head("#", "rank", sort="ascending")]
+    for name in names:
+        column = record_column(name, _HEADERS[name])
+        classes = " ".join(["t"] * (name in _TEXTS) + ["m"] * (name in _MINOR))
+        sort = "descending" if name == ranked_by else "none"
+        first = "descending" if "accuracy" in name else ""
+        heads.append(Head(column.name, column.about, column.number_format, classes, sort, first))
+    return [*heads, Head("state", "ok, collapsed, diverged or failed", classes="t")]

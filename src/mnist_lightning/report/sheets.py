@@ -1,11 +1,10 @@
-"""How a table becomes a sheet: header, formats, widths, filters, tints; and every value safely into its cell."""
+"""How a table becomes a sheet: header, formats, widths, filters, colours; every value safely put into its cell."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from copy import copy
 from typing import Any
 
 from openpyxl.comments import Comment
@@ -29,13 +28,25 @@ FILLS = {
     "no accuracy": PatternFill("solid", fgColor="FBE3B5"),
     "failed": PatternFill("solid", fgColor="F6C7C2"),
 }
-READ_AS_FORMULA = ("=", "+", "-", "@")  # by Excel, when such a text is edited; a hidden quote prevents it
+_READ_AS_FORMULA = ("=", "+", "-", "@")  # by Excel, when such a text is edited; a hidden quote prevents it
 BOLD = Font(bold=True)
-LINK = "link"  # in place of a number format: the looks of a link
 
 
-def plain(value: Any) -> Any:
-    """What a cell can hold: nan and inf, which Excel lacks, and numbers it would round, as texts; clean texts."""
+def set_value(cell: Any, value: Any) -> None:
+    """Puts numbers into a cell as they are, and texts as texts, never as formulas."""
+    value = _plain(value)
+    if isinstance(value, str):
+        cell.value = value or None
+        cell.data_type = "s" if value else "n"  # openpyxl makes a formula of what begins with =
+        cell.quotePrefix = value.startswith(_READ_AS_FORMULA)
+    elif isinstance(value, float):
+        cell.value, cell.data_type = repr(value), "n"  # all 17 digits; openpyxl itself writes 16
+    else:
+        cell.value = value
+
+
+def _plain(value: Any) -> Any:
+    """Returns what a cell can hold: nan, inf and numbers that Excel would round become texts, texts become clean."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and abs(value) > LARGEST_EXACT:
@@ -43,19 +54,8 @@ def plain(value: Any) -> Any:
     return _ILLEGAL.sub("?", value)[:LONGEST_CELL] if isinstance(value, str) else value
 
 
-def set_value(cell: Any, value: Any) -> None:
-    """Numbers as numbers; texts as texts, never as formulas."""
-    value = plain(value)
-    if isinstance(value, str):
-        cell.value = value
-        cell.data_type = "s"  # openpyxl makes a formula of what begins with =
-        if value[:1] in READ_AS_FORMULA and value:
-            cell.quotePrefix = True
-    elif value is not None:
-        cell.value = value
-
-
 def put_header(sheet: Worksheet, row: int, column: int, columns: Sequence[Column]) -> None:
+    """Writes the names of columns into a row, each with its sentence as a comment."""
     for i, c in enumerate(columns, start=column):
         cell = sheet.cell(row, i)
         set_value(cell, c.name)
@@ -65,41 +65,32 @@ def put_header(sheet: Worksheet, row: int, column: int, columns: Sequence[Column
 
 
 def put_table(sheet: Worksheet, table: Table) -> None:
-    """Fill a sheet from its first cell."""
+    """Fills a sheet from its first cell."""
     put_header(sheet, 1, 1, table.columns)
-    formats = [c.number_format for c in table.columns]
-    styles: dict[tuple[str, str], Any] = {}
     for i, row in enumerate(table.rows):
         mark = table.marks.get(i, "")
-        for j, value in enumerate(row):
-            if value is None and mark not in FILLS:
-                continue
+        for j, (value, column) in enumerate(zip(row, table.columns, strict=True)):
             cell: Any = sheet.cell(i + 2, j + 1)
-            key = (formats[j], mark)
-            if key not in styles:  # to look a style up takes longer than all the rest
-                style(cell, *key)
-                styles[key] = copy(cell._style)
-            cell._style = copy(styles[key])
             set_value(cell, value)
-    arrange(sheet, table)
+            cell.number_format = column.number_format
+            if mark in FILLS:
+                cell.fill = FILLS[mark]
+            if mark == "best":
+                cell.font = BOLD
+    _arrange(sheet, table)
 
 
-def style(cell: Any, number_format: str, mark: str) -> None:
-    """Give a cell its looks."""
-    cell.number_format = "General" if number_format == LINK else number_format
-    if mark in FILLS:
-        cell.fill = FILLS[mark]
-    if number_format == LINK:
-        cell.font = Font(bold=mark == "best", color="0B5CAD", underline="single")
-    elif mark == "best":
-        cell.font = BOLD
+def put_link(cell: Any, address: str) -> None:
+    """Makes a cell lead to an address, and look like it."""
+    cell.hyperlink = address
+    cell.font = Font(bold=cell.font.bold, color="0B5CAD", underline="single")
 
 
-def arrange(sheet: Worksheet, table: Table) -> None:
-    """Widths, frozen header, filters, paper."""
+def _arrange(sheet: Worksheet, table: Table) -> None:
+    """Sets widths, frozen header, filters, and how the sheet is printed."""
     for j, column in enumerate(table.columns):
         longest = max((len(shown(row[j], column.number_format)) for row in table.rows[:_MEASURED_ROWS]), default=0)
-        # a long header wraps, at its words and underscores' cost; the arrow of the filter needs room too
+        # a long header wraps between its words; the arrow of the filter needs room too
         header = max(len(word) for word in column.name.split()) + 3
         sheet.column_dimensions[get_column_letter(j + 1)].width = min(max(header, longest + 2, 9), WIDEST)
     sheet.row_dimensions[1].height = 45  # points: three lines

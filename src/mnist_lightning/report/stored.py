@@ -6,12 +6,15 @@ import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.predictions import Predictions, load_predictions
-from mnist_lightning.records.results import RECORD, RunResult
-from mnist_lightning.report.groups import setting
-from mnist_lightning.report.ranking import Ranking, collapse
+from mnist_lightning.records.results import RECORD
+from mnist_lightning.report.frame import runs
+from mnist_lightning.report.ranking import Ranking
 
 METRICS = "metrics.csv"
 MOST_CURVES = 6
@@ -21,9 +24,9 @@ _OWN_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # what `RunConfig.run_name` can 
 
 @dataclass(frozen=True)
 class Curve:
-    """A run's metrics.csv: {column: one value per epoch}."""
+    """A run's metrics.csv, {column: one value per epoch}, and why this run was chosen."""
 
-    result: RunResult
+    run: Any
     why: str
     columns: dict[str, list[float]]
 
@@ -39,23 +42,23 @@ class Stored:
     linked: bool = True  # runs lie in directories of their own, which can be linked to
 
 
-def run_directory(directory: Path, result: RunResult) -> Path | None:
+def run_directory(directory: Path, run_name: str) -> Path | None:
     """Where a run's files are; None if the record's name is none that a run of ours can have."""
     if (directory / RECORD).is_file():
         return directory
-    return directory / result.run_name if _OWN_NAME.fullmatch(result.run_name) else None
+    return directory / run_name if link(run_name) else None
 
 
-def link(result: RunResult) -> str:
+def link(run_name: str) -> str:
     """The run's directory as a relative link, or an empty string for a name that is not one of ours."""
-    return f"{result.run_name}/" if _OWN_NAME.fullmatch(result.run_name) else ""
+    return f"{run_name}/" if _OWN_NAME.fullmatch(run_name) else ""
 
 
 def read_stored(ranking: Ranking, directory: Path) -> Stored:
     """Read what the figures need; a damaged file is left out and named in `problems`."""
     problems: list[str] = []
     predictions = None
-    if ranking.best is not None and (where := run_directory(directory, ranking.best)) is not None:
+    if ranking.best is not None and (where := run_directory(directory, ranking.best.run_name)) is not None:
         try:
             predictions = load_predictions(where)
         except RefusedError as error:
@@ -64,24 +67,28 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
     return Stored(predictions, curves, _command(directory), problems, not (directory / RECORD).is_file())
 
 
-def chosen_runs(ranking: Ranking) -> list[tuple[RunResult, str]]:
+def confusions(predictions: Predictions) -> np.ndarray:
+    """Counts test images by true digit (down) and predicted digit (across): int64 [10, 10]."""
+    counts = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(counts, (predictions.labels.astype(int), predictions.predicted.astype(int)), 1)
+    return counts
+
+
+def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:
     """The runs whose curves tell most: the best, the best of each other optimizer, one collapsed, one diverged."""
-    chosen: list[tuple[RunResult, str]] = []
-    for r in ranking.ranked:
-        if not collapse(r) and all(r.optimizer != other.optimizer for other, _ in chosen):
-            chosen.append((r, "best" if not chosen else f"best {r.optimizer}"))
-    chosen = chosen[: MOST_CURVES - 2]
-    chosen += [(r, "collapsed") for r in ranking.ranked if collapse(r)][:1]
-    chosen += [(r, "diverged") for r in ranking.results if r.status == "diverged"][:1]
-    return chosen
+    ranked, frame = ranking.ranked, ranking.frame
+    learned = runs(ranked[~ranked["collapsed"]].drop_duplicates("optimizer").head(MOST_CURVES - 2))
+    chosen = [(run, f"best {run.optimizer}" if i else "best") for i, run in enumerate(learned)]
+    chosen += [(run, "collapsed") for run in runs(ranked[ranked["collapsed"]].head(1))]
+    return chosen + [(run, "diverged") for run in runs(frame[frame["status"] == "diverged"].head(1))]
 
 
-def _curve(directory: Path, result: RunResult, why: str) -> Curve | None:
-    where = run_directory(directory, result)
+def _curve(directory: Path, run: Any, why: str) -> Curve | None:
+    where = run_directory(directory, run.run_name)
     text = _text(where / METRICS) if where else ""
     lines = list(csv.DictReader(text.splitlines()))[:10_000]
     columns = {name: [_number(line.get(name)) for line in lines] for name in (lines[0] if lines else {}) if name}
-    return Curve(result, why, columns) if columns.get("epoch") else None
+    return Curve(run, why, columns) if columns.get("epoch") else None
 
 
 def _number(text: object) -> float:
@@ -115,7 +122,3 @@ def _command(directory: Path) -> str:
             break
     plain = all(re.fullmatch(r"[\w=.,/+:@-]+", o) for o in overrides)
     return " ".join(["python -m mnist_lightning -m", *overrides]) if overrides and plain else ""
-
-
-def label(result: RunResult, several_seeds: bool) -> str:
-    return setting(result) + (f" seed {result.seed}" if several_seeds else "")

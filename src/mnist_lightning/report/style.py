@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.groups import architecture
+import pandas as pd
+
+from mnist_lightning.report.frame import COLLAPSED_AT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,11 +107,13 @@ def new_figure(height: float, rows: int = 1, columns: int = 1, sharey: bool = Fa
     return figure, list(axes.flat)
 
 
-def looks(results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
+def looks(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """{optimizer: its colour and marker}, the same in every figure of a sweep."""
-    names = sorted({r.optimizer for r in results})
     n = len(COLOURS)
-    return {name: {"color": COLOURS[i % n], "marker": MARKERS[i % n]} for i, name in enumerate(names)}
+    return {
+        name: {"color": COLOURS[i % n], "marker": MARKERS[i % n]}
+        for i, name in enumerate(sorted(frame["optimizer"].unique()))
+    }
 
 
 def short(text: str, limit: int = 28) -> str:
@@ -119,24 +122,8 @@ def short(text: str, limit: int = 28) -> str:
     return (flat if len(flat) <= limit else flat[: limit - 1] + "…").replace("$", r"\$")
 
 
-def setting_label(result: RunResult, with_size: bool) -> str:
-    size = f" {architecture(result)}" if with_size else ""
-    return short(f"{result.optimizer} {result.loss_func} {result.learning_rate:g}", 34) + size
-
-
-def mark_chance(axes: Axes, label: bool = True) -> None:
+def mark_chance(axes: Axes) -> None:
     """The band in which a run has collapsed, and where guessing lies."""
-    from mnist_lightning.report.ranking import COLLAPSED_AT
-
     axes.axhspan(-1, COLLAPSED_AT, color=FAINT, alpha=0.18, linewidth=0)
-    if label:
-        axes.text(
-            0.995,
-            0.02,
-            "collapsed",
-            transform=axes.get_yaxis_transform(),
-            ha="right",
-            va="bottom",
-            color=FAINT,
-            fontsize=8,
-        )
+    at = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    axes.text(0.995, 0.02, "collapsed", color=FAINT, fontsize=8, **at)

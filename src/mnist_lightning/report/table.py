@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from mnist_lightning.records.results import COLUMNS
+from mnist_lightning.report.frame import plain_rows
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's header, its number format (Excel's language) and one sentence about it."""
+    """A column's header, its number format (Excel's language), one sentence about it, the frame's column it shows."""
 
     name: str
     number_format: str = "General"
     about: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,21 @@ class Table:
     marks: dict[int, str] = field(default_factory=dict)
 
 
+def table_of(
+    title: str, columns: list[Column], frame: pd.DataFrame, note: str = "", marks: Sequence[str] = ()
+) -> Table:
+    """A table of a frame's rows; `marks` has one for each row, or an empty text."""
+    rows = plain_rows(frame, [c.key for c in columns])
+    return Table(title, columns, rows, note, {i: mark for i, mark in enumerate(marks[: len(rows)]) if mark})
+
+
 _BY_NAME = {c.name: c for c in COLUMNS}
 
 
-def record_column(name: str, header: str = "", about: str = "") -> Column:
-    """A column of the record, with the format and the sentence that `RunResult` gives it."""
+def record_column(name: str, header: str = "", about: str = "", key: str = "") -> Column:
+    """A column with the format and the sentence that `RunResult` gives it; shows that field unless `key` says else."""
     metadata = _BY_NAME[name].metadata
-    return Column(header or name, metadata["number_format"], about or metadata["about"])
-
-
-def accuracy_column(header: str, about: str) -> Column:
-    return record_column("accuracy_test", header, about)
+    return Column(header or name, metadata["number_format"], about or metadata["about"], key or name)
 
 
 def shown(value: Any, number_format: str = "General") -> str:
@@ -54,10 +63,7 @@ def shown(value: Any, number_format: str = "General") -> str:
         return f"{value:.6g}" if isinstance(value, float) else str(value)
     if number_format == "0.0E+00":
         return f"{value:g}"
+    decimals = number_format.rstrip("%").partition(".")[2].count("0")
     if number_format.endswith("%"):
-        return f"{value:.{_decimals(number_format)}%}"
-    return f"{value:{',' if ',' in number_format else ''}.{_decimals(number_format)}f}"
-
-
-def _decimals(number_format: str) -> int:
-    return number_format.rstrip("%").partition(".")[2].count("0")
+        return f"{value:.{decimals}%}"
+    return f"{value:{',' if ',' in number_format else ''}.{decimals}f}"

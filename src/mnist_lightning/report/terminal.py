@@ -1,4 +1,4 @@
-"""The end of a sweep in the terminal: the ten best runs, a line per failure; in 79 columns of plain ASCII."""
+"""What a sweep prints at its end: the ten best runs and a line per failure, in 79 columns of plain ASCII."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
-from mnist_lightning.report.groups import architecture, setting
-from mnist_lightning.report.ranking import Ranking, verdict
+from mnist_lightning.report.frame import frame_of, runs
+from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.table import shown
 
 COLUMNS = 79  # an 80-column terminal would break a line of 80
@@ -19,25 +19,24 @@ def leaderboard(results: Sequence[RunResult]) -> str:
     """Lines without a newline at the end; empty for fewer than two runs, whose own lines say everything."""
     if len(results) < 2:
         return ""
-    ranking = Ranking(results)
+    ranking = Ranking(frame_of(results))
     return "\n".join(_safe(line) for line in [*_best(ranking), *_failures(ranking)])
 
 
 def _best(ranking: Ranking) -> list[str]:
-    if not ranking.ranked:
+    if ranking.best is None:
         return [f"{counts(ranking)}; none can be ranked"]
     seeds = ranking.num_seeds > 1
     rows = [["#", "optimizer", "loss", "lr", "network", *["seed"] * seeds, "accuracy", "binary", "s", ""]]
-    for rank, r in enumerate(ranking.ranked[:BEST_RUNS], start=1):
-        numbers = [f"{ranking.score(r):.4f}", f"{r.binary_accuracy_test:.4f}", shown(r.duration_seconds, "0.0")]
-        names = [_safe(r.optimizer, 14), _safe(r.loss_func, 13), f"{r.learning_rate:g}", architecture(r)]
-        rows.append([str(rank), *names, *[str(r.seed)] * seeds, *numbers, verdict(r).replace("ok", "")])
+    for rank, r in enumerate(runs(ranking.ranked.head(BEST_RUNS)), start=1):
+        score = getattr(r, ranking.rule.column)
+        numbers = [f"{score:.4f}", f"{r.binary_accuracy_test:.4f}", shown(r.duration_seconds, "0.0")]
+        names = [_safe(r.optimizer, 14), _safe(r.loss_func, 13), f"{r.learning_rate:g}", r.architecture]
+        rows.append([str(rank), *names, *[str(r.seed)] * seeds, *numbers, r.verdict.replace("ok", "")])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     words = 3  # rank is a number, then come two words
-    lost = [(len(ranking.collapsed), "collapsed")]
-    lost += [(sum(r.status == s for r in ranking.results), s) for s in ("diverged", "failed")]
-    wrong = ", ".join(f"{n:,} {what}" for n, what in lost if n)
-    title = f"Best of {len(ranking.results):,} runs by {ranking.rule.name}{f' ({wrong})' if wrong else ''}:"
+    wrong = ", ".join(f"{n:,} {what}" for what, n in ranking.verdicts.items() if n and what != "ok")
+    title = f"Best of {len(ranking.frame):,} runs by {ranking.rule.name}{f' ({wrong})' if wrong else ''}:"
     return [title, *("  ".join(_padded(row, widths, words)).rstrip() for row in rows)]
 
 
@@ -49,10 +48,13 @@ def _padded(row: Sequence[str], widths: Sequence[int], words: int) -> list[str]:
 
 
 def _failures(ranking: Ranking) -> list[str]:
-    wrong = sorted(ranking.unranked, key=lambda r: (r.status, r.run_name))
-    lines = [f"{r.status}: {setting(r)} seed {r.seed}: {r.error or 'accuracy is not a number'}" for r in wrong]
-    more = [f"and {len(lines) - MOST_FAILURES} more, in the sheet Failures"] if len(lines) > MOST_FAILURES else []
-    return lines[:MOST_FAILURES] + more
+    wrong = ranking.unranked.sort_values(["status", "run_name"])
+    lines = [
+        f"{r.status}: {r.setting} seed {r.seed}: {r.error or 'accuracy is not a number'}"
+        for r in runs(wrong.head(MOST_FAILURES))
+    ]
+    more = len(wrong) - MOST_FAILURES
+    return lines + ([f"and {more} more, in the sheet Failures"] if more > 0 else [])
 
 
 def _safe(text: str, limit: int = COLUMNS) -> str:

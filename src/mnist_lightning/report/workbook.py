@@ -1,4 +1,4 @@
-"""The Excel workbook, made to be worked in: every run, the report's tables from ours, charts, where it comes from."""
+"""The Excel workbook, made to be worked in: every run, the study's tables made from our runs, charts, provenance."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.styles import Alignment
-from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.writer.excel import ExcelWriter
 
-from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
-from mnist_lightning.report.ranking import Ranking, verdict
-from mnist_lightning.report.rows import LongSheet
-from mnist_lightning.report.sheets import BOLD, put_table, set_value
+from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.sheets import BOLD, put_link, put_table, set_value
 from mnist_lightning.report.stored import Stored, link
-from mnist_lightning.report.table import Table, record_column
+from mnist_lightning.report.table import Table
 from mnist_lightning.report.tables import (
     best_table,
     failures_table,
     network_size_table,
     optimizer_lr_table,
+    results_table,
     seeds_table,
 )
 from mnist_lightning.report.versus import versus_table
@@ -37,54 +35,53 @@ _NOTE_ROWS = 2  # between a table and the sentences under it
 
 
 def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
-    """The workbook as the bytes of an .xlsx file. A run's name leads to its directory."""
+    """Returns the workbook as the bytes of an .xlsx file. A run's name leads to its directory."""
     book = Workbook()
     book.remove(book.worksheets[0])
-    results = results_table(ranking)
-    name = [c.name for c in COLUMNS].index("run_name")
-    links = {i: address for i, r in enumerate(ranking.results) if (address := link(r))} if stored.linked else {}
-    long = LongSheet(results, {name: links})
-    long.prepare(_sheet(book, results.title))
-    book["Results"].freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight
-    book["Results"].page_setup.fitToWidth = 4  # pages; on one nobody could read so many columns
+    _results(book, ranking, stored.linked)
     _with_note(book, best_table(ranking))
-    pairs = optimizer_lr_table(ranking.results)
+    pairs = optimizer_lr_table(ranking)
     _with_note(book, pairs)
-    add_optimizer_charts(book["Optimizer x lr"], ranking.results, len(pairs.columns) + 2)
+    add_optimizer_charts(book["Optimizer x lr"], ranking.finished, len(pairs.columns) + 2)
     sizes = network_size_table(ranking)
     _with_note(book, sizes)
     if len(sizes.rows) > 1:
         add_size_chart(book["Network size"], len(sizes.rows), len(sizes.columns) + 2)
-    _with_note(book, versus_table(ranking.results), WHAT_ACCURACY_IS, *MISPRINTS)
+    _with_note(book, versus_table(ranking.frame), WHAT_ACCURACY_IS, *MISPRINTS)
     _with_note(book, seeds_table(ranking))
     _with_note(book, failures_table(ranking))
     _about(book, about_table(ranking, stored))
     book.active = 0
     book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH
-    return _finished(book, long)
+    out = io.BytesIO()
+    ExcelWriter(book, _Timeless(out, "w")).save()
+    return out.getvalue()
 
 
-def results_table(ranking: Ranking) -> Table:
-    """Every run with every field of its record, in the records' order."""
-    best = ranking.best
-    marks = {i: "best" if r is best else verdict(r) for i, r in enumerate(ranking.results)}
-    rows = [[getattr(r, c.name) for c in COLUMNS] for r in ranking.results]
-    return Table("Results", [record_column(c.name) for c in COLUMNS], rows, marks=marks)
-
-
-def _sheet(book: Workbook, title: str) -> Worksheet:
-    return book.create_sheet(title)
+def _results(book: Workbook, ranking: Ranking, linked: bool) -> None:
+    """Adds every run with every field of its record, in the records' order."""
+    table = results_table(ranking)
+    sheet = book.create_sheet(table.title)
+    put_table(sheet, table)
+    sheet.freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight
+    sheet.page_setup.fitToWidth = 4  # pages; on one nobody could read so many columns
+    column = [c.key for c in table.columns].index("run_name") + 1
+    for i, name in enumerate(ranking.frame["run_name"], start=2):
+        if linked and (address := link(name)):
+            put_link(sheet.cell(i, column), address)
 
 
 def _with_note(book: Workbook, table: Table, *notes: str) -> None:
-    sheet = _sheet(book, table.title)
+    """Adds a table as a sheet, with its note and the others in lines below it."""
+    sheet = book.create_sheet(table.title)
     put_table(sheet, table)
     for i, note in enumerate((table.note, *notes)):
         set_value(sheet.cell(len(table.rows) + 1 + _NOTE_ROWS + i, 1), note)
 
 
 def _about(book: Workbook, table: Table) -> None:
-    sheet = _sheet(book, table.title)
+    """Adds the sheet of provenance: a wide column of sentences that wrap."""
+    sheet = book.create_sheet(table.title)
     put_table(sheet, table)
     sheet.auto_filter.ref = None
     sheet.row_dimensions[1].height = 18
@@ -98,11 +95,10 @@ def _about(book: Workbook, table: Table) -> None:
 
 
 class _Timeless(zipfile.ZipFile):
-    """What openpyxl writes into, without times: the same cells give the same bytes, also when the clock says 1970."""
+    """A zip file without times, so that the same cells give the same bytes; openpyxl writes the time of day.
 
-    def __init__(self, file: io.BytesIO, first: LongSheet) -> None:
-        super().__init__(file, "w", zipfile.ZIP_DEFLATED)
-        self.first = first
+    It could not be removed afterwards: a zip file refuses to begin with a clock that says 1970.
+    """
 
     def write(self, filename: Any, arcname: Any = None, *arguments: Any, **more: Any) -> None:
         self.writestr(arcname, Path(filename).read_bytes())
@@ -111,12 +107,4 @@ class _Timeless(zipfile.ZipFile):
         content = data.encode() if isinstance(data, str) else data
         if zinfo_or_arcname == "docProps/core.xml":
             content = re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>1980-01-01T00:00:00Z", content)
-        elif zinfo_or_arcname == "xl/worksheets/sheet1.xml":
-            content = self.first.insert(content)
-        super().writestr(zipfile.ZipInfo(zinfo_or_arcname, _EPOCH.timetuple()[:6]), content, zipfile.ZIP_DEFLATED)
-
-
-def _finished(book: Workbook, first: LongSheet) -> bytes:
-    out = io.BytesIO()
-    ExcelWriter(book, _Timeless(out, first)).save()
-    return out.getvalue()
+        super().writestr(zipfile.ZipInfo(zinfo_or_arcname), content, zipfile.ZIP_DEFLATED)

@@ -26,16 +26,18 @@ def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Pa
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
     from mnist_lightning.report.figures import HEADINGS, draw_figures
+    from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.page import page
     from mnist_lightning.report.ranking import Ranking
     from mnist_lightning.report.stored import read_stored
     from mnist_lightning.report.workbook import workbook_bytes
 
     root = Path(directory)
-    ranking = Ranking(sorted(results, key=lambda r: r.run_name))
+    results = sorted(results, key=lambda r: r.run_name)
+    ranking = Ranking(frame_of(results))
     stored = read_stored(ranking, root)
     figures = draw_figures(ranking, stored)
-    contents = {CSV: to_csv(ranking.results).encode("utf-8", "backslashreplace")}
+    contents = {CSV: to_csv(results).encode("utf-8", "backslashreplace")}
     for p in figures.pictures:
         contents |= {f"{FIGURES}/{p.name}.png": p.png, f"{FIGURES}/{p.name}.svg": p.svg}
     contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
@@ -46,13 +48,15 @@ def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Pa
 
 def write_tables(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
     """results.csv and results.xlsx alone, as `write_report` writes them: what a single run leaves."""
+    from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.ranking import Ranking
     from mnist_lightning.report.stored import read_stored
     from mnist_lightning.report.workbook import workbook_bytes
 
     root = Path(directory)
-    ranking = Ranking(sorted(results, key=lambda r: r.run_name))
-    table = _write(root / CSV, to_csv(ranking.results).encode("utf-8", "backslashreplace"))
+    results = sorted(results, key=lambda r: r.run_name)
+    ranking = Ranking(frame_of(results))
+    table = _write(root / CSV, to_csv(results).encode("utf-8", "backslashreplace"))
     return [table, *_write_workbook(root, workbook_bytes(ranking, read_stored(ranking, root)))]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 EXIT_OK = 0
@@ -88,6 +90,16 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     flat = " ".join(text.split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
     return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+def exit_code_of(work: Callable[[], None]) -> int:
+    """Runs a command beside Hydra's: its exit code, with one line on standard error for an error of the user's."""
+    try:
+        work()
+    except (UserError, FileNotFoundError) as error:
+        print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
+        return error.exit_code if isinstance(error, UserError) else EXIT_BAD_INPUT
+    return EXIT_OK
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_OK, CommandParser, UserError, one_line
+from mnist_lightning.errors import CommandParser, exit_code_of
 from mnist_lightning.records.results import load_results
 from mnist_lightning.report import write_report
 
@@ -14,19 +14,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("python -m mnist_lightning.report", description=__doc__)
     parser.add_argument("directory", help="a sweep's directory, or a single run's")
     directory = parser.parse_args(argv).directory
-    try:
+
+    def work() -> None:
         results = load_results(directory)
         if not results:
             raise FileNotFoundError(f"{directory}: holds no record; give the directory of a sweep")
         for path in write_report(results, directory):
             print(path)
-    except FileNotFoundError as error:
-        print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except UserError as error:
-        print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
-        return error.exit_code
-    return EXIT_OK
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import math
 import shutil
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,9 +18,9 @@ from mnist_lightning.errors import ConfigError, OutputError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.results import RunResult, save
-from mnist_lightning.sweep.plan import FINAL, read_plan, stored_result
+from mnist_lightning.sweep.plan import read_plan, stored_result
 from mnist_lightning.sweep.progress import count_records, line
-from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only
+from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only, is_final
 
 TRACEBACK = "error.txt"
 
@@ -51,20 +52,11 @@ def _run_in_sweep(config: RunConfig, run_dir: Path) -> RunResult:
         config.trainer.enable_progress_bar = False  # a grid has a line per run
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir)
-        if stored is not None and stored.status in FINAL and stored.fingerprint == config.fingerprint:
+        if stored is not None and is_final(stored, config):
             return stored
-        try:
-            _note_attempt(run_dir)
-            train_it = train_checked if _is_planned(config, run_dir.parent) else train
-            result = train_it(config, run_dir, continue_interrupted=stored is None)
-        except OutputError:
-            raise
-        except (Exception, SystemExit) as error:
-            if _was_signalled(error):
-                raise
-            return _record_failure(config, run_dir, error)
-        (run_dir / TRACEBACK).unlink(missing_ok=True)
-        return result
+        _note_attempt(run_dir)
+        train_it = train_checked if _is_planned(config, run_dir.parent) else train
+        return _recorded(partial(train_it, config, run_dir, continue_interrupted=stored is None), OutputError)
 
 
 def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
@@ -81,12 +73,19 @@ def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
     try:
         if ignored := [o for o in HydraConfig.get().overrides.hydra if o.startswith("hydra.sweep.dir=")]:
             raise ConfigError(f"{ignored[0]}: is for sweeps (-m); a single run's directory is hydra.run.dir")
-        result = train(config, run_dir)
+        return _recorded(partial(train, config, run_dir), UserError)
     except UserError:
         _remove_unused(run_dir, config)
         raise
+
+
+def _recorded(train: partial[RunResult], passed_on: type[UserError]) -> RunResult:
+    """Trains; what is raised becomes the record of a failed run, except signals and errors that are `passed_on`."""
+    config, run_dir = train.args
+    try:
+        result = train()
     except (Exception, SystemExit) as error:
-        if _was_signalled(error):
+        if isinstance(error, passed_on) or _was_signalled(error):
             raise
         return _record_failure(config, run_dir, error)
     (run_dir / TRACEBACK).unlink(missing_ok=True)

@@ -74,7 +74,7 @@ class Sweep:
         self.directory, self.began, self.planned = root, True, frozenset(config.fingerprint for config in configs)
         remove_orphans(root)
         distinct = {config.fingerprint: config for config in configs}.values()
-        to_do = [config for config in distinct if not is_done(config, root / config.run_name)]
+        to_do = [c for c in distinct if not is_final(stored_result(root / c.run_name), c)]
         check_space(root, [c for c in to_do if c.trainer.enable_checkpointing is not False])
         for config in to_do:
             (root / config.run_name / ATTEMPTS).unlink(missing_ok=True)
@@ -142,9 +142,8 @@ def current() -> Sweep | None:
     return _current.get()
 
 
-def is_done(config: RunConfig, run_dir: Path) -> bool:
-    """Whether the directory holds a record of this configuration that need not be made again."""
-    stored = stored_result(run_dir)
+def is_final(stored: RunResult | None, config: RunConfig) -> bool:
+    """Whether a stored record is of this configuration, and need not be made again."""
     return stored is not None and stored.status in FINAL and stored.fingerprint == config.fingerprint
 
 

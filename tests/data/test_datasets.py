@@ -20,8 +20,7 @@ from conftest import write_idx, write_mnist
 from mnist_lightning.config import DATASETS, DataConfig
 from mnist_lightning.data import datasets as data
 from mnist_lightning.data.datasets import Batches, batch_order, load_dataset, scale
-from mnist_lightning.data.files import FILES
-from mnist_lightning.data.idx import read_idx
+from mnist_lightning.data.files import FILES, read_idx
 from mnist_lightning.errors import ConfigError, DataError
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
 import tempfile
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES
-from mnist_lightning.data.idx import damaged, read_idx
 from mnist_lightning.errors import DataError
 from mnist_lightning.records.locks import waiting
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
+_UINT8, _INT32 = 0x08, 0x0C  # types of numbers in an IDX file
+_LARGEST_FILE = 2**30
 
 
 class _Files(NamedTuple):
@@ -89,7 +92,7 @@ def _verified_digest(paths: list[Path]) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, ""))
         if path.stat().st_size == size and digest != official:
-            raise damaged(path, "its SHA-256 is not MNIST's")
+            raise _damaged(path, "its SHA-256 is not MNIST's")
         together.update(digest.encode())
     return together.hexdigest()
 
@@ -104,14 +107,50 @@ def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:
     if labels.ndim == 2:  # QMNIST: the class is the first of eight columns
         labels = labels[:, 0]
     if images.ndim != 3 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise damaged(images_path, f"holds {list(images.shape)}, not images of {IMAGE_SIZE} x {IMAGE_SIZE}")
+        raise _damaged(images_path, f"holds {list(images.shape)}, not images of {IMAGE_SIZE} x {IMAGE_SIZE}")
     if labels.ndim != 1 or len(labels) != len(images):
-        raise damaged(labels_path, f"holds {list(labels.shape)} labels for {len(images)} images")
+        raise _damaged(labels_path, f"holds {list(labels.shape)} labels for {len(images)} images")
     if len(labels) == 0:
-        raise damaged(images_path, "holds no image")
+        raise _damaged(images_path, "holds no image")
     if int(labels.max()) >= NUM_CLASSES or int(labels.min()) < 0:
-        raise damaged(labels_path, f"holds the label {int(labels.max())}")
+        raise _damaged(labels_path, f"holds the label {int(labels.max())}")
     return images.unsqueeze(1), labels.long()
+
+
+def read_idx(path: Path) -> Tensor:
+    """Reads an IDX file of bytes as uint8, or of big-endian 32-bit integers as int32: [N], [N, A] or [N, A, B].
+
+    Source of the format: yann.lecun.com/exdb/mnist. The header is believed only if the file has exactly the
+    size it promises. Raises DataError naming the file.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise _damaged(path, f"{size:,} bytes, too large")
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in (_UINT8, _INT32):
+        raise _damaged(path, "not an IDX file")
+    item, rank = (1 if content[2] == _UINT8 else 4), content[3]
+    start = 4 + 4 * rank
+    if not 1 <= rank <= 3 or len(content) < start:
+        raise _damaged(path, "not an IDX file")
+    shape = struct.unpack(f">{rank}I", content[4:start])
+    expected = start + item
+    for length in shape:
+        expected = start + (expected - start) * length
+    if len(content) != expected:
+        raise _damaged(path, f"{len(content):,} bytes, expected {expected:,}")
+    values = torch.frombuffer(bytearray(content[start:]) or bytearray(1), dtype=torch.uint8)
+    values = values[: expected - start]
+    if item == 4:  # big-endian on disk
+        values = values.reshape(-1, 4).flip(1).contiguous().view(torch.int32)
+    return values.reshape(shape)
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: damaged, {what}; delete it and run again to fetch it")
 
 
 def fetch(name: str, root: Path) -> None:

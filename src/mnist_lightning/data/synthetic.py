@@ -42,21 +42,11 @@ _FONTS = (*(f"DejaVu{name}" for name in _DEJAVU), *(f"STIX{name}" for name in _S
 
 
 def synthetic_digits(num_images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Draws distorted font digits, the same ones for the same arguments.
+    """Draws distorted font digits: images, uint8 [num_images, 1, 28, 28], and labels, int64 [num_images], 0 to 9.
 
-    The bytes depend on the arguments alone: not on the global random state, nor on the number of threads.
-    A second call with the same arguments returns the very same tensors, so treat them as read-only.
-
-    Args:
-        num_images: how many images to draw, at least 1. Each digit appears equally often, up to one image.
-        seed: 0 to 2**32 - 1. A shorter set is not a prefix of a longer one with the same seed.
-
-    Returns:
-        images, uint8 [num_images, 1, 28, 28], 0 is black paper and 255 is white ink; and
-        labels, int64 [num_images], 0 to 9, in random order.
-
-    Raises:
-        ValueError: num_images or seed is out of its range.
+    255 is white ink. Each digit appears equally often, up to one image, in random order. The bytes depend on the
+    arguments alone: not on the global random state, nor on the number of threads. A shorter set is not a prefix of
+    a longer one. A second call returns the very same tensors, so treat them as read-only. Raises ValueError.
     """
     if num_images < 1:
         raise ValueError(f"num_images must be at least 1, but it is {num_images}.")
@@ -77,20 +67,12 @@ def _draw_all(num_images: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _draw_batch(fields: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws one image per label.
+    """Draws an image, uint8 [B, 1, 28, 28], for each of the labels [B] by `_glyph_fields` [fonts, 10, S, S].
 
     Thread-count independence: where torch splits a tensor among threads, an element may be computed by
     vector code or by scalar code, and only exactly rounded operations agree in both. So tensors with pixels
     see +, -, *, clamp and grid_sample (which splits between images, never inside one); sin, cos and exp see
     one number per image, and a batch of those is too short for torch to split.
-
-    Args:
-        fields: float32 [fonts, 10, S, S], from `_glyph_fields`.
-        labels: int64 [B], 0 to 9.
-        generator: source of all randomness; it moves on.
-
-    Returns:
-        uint8 [B, 1, 28, 28].
     """
     count = len(labels)
     font = torch.randint(len(fields), (count,), generator=generator)
@@ -109,10 +91,9 @@ def _draw_batch(fields: Tensor, labels: Tensor, generator: torch.Generator) -> T
 
 
 def _affine_grid(count: int, generator: torch.Generator) -> Tensor:
-    """Where each pixel looks after a random rotation, shear, scale and shift.
+    """Maps each pixel to a point of the field by a random rotation, shear, scale and shift.
 
-    Returns:
-        float32 [count, 28, 28, 2], x before y, where -1 and 1 are the edges of the field.
+    float32 [count, 28, 28, 2], x before y, where -1 and 1 are the edges of the field.
     """
     angle = _uniform(count, (-_ANGLE, _ANGLE), generator)
     shear = _uniform(count, (-_SHEAR, _SHEAR), generator)

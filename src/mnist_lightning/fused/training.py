@@ -51,16 +51,11 @@ def train_many(
     paths = [Path(d) for d in directories] if directories is not None else [root / c.run_name for c in configs]
     for config in configs:
         check(config)
-    records: dict[int, RunResult] = {}
     for group in train_groups(configs, paths, continue_interrupted=continue_interrupted):
         for i in group.indices:
-            is_stored = not group.why_alone and (paths[i] / RECORD).is_file()
-            records[i] = (
-                load(paths[i] / RECORD)
-                if is_stored
-                else train_checked(configs[i], paths[i], continue_interrupted=continue_interrupted)
-            )
-    return [records[i] for i in range(len(configs))]
+            if group.why_alone or not (paths[i] / RECORD).is_file():
+                train_checked(configs[i], paths[i], continue_interrupted=continue_interrupted)
+    return [load(path / RECORD) for path in paths]
 
 
 def train_groups(
@@ -68,7 +63,7 @@ def train_groups(
     paths: Sequence[Path],
     *,
     continue_interrupted: bool = False,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Group]:
     """Trains the groups of checked configurations; yields each group once its records are stored in `paths`.
 
@@ -77,7 +72,6 @@ def train_groups(
     """
     interrupted = [members for root in dict.fromkeys(p.parent for p in paths) for _, members in _checkpoints(root)]
     groups = plan_groups(configs, largest_group, interrupted)
-    say = say or (lambda text: None)
     if reasons := sorted({group.why_alone for group in groups if group.why_alone}):
         say(f"trained one by one, where {'; '.join(reasons)}")
     for group in groups:
@@ -121,7 +115,8 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
     stored = None
     if continue_interrupted:
         stored = next((path for path, inside in _checkpoints(root) if fingerprints <= inside), None)
-    checkpoint = stored or root / CHECKPOINTS / f"{_digest(shared_key(config), *sorted(fingerprints))}.ckpt"
+    digest = hashlib.sha256("\n".join([shared_key(config), *sorted(fingerprints)]).encode()).hexdigest()
+    checkpoint = stored or root / CHECKPOINTS / f"{digest[:16]}.ckpt"
     with prepared([(m.config, m.path) for m in members]):
         _fit(members, dataset, checkpoint, resume=stored is not None)
     checkpoint.unlink(missing_ok=True)
@@ -144,10 +139,6 @@ def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:
     if device_type(config) == "cuda":
         own["benchmark"] = True  # every batch but the last has the same shape: let cuDNN choose once
     return plain_arguments(config, root) | own
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def _checkpoints(root: Path) -> list[tuple[Path, set[str]]]:

@@ -19,7 +19,7 @@ from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
 from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.update_rules import BETAS, KERAS_EPSILON, RULES, Betas, Rule, float32, update_in_pieces
+from mnist_lightning.numerics.update_rules import KERAS_EPSILON, RULES, Rule, float32, update_in_pieces
 
 Parameters = Iterable[Tensor]
 
@@ -38,10 +38,7 @@ class _RuleOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss_of(closure)
         for group in self.param_groups:
             options = {name: group[name] for name in self.rule.options}
             for p in group["params"]:
@@ -55,6 +52,11 @@ class _RuleOptimizer(Optimizer):
                 slots = [state[name] for name in self.rule.state]
                 update_in_pieces(self.rule, p, p.grad, slots, lr=group["lr"], t=state["step"], **options)
         return loss
+
+
+def _loss_of(closure: Callable[[], float] | None) -> float | None:
+    with torch.enable_grad():
+        return None if closure is None else closure()
 
 
 class KerasRMSprop(_RuleOptimizer):
@@ -83,21 +85,11 @@ class KerasAdam(torch.optim.Adam):
     rate of the step carries that difference.
     """
 
-    def __init__(
-        self,
-        params: Parameters,
-        lr: float = 1e-3,
-        betas: Betas = BETAS,
-        eps: float = KERAS_EPSILON,
-        **options: Any,
-    ) -> None:
-        super().__init__(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, **options)
+    def __init__(self, params: Parameters, lr: float = 1e-3, *, eps: float = KERAS_EPSILON, **options: Any) -> None:
+        super().__init__(params, lr=lr, eps=eps, **options)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
-        loss = None
-        if closure is not None:  # before the groups are touched: it may look at them
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss_of(closure)  # before the groups are changed: the closure may read them
         asked = [(group["lr"], group["eps"]) for group in self.param_groups]
         for group in self.param_groups:
             beta1, beta2 = group["betas"]

@@ -64,7 +64,7 @@ def test_no_text_of_a_record_is_read_as_a_template() -> None:
     text = page_of(hostile())
     assert "{{ 7*7 }}" in text
     assert "{% raw %}" in text
-    assert "49" not in re.sub(r"<(style|script|meta)\b.*?>.*?</\1>", "", text, flags=re.DOTALL)
+    assert "49" not in re.sub(r"<meta[^>]*>|<(style|script)\b[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
 
 
 def test_another_process_gives_the_same_page() -> None:

@@ -19,7 +19,7 @@ from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
 from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.update_rules import KERAS_EPSILON, RULES, Rule, float32, update_in_pieces
+from mnist_lightning.numerics.update_rules import EPSILON, RULES, Rule, float32, update_in_pieces
 
 Parameters = Iterable[Tensor]
 
@@ -85,7 +85,7 @@ class KerasAdam(torch.optim.Adam):
     rate of the step carries that difference.
     """
 
-    def __init__(self, params: Parameters, lr: float = 1e-3, *, eps: float = KERAS_EPSILON, **options: Any) -> None:
+    def __init__(self, params: Parameters, lr: float = 1e-3, *, eps: float = EPSILON, **options: Any) -> None:
         super().__init__(params, lr=lr, eps=eps, **options)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
@@ -117,7 +117,7 @@ class KerasAdagrad(torch.optim.Adagrad):
         params: Parameters,
         lr: float = 1e-3,
         initial_accumulator_value: float = 0.1,
-        eps: float = KERAS_EPSILON,
+        eps: float = EPSILON,
         **options: Any,
     ) -> None:
         super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0, **options)

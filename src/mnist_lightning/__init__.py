@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
     from mnist_lightning.records.results import RunResult, load_results
-    from mnist_lightning.report import load_frame, write_report
+    from mnist_lightning.report import write_report
+    from mnist_lightning.report.frame import load_frame
     from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
     from mnist_lightning.training.run import train
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mnist_lightning.config import known_keys, parse
+from mnist_lightning.config import parse
+from mnist_lightning.config.keys import all_keys
 from mnist_lightning.errors import ConfigError, one_line
 
 pytestmark = pytest.mark.faults
@@ -190,7 +191,7 @@ def quoted(value: object) -> str:
 
 
 def unknown_keys(chance: random.Random) -> Iterator[Bad]:
-    known = set(known_keys())
+    known = {key.name for key in all_keys()}
     open_ended = ("optimizer.options", "logger.", "hydra")  # take further arguments
     while True:
         key = misspelt(chance.choice(sorted(known)), chance)

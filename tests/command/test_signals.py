@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from mnist_lightning.records.results import load_results
+from mnist_lightning.sweep.sweep import Sweep
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -68,6 +69,28 @@ def test_a_signal_that_python_drops_in_a_destructor_is_sent_again(
     assert (code, time.monotonic() - began < 15) == (143, True)
     assert err.splitlines()[-1].startswith("terminated: 0 of 2 done (2 missing): here; resume: ")
     assert "Exception ignored" not in err
+
+
+def test_a_second_signal_counts_whatever_a_library_makes_of_it(
+    run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """matplotlib's compiled parts make a ValueError of any exception."""
+
+    def train(config: object, path: Path, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+
+    def collect(sweep: Sweep) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+        except BaseException:
+            raise ValueError("Invalid affine transformation matrix") from None
+
+    monkeypatch.setattr("mnist_lightning.training.run.train_checked", train)
+    monkeypatch.setattr(Sweep, "collect", collect)
+    code, _, err = run("-m", *tiny_arguments, "hydra.sweep.dir=here")
+    assert (code, err) == (130, "")
 
 
 def test_closed_standard_streams_are_no_error(tmp_path: Path, tiny_arguments: list[str]) -> None:

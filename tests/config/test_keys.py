@@ -11,7 +11,6 @@ import pytest
 from packaging.version import Version
 
 from mnist_lightning.config import (
-    LONGEST_NAME,
     DataConfig,
     ModelConfig,
     OptimizerConfig,
@@ -24,7 +23,7 @@ from mnist_lightning.config import (
     schema,
     wrong_type,
 )
-from mnist_lightning.config.keys import all_keys
+from mnist_lightning.config.keys import LONGEST_NAME, all_keys
 from mnist_lightning.errors import ConfigError, one_line
 
 

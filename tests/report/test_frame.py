@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import mnist_lightning
+from mnist_lightning import load_frame
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.results import COLUMNS, RECORD, RunResult
-from mnist_lightning.report import load_frame
 from mnist_lightning.report.frame import frame_of, runs
 from report_cases import HOSTILE, failed, quickstart, record, store
 

@@ -18,14 +18,7 @@ from mnist_lightning.command.help import help_text
 from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, signals_raised
 from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
-from mnist_lightning.errors import (
-    EXIT_HANGUP,
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
-    ConfigError,
-    UserError,
-    one_line,
-)
+from mnist_lightning.errors import ConfigError, UserError, one_line
 from mnist_lightning.sweep.hydra_internals import called_with, files_read_within, forget_launchers
 from mnist_lightning.sweep.sweep import Sweep
 
@@ -52,11 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
         if first := signals.first():  # whatever Hydra or a library has made of it on the way
             code, line = first.exit_code, first.word
+        came = len(signals.received)
         try:
-            return _end(sweep, code, line, arguments)
-        except Interrupted as interrupt:  # a second Ctrl-C: the records are there, the tables can wait
-            return interrupt.exit_code
-        except Exception as error:
+            return _end(sweep, code, line, arguments, interrupted=first is not None)
+        except (Exception, Interrupted) as error:
+            if len(signals.received) > came:  # a second Ctrl-C: the records are there, the tables can wait
+                return signals.received[-1].exit_code
             code, line = explain(Failure(error, arguments, sweep.began))
             if verbose:
                 traceback.print_exc()
@@ -72,7 +66,7 @@ def _for_hydra(arguments: list[str]) -> list[str]:
     return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
 
 
-def _end(sweep: Sweep, code: int, line: str, arguments: list[str]) -> int:
+def _end(sweep: Sweep, code: int, line: str, arguments: list[str], *, interrupted: bool) -> int:
     """Writes the tables if they are still missing, prints the last line, and returns the exit code."""
     if sweep.directory is None or not sweep.has_runs():
         if line:
@@ -85,7 +79,7 @@ def _end(sweep: Sweep, code: int, line: str, arguments: list[str]) -> int:
             print(sweep.outcome()[1])
             raise
     unfinished, summary = sweep.outcome()
-    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_HANGUP):
+    if interrupted:
         quoted = (f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)
         command = " ".join(["python -m mnist_lightning", *quoted])
         print(f"{line}: {summary}" + (f"; resume: {command}" if unfinished else ""), file=sys.stderr)

@@ -19,14 +19,7 @@ from yaml import YAMLError
 from mnist_lightning.command import yaml_files
 from mnist_lightning.config import suggest_key, wrong_type
 from mnist_lightning.config.section import near_miss
-from mnist_lightning.errors import (
-    EXIT_BAD_INPUT,
-    EXIT_BUG,
-    EXIT_INTERRUPTED,
-    EXIT_OUTPUT,
-    EXIT_RUNS_MISSING,
-    UserError,
-)
+from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, EXIT_RUNS_MISSING, UserError
 
 Error = TypeVar("Error", bound=BaseException)
 Explanation = tuple[int, str] | None
@@ -102,12 +95,17 @@ def _yaml(failure: Failure) -> Explanation:
     return (EXIT_BAD_INPUT, yaml_files.explained(error)) if error else None
 
 
-def _launcher_not_installed(failure: Failure) -> Explanation:
-    """A launcher's plugin is an extra."""
-    name = re.search(r"hydra_plugins\.hydra_(\w+?)_launcher", str(failure.error))
-    if name is None:
-        return None
-    return EXIT_BAD_INPUT, f'hydra/launcher={name[1]}: not installed; pip install "mnist-lightning[{name[1]}]"'
+# What libraries say when something is not installed, or not as it should be
+_INSTALLATION = {
+    r"hydra_plugins\.hydra_(\w+?)_launcher": r'hydra/launcher=\1: not installed; pip install "mnist-lightning[\1]"',
+    r"torchvision::nms": "torch and torchvision do not fit each other; pip install -U torch torchvision together",
+}
+
+
+def _installation(failure: Failure) -> Explanation:
+    """A package is missing, or does not fit another."""
+    matches = ((re.search(pattern, str(failure.error)), line) for pattern, line in _INSTALLATION.items())
+    return next(((EXIT_BAD_INPUT, match.expand(line)) for match, line in matches if match), None)
 
 
 def _cluster(failure: Failure) -> Explanation:
@@ -119,13 +117,6 @@ def _cluster(failure: Failure) -> Explanation:
         return EXIT_RUNS_MISSING, line
     line = f"hydra/launcher=submitit: {failure.error!s:.100}; see hydra.launcher.partition, qos, account"
     return EXIT_BAD_INPUT, line
-
-
-def _torchvision(failure: Failure) -> Explanation:
-    """torch and torchvision come from different sources."""
-    if "torchvision::nms" not in str(failure.error):
-        return None
-    return EXIT_BAD_INPUT, "torch and torchvision do not fit each other; pip install -U torch torchvision together"
 
 
 def _hydra(failure: Failure) -> Explanation:
@@ -194,22 +185,15 @@ def _operating_system(failure: Failure) -> Explanation:
     return EXIT_OUTPUT, line
 
 
-def _interrupted(failure: Failure) -> Explanation:
-    """Ctrl-C where no handler of ours was in place."""
-    return (EXIT_INTERRUPTED, "interrupted") if isinstance(failure.error, KeyboardInterrupt) else None
-
-
 EXPLAINERS: tuple[Callable[[Failure], Explanation], ...] = (
     _ours,
     _unknown_choice,
     _unreadable_override,
     _yaml,
-    _launcher_not_installed,
+    _installation,
     _cluster,
-    _torchvision,
     _hydra,
     _name_too_long,
     _odd_argument,
     _operating_system,
-    _interrupted,
 )

@@ -4,7 +4,6 @@ from mnist_lightning.config.files import conf_dir as conf_dir
 from mnist_lightning.config.files import fresh_directory as fresh_directory
 from mnist_lightning.config.keys import DATASETS as DATASETS
 from mnist_lightning.config.keys import IMAGE_SIZE as IMAGE_SIZE
-from mnist_lightning.config.keys import LONGEST_NAME as LONGEST_NAME
 from mnist_lightning.config.keys import LOSSES as LOSSES
 from mnist_lightning.config.keys import NUM_CLASSES as NUM_CLASSES
 from mnist_lightning.config.keys import OPTIMIZERS as OPTIMIZERS
@@ -12,8 +11,6 @@ from mnist_lightning.config.keys import DataConfig as DataConfig
 from mnist_lightning.config.keys import ModelConfig as ModelConfig
 from mnist_lightning.config.keys import OptimizerConfig as OptimizerConfig
 from mnist_lightning.config.keys import RunConfig as RunConfig
-from mnist_lightning.config.keys import SweepConfig as SweepConfig
-from mnist_lightning.config.keys import known_keys as known_keys
 from mnist_lightning.config.keys import suggest_key as suggest_key
 from mnist_lightning.config.parse import parse as parse
 from mnist_lightning.config.parse import schema as schema

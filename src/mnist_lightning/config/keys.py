@@ -199,15 +199,11 @@ def all_keys(kind: type[Section] = RunConfig) -> list[Key]:
     return keys
 
 
-def known_keys() -> list[str]:
-    """The name of every key as it is written on the command line, sections' keys dotted."""
-    return [key.name for key in all_keys()]
-
-
 def suggest_key(key: str) -> str:
     """`did you mean X?` for an unknown key: one with the same last word elsewhere, or one spelt alike."""
-    elsewhere = [k for k in known_keys() if k.rpartition(".")[2] == key.rpartition(".")[2]]
-    alike = [k for k in known_keys() if ("." in k) == ("." in key)]
+    known = [known.name for known in all_keys()]
+    elsewhere = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    alike = [k for k in known if ("." in k) == ("." in key)]
     return f"did you mean {elsewhere[0]}?" if elsewhere else near_miss(key, alike)
 
 

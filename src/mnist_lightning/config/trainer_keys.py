@@ -21,9 +21,7 @@ class TrainerConfig(Section):
 
     max_epochs: int = key(20, "how many times each training image is seen", low=1)
     precision: str = key(
-        "auto",
-        "number format; auto is bf16-mixed on hardware made for it, else 32-true",
-        choices=PRECISIONS,
+        "auto", "number format; auto is bf16-mixed on hardware made for it, else 32-true", choices=PRECISIONS
     )
     accelerator: Any = key("auto", "cpu, gpu, ...; auto is a GPU if there is one", identity=False)
     devices: Any = key("auto", "1, or [2] for the third; a run uses one device", identity=False)

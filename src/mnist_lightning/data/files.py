@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import socket
 import struct
 import tempfile
@@ -11,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,21 +128,16 @@ def read_idx(path: Path) -> Tensor:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in (_UINT8, _INT32):
         raise _damaged(path, "not an IDX file")
-    item, rank = (1 if content[2] == _UINT8 else 4), content[3]
+    number, rank = np.dtype("u1" if content[2] == _UINT8 else ">i4"), content[3]
     start = 4 + 4 * rank
     if not 1 <= rank <= 3 or len(content) < start:
         raise _damaged(path, "not an IDX file")
     shape = struct.unpack(f">{rank}I", content[4:start])
-    expected = start + item
-    for length in shape:
-        expected = start + (expected - start) * length
+    expected = start + number.itemsize * math.prod(shape)
     if len(content) != expected:
         raise _damaged(path, f"{len(content):,} bytes, expected {expected:,}")
-    values = torch.frombuffer(bytearray(content[start:]) or bytearray(1), dtype=torch.uint8)
-    values = values[: expected - start]
-    if item == 4:  # big-endian on disk
-        values = values.reshape(-1, 4).flip(1).contiguous().view(torch.int32)
-    return values.reshape(shape)
+    values = np.frombuffer(content, np.uint8)[start:].view(number).reshape(shape)
+    return torch.from_numpy(values.astype(number.newbyteorder("=")))
 
 
 def _damaged(path: Path, what: str) -> DataError:

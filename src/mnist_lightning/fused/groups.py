@@ -55,9 +55,7 @@ class Group:
 
 
 def plan_groups(
-    configs: Sequence[RunConfig],
-    largest: Callable[[RunConfig], int],
-    interrupted: Iterable[set[str]] = (),
+    configs: Sequence[RunConfig], largest: Callable[[RunConfig], int], interrupted: Iterable[set[str]] = ()
 ) -> list[Group]:
     """Splits `configs` into groups that can be trained together, in the order of their first member.
 

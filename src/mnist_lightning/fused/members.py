@@ -52,12 +52,7 @@ class Member:
             logger.log_metrics({"epoch": epoch - 1, **values}, step=epoch)
 
     def finish(
-        self,
-        trained: Trained,
-        dataset: Dataset,
-        weights: Mapping[str, Tensor],
-        best: Mapping[str, Tensor],
-        steps: int,
+        self, trained: Trained, dataset: Dataset, weights: Mapping[str, Tensor], best: Mapping[str, Tensor], steps: int
     ) -> None:
         """Leaves what a single run leaves: checkpoints (of weights only), predictions, and last the record.
 

@@ -38,6 +38,7 @@ class _RuleOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        """Updates every parameter that has a gradient; returns the loss of the closure, if one is given."""
         loss = _loss_of(closure)
         for group in self.param_groups:
             options = {name: group[name] for name in self.rule.options}

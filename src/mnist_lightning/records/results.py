@@ -36,11 +36,11 @@ _NAN = math.nan
 
 @dataclass
 class RunResult:
-    """One row. First the report's columns, in its order and under its names, then ours.
+    """One row. First the study's columns, in its order and under its names, then ours.
 
     Metrics are those of the final weights on the whole training and test set, unless `trainer.limit_test_batches`
     cuts them short; NaN where there are none. Sizes and speeds count whole sets, whatever is limited.
-    `accuracy` is top-1; `binary_accuracy` is what the report calls accuracy: the share of the 10 outputs per
+    `accuracy` is top-1; `binary_accuracy` is what the study calls accuracy: the share of the 10 outputs per
     image on the right side of 0.5.
     """
 
@@ -61,8 +61,8 @@ class RunResult:
     num_channels: int | None = _column(None, _COUNT, "filters of the first convolution")
     num_conv: int | None = _column(None, _COUNT, "convolutions after the first")
     num_dense: int | None = _column(None, _COUNT, "hidden dense layers")
-    binary_accuracy: float = _column(_NAN, _SHARE, "training accuracy as the report counts it")
-    binary_accuracy_test: float = _column(_NAN, _SHARE, "test accuracy as the report counts it")
+    binary_accuracy: float = _column(_NAN, _SHARE, "training accuracy as the study counts it")
+    binary_accuracy_test: float = _column(_NAN, _SHARE, "test accuracy as the study counts it")
     status: Status = _column("failed", about="completed, diverged or failed")
     error: str = _column("", about="why the run failed or diverged")
     dataset: str = _column("", about="data set")

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from mnist_lightning.errors import one_line
+from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
 from mnist_lightning.report.figures import HEADINGS, Figures
@@ -23,13 +24,6 @@ from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.runs_table import cell_text, runs_table
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
-from mnist_lightning.report.tables import (
-    best_table,
-    failures_table,
-    network_size_table,
-    optimizer_lr_table,
-    seeds_table,
-)
 from mnist_lightning.report.versus import NOT_RUN, versus_table
 
 MOST_ROWS = 500  # of a table beside that of all runs; the workbook has them all
@@ -62,14 +56,14 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         runs=runs_table(ranking, stored.linked),
         figures=figures,
         headings=HEADINGS,
-        best=best_table(ranking),
-        optimizer_lr=optimizer_lr_table(ranking),
-        network_size=network_size_table(ranking),
-        seeds=seeds_table(ranking),
+        best=tables.best_table(ranking),
+        optimizer_lr=tables.optimizer_lr_table(ranking),
+        network_size=tables.network_size_table(ranking),
+        seeds=tables.seeds_table(ranking),
         versus=versus,
         versus_ran=_ran(versus),
         about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
-        failures=failures_table(ranking),
+        failures=tables.failures_table(ranking),
         about=_about(ranking, stored),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.predictions import Predictions, load_predictions
@@ -107,18 +108,10 @@ def _text(path: Path) -> str:
 
 
 def _command(directory: Path) -> str:
-    """The command that made a sweep, from the overrides Hydra stored in multirun.yaml; empty if it is not there.
-
-    Read line by line: a YAML parser would be one more thing to trust with other people's files.
-    """
-    overrides: list[str] = []
-    inside = False
-    for line in _text(directory / "multirun.yaml").splitlines():
-        if line.strip() == "task:":
-            inside = True
-        elif inside and line.lstrip().startswith("- "):
-            overrides.append(line.lstrip()[2:].strip())
-        elif inside:
-            break
-    plain = all(re.fullmatch(r"[\w=.,/+:@-]+", o) for o in overrides)
-    return " ".join(["python -m mnist_lightning -m", *overrides]) if overrides and plain else ""
+    """The command that made a sweep, from the overrides Hydra stored in multirun.yaml; empty if it is not there."""
+    try:
+        overrides = yaml.safe_load(_text(directory / "multirun.yaml"))["hydra"]["overrides"]["task"]
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):  # somebody else's file, or damaged
+        return ""
+    plain = isinstance(overrides, list) and all(re.fullmatch(r"[\w=.,/+:@-]+", str(o)) for o in overrides)
+    return " ".join(["python -m mnist_lightning -m", *map(str, overrides)]) if overrides and plain else ""

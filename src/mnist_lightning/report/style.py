@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -25,35 +26,7 @@ _LAST_LETTER = "\u0250"  # Latin letters; of others the font has some and matplo
 WIDTH = 6.2  # inches: half of a wide page, so that letters keep their size
 DPI = 160
 
-_STYLE = {
-    "figure.facecolor": "white",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "white",
-    "font.family": "DejaVu Sans",
-    "font.size": 10.5,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.alpha": 0.35,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-    "legend.labelcolor": INK,
-    "svg.fonttype": "path",  # looks the same where the font is missing
-    "svg.hashsalt": "mnist-lightning",  # ids from the content, not from chance
-    "image.interpolation": "none",
-}
+_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "legend.labelcolor")
 
 
 @dataclass(frozen=True)
@@ -72,7 +45,11 @@ def house_style() -> Iterator[None]:
     """Our settings over matplotlib's defaults, whatever the user's are; the user's are back afterwards."""
     from matplotlib import style
 
-    with style.context(["default", _STYLE]):  # pyright: ignore[reportArgumentType] - a list of names and of settings is allowed
+    colours = {**dict.fromkeys(_INKED, INK), "grid.color": FAINT}
+    with (
+        as_file(files("mnist_lightning.report") / "figures.mplstyle") as sheet,
+        style.context(["default", str(sheet), colours]),  # pyright: ignore[reportArgumentType] - settings are allowed
+    ):
         yield
 
 

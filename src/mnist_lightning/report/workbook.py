@@ -13,6 +13,7 @@ from openpyxl import Workbook
 from openpyxl.styles import Alignment
 from openpyxl.writer.excel import ExcelWriter
 
+from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
@@ -20,14 +21,6 @@ from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.sheets import BOLD, put_link, put_table, set_value
 from mnist_lightning.report.stored import Stored, link
 from mnist_lightning.report.table import Table
-from mnist_lightning.report.tables import (
-    best_table,
-    failures_table,
-    network_size_table,
-    optimizer_lr_table,
-    results_table,
-    seeds_table,
-)
 from mnist_lightning.report.versus import versus_table
 
 _EPOCH = datetime(1980, 1, 1)  # the earliest a zip file knows; a report has no clock
@@ -39,17 +32,17 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
     book = Workbook()
     book.remove(book.worksheets[0])
     _results(book, ranking, stored.linked)
-    _with_note(book, best_table(ranking))
-    pairs = optimizer_lr_table(ranking)
+    _with_note(book, tables.best_table(ranking))
+    pairs = tables.optimizer_lr_table(ranking)
     _with_note(book, pairs)
     add_optimizer_charts(book["Optimizer x lr"], ranking.finished, len(pairs.columns) + 2)
-    sizes = network_size_table(ranking)
+    sizes = tables.network_size_table(ranking)
     _with_note(book, sizes)
     if len(sizes.rows) > 1:
         add_size_chart(book["Network size"], len(sizes.rows), len(sizes.columns) + 2)
     _with_note(book, versus_table(ranking.frame), WHAT_ACCURACY_IS, *MISPRINTS)
-    _with_note(book, seeds_table(ranking))
-    _with_note(book, failures_table(ranking))
+    _with_note(book, tables.seeds_table(ranking))
+    _with_note(book, tables.failures_table(ranking))
     _about(book, about_table(ranking, stored))
     book.active = 0
     book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH
@@ -60,7 +53,7 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
 
 def _results(book: Workbook, ranking: Ranking, linked: bool) -> None:
     """Adds every run with every field of its record, in the records' order."""
-    table = results_table(ranking)
+    table = tables.results_table(ranking)
     sheet = book.create_sheet(table.title)
     put_table(sheet, table)
     sheet.freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight

@@ -6,10 +6,15 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_lightning.errors import OutputError
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.results import RunResult, to_csv
+
+if TYPE_CHECKING:
+    from mnist_lightning.report.ranking import Ranking
+    from mnist_lightning.report.stored import Stored
 
 CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
 KEPT, SECOND = "results.bak.xlsx", "results-2.xlsx"
@@ -17,7 +22,7 @@ _SEAL = ".results.xlsx.sha256"  # of the workbook as we wrote it, to know whethe
 
 
 def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
-    """Write results.csv, results.xlsx, report.html and figures/ of the records into `directory`; returns the paths.
+    """Writes results.csv, results.xlsx, report.html and figures/ of the records into `directory`; returns the paths.
 
     A function of the records and of the files beside them (each run's metrics.csv, the best run's
     predictions.npz): the same ones give the same bytes. Each file is replaced as a whole. A workbook that somebody
@@ -26,38 +31,37 @@ def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Pa
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
     from mnist_lightning.report.figures import HEADINGS, draw_figures
-    from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.page import page
-    from mnist_lightning.report.ranking import Ranking
-    from mnist_lightning.report.stored import read_stored
     from mnist_lightning.report.workbook import workbook_bytes
 
-    root = Path(directory)
-    results = sorted(results, key=lambda r: r.run_name)
-    ranking = Ranking(frame_of(results))
-    stored = read_stored(ranking, root)
+    root, ranking, stored, table = _read(results, directory)
     figures = draw_figures(ranking, stored)
-    contents = {CSV: to_csv(results).encode("utf-8", "backslashreplace")}
-    for p in figures.pictures:
-        contents |= {f"{FIGURES}/{p.name}.png": p.png, f"{FIGURES}/{p.name}.svg": p.svg}
+    contents = {f"{FIGURES}/{p.name}.png": p.png for p in figures.pictures}
+    contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
     contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
     paths = [_write(root / name, content) for name, content in contents.items()]
     _remove_stale(root / FIGURES, set(HEADINGS) - {p.name for p in figures.pictures})
-    return [*paths, *_write_workbook(root, workbook_bytes(ranking, stored))]
+    return [table, *paths, *_write_workbook(root, workbook_bytes(ranking, stored))]
 
 
 def write_tables(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
-    """results.csv and results.xlsx alone, as `write_report` writes them: what a single run leaves."""
+    """Writes results.csv and results.xlsx alone, as `write_report` does: what a single run leaves."""
+    from mnist_lightning.report.workbook import workbook_bytes
+
+    root, ranking, stored, table = _read(results, directory)
+    return [table, *_write_workbook(root, workbook_bytes(ranking, stored))]
+
+
+def _read(results: Sequence[RunResult], directory: str | Path) -> tuple[Path, Ranking, Stored, Path]:
+    """The directory, the records ranked, what lies beside them, and results.csv, which needs nothing else."""
     from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.ranking import Ranking
     from mnist_lightning.report.stored import read_stored
-    from mnist_lightning.report.workbook import workbook_bytes
 
-    root = Path(directory)
-    results = sorted(results, key=lambda r: r.run_name)
-    ranking = Ranking(frame_of(results))
+    root, results = Path(directory), sorted(results, key=lambda r: r.run_name)
     table = _write(root / CSV, to_csv(results).encode("utf-8", "backslashreplace"))
-    return [table, *_write_workbook(root, workbook_bytes(ranking, read_stored(ranking, root)))]
+    ranking = Ranking(frame_of(results))
+    return root, ranking, read_stored(ranking, root), table
 
 
 def _write(path: Path, content: bytes) -> Path:
@@ -77,9 +81,7 @@ def _write_workbook(root: Path, content: bytes) -> list[Path]:
     kept, known = _keep_changed(path, seal)
     digest = hashlib.sha256(content).hexdigest()
     try:
-        write_durably(
-            seal, "\n".join(sorted({digest, known} - {""})).encode()
-        )  # killed after this, either workbook is ours
+        write_durably(seal, "\n".join({digest, known}).encode())  # killed after this, either workbook is ours
         write_durably(path, content)
     except OutputError as error:
         if not isinstance(error.__cause__, PermissionError):

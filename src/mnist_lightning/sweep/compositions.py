@@ -50,8 +50,5 @@ class ReusedCompositions:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"loader": self.loader, "kept": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ = state
+    def __reduce__(self) -> tuple[type[ReusedCompositions], tuple[Any]]:
+        return ReusedCompositions, (self.loader,)

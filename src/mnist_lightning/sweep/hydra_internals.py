@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,19 +47,14 @@ def called_with(program: str, arguments: Sequence[str]) -> Iterator[None]:
     Hydra reads sys.argv alone. It would print its errors over many lines and exit with 1, unless HYDRA_FULL_ERROR tells
     it to raise them, and its argument parser would print its usage and exit.
     """
-    with ExitStack() as stack:
-        stack.enter_context(_replaced(sys, "argv", [program, *arguments]))
-        stack.enter_context(_replaced(argparse.ArgumentParser, "error", _usage_error))
-        before = os.environ.get("HYDRA_FULL_ERROR")
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        stack.callback(_restore_environment, "HYDRA_FULL_ERROR", before)
-        yield
-
-
-def _restore_environment(name: str, value: str | None) -> None:
-    os.environ.pop(name, None)
-    if value is not None:
-        os.environ[name] = value
+    environment = dict(os.environ)
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with _replaced(sys, "argv", [program, *arguments]), _replaced(argparse.ArgumentParser, "error", _usage_error):
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:

@@ -363,3 +363,13 @@ def test_main_called_twice_in_one_process_is_the_command_twice(run: Run, tiny_ar
     code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=first", "seed=5")  # another plan in the same place
     assert (code, out.splitlines()[-1]) == (0, "1 of 1 done: first")
     assert current() is None
+
+
+def test_a_second_command_in_one_process_looks_at_the_data_again(run: Run, tiny_arguments: list[str]) -> None:
+    from conftest import write_mnist
+
+    path = write_mnist(Path("own"), 20, 10) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    commands = ([*tiny_arguments, "data.root=own"], ["-m", *tiny_arguments, "data.root=own"])
+    assert [run(*command)[0] for command in commands] == [0, 0]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [run(*command)[0] for command in commands] == [4, 4]

@@ -60,6 +60,11 @@ def load_dataset(config: DataConfig) -> Dataset:
     return Dataset(train.part(0, num_train - config.val_size), held_out if config.val_size else test, test, digest)
 
 
+def forget_data() -> None:
+    """Makes the next `load_dataset` look at the files again; until then the runs of a sweep share one copy."""
+    _load_whole.cache_clear()
+
+
 def _check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
     problems = []
     for key, value, most in (

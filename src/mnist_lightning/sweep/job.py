@@ -66,10 +66,11 @@ def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
 
 
 def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
-    sweep = current() or Sweep()
-    sweep.enter(run_dir)
+    (current() or Sweep()).enter(run_dir)
+    from mnist_lightning.data.datasets import forget_data
     from mnist_lightning.training.run import train
 
+    forget_data()
     try:
         if ignored := [o for o in HydraConfig.get().overrides.hydra if o.startswith("hydra.sweep.dir=")]:
             raise ConfigError(f"{ignored[0]}: is for sweeps (-m); a single run's directory is hydra.run.dir")

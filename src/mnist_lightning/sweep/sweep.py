@@ -62,9 +62,11 @@ class Sweep:
         configs = [config for batch in batches for config in batch]
         if not configs:
             raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
-        from mnist_lightning.training.record import versions  # imports torch: not for --help and --cfg
+        from mnist_lightning.data.datasets import forget_data  # torch is not for --help and --cfg
+        from mnist_lightning.training.record import versions
         from mnist_lightning.training.run import check
 
+        forget_data()
         data = {config.data.name: check(config).sha256 for config in configs}
         try:
             self._hold(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -140,6 +141,13 @@ def test_the_leaderboard_is_ten_runs_and_a_line_per_failure_in_80_columns_of_asc
     assert lines[-1].startswith("failed: Adam mse 0.001 32/2/1 seed 7: RuntimeError")
     assert text.isascii()
     assert all(line.isprintable() and len(line) < 80 for line in lines)
+
+
+def test_the_leaderboards_columns_stand_below_each_other() -> None:
+    _, head, *rows = leaderboard(quickstart()).splitlines()
+    numbers = [m.end() for m in re.finditer(r"lr|network|accuracy|binary", head)]
+    assert all(row[end - 1] != " " and row[end : end + 2] == "  " for row in rows for end in numbers)
+    assert all(row[: head.index("optimizer")].strip().isdigit() for row in rows)
 
 
 def test_a_single_run_needs_no_leaderboard_and_failures_alone_are_said() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lightning.errors import one_line
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
 from mnist_lightning.report.frame import frame_of, runs
@@ -60,7 +59,8 @@ def _failures(ranking: Ranking) -> list[str]:
 
 def _safe(text: str, limit: int = COLUMNS) -> str:
     """Printable ASCII, cut to `limit`: no terminal can be steered by it, and every encoding can print it."""
-    plain = one_line(text, 4 * COLUMNS).encode("ascii", "backslashreplace").decode()
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    plain = printable.encode("ascii", "backslashreplace").decode()
     return plain if len(plain) <= limit else plain[: limit - 3] + "..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
@@ -96,6 +97,9 @@ def exit_code_of(work: Callable[[], None]) -> int:
     """Runs a command beside Hydra's: its exit code, with one line on standard error for an error of the user's."""
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except (UserError, FileNotFoundError) as error:
         print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else EXIT_BAD_INPUT

@@ -66,7 +66,8 @@ def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
 
 
 def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
-    (current() or Sweep()).enter(run_dir)
+    sweep = current() or Sweep()
+    sweep.enter(run_dir)
     from mnist_lightning.data.datasets import forget_data
     from mnist_lightning.training.run import train
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +110,13 @@ def stored_result(run_dir: Path) -> RunResult | None:
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
     """Raises OutputError when the checkpoints of the runs will not fit on the disk."""
-    needed = sum(_checkpoint_bytes(c.model.num_channels, c.model.num_conv, c.model.num_dense) for c in configs)
+    from mnist_lightning.numerics.model import parameters_of  # torch is not for --help and --cfg
+
+    sizes = [(c.model.num_channels, c.model.num_conv, c.model.num_dense) for c in configs]
+    needed = sum(parameters_of(*size) for size in sizes) * _BYTES * _COPIES
     free = shutil.disk_usage(root).free
     if needed > free:
         way_out = "free the disk, choose another directory, or set trainer.enable_checkpointing=false"
         raise OutputError(
             f"{root}: needs about {needed / 1e6:,.1f} MB for checkpoints, {free / 1e6:,.1f} MB free; {way_out}"
         )
-
-
-@cache
-def _checkpoint_bytes(num_channels: int, num_conv: int, num_dense: int) -> int:
-    import torch
-
-    from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
-
-    with torch.device("meta"):
-        return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense)) * _BYTES * _COPIES

@@ -112,7 +112,7 @@ def example_of(kind: Any) -> str:
     """What a value of a type looks like, for one who gave another: `true or false`, `[a, b]`."""
     if isinstance(kind, type) and issubclass(kind, Section):
         return f"its keys, such as {kind.prefix}{fields(kind)[0].name}"
-    return _EXAMPLES.get(kind) or _TYPE_NAMES.get(kind, "another value")
+    return _EXAMPLES.get(kind) or _TYPE_NAMES.get(kind, "another value, see --help")
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DistributedSampler
 from torchvision import datasets
 
 from commands import exit_code, forked
 from conftest import write_idx, write_mnist
 from mnist_lightning.config import DATASETS, DataConfig
 from mnist_lightning.data import datasets as data
-from mnist_lightning.data.datasets import Batches, batch_order, load_dataset, scale
+from mnist_lightning.data.datasets import Batches, Split, batch_order, load_dataset, scale
 from mnist_lightning.data.files import FILES, read_idx
 from mnist_lightning.errors import ConfigError, DataError
 
@@ -256,3 +258,33 @@ def test_real_mnist_is_whole(real_mnist: Path) -> None:
     assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
     assert torch.bincount(dataset.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert dataset.train.images.float().mean().item() == pytest.approx(33.3184, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_images", [8, 10, 11, 3])
+@pytest.mark.parametrize("num_replicas", [1, 2, 3, 4])
+def test_each_process_gets_the_training_images_that_a_distributed_sampler_would_give_it(
+    num_images: int, num_replicas: int
+) -> None:
+    split = Split(torch.arange(num_images).reshape(-1, 1, 1, 1), torch.arange(num_images))
+    for epoch in range(2):
+        order = batch_order(num_images, 7, epoch)
+        for rank in range(num_replicas):
+            batches = Batches(split, 2, 7, num_replicas=num_replicas, rank=rank)
+            batches.set_epoch(epoch)
+            sampler = DistributedSampler(range(num_images), num_replicas, rank, shuffle=False)  # pyright: ignore[reportArgumentType] - only its length is asked
+            labels = [labels for _, labels in batches]
+            assert torch.cat(labels).tolist() == order[list(sampler)].tolist()
+            assert len(batches) == len(labels) == math.ceil(len(sampler) / 2)
+
+
+@pytest.mark.parametrize("num_images", [8, 10, 11])
+@pytest.mark.parametrize("num_replicas", [1, 2, 3, 4])
+def test_for_evaluation_the_processes_share_the_images_out_in_as_many_batches(
+    num_images: int, num_replicas: int
+) -> None:
+    split = Split(torch.arange(num_images).reshape(-1, 1, 1, 1), torch.arange(num_images))
+    parts = [Batches(split, 2, num_replicas=num_replicas, rank=rank) for rank in range(num_replicas)]
+    seen = [[labels for _, labels in part] for part in parts]
+    assert {len(part) for part in parts} == {len(labels) for labels in seen} == {len(seen[0])}
+    assert all(1 <= len(labels) <= 2 for part in seen for labels in part)
+    assert sorted(torch.cat([torch.cat(part) for part in seen]).tolist()) == list(range(num_images))

@@ -108,11 +108,18 @@ class Batches:
     """Iterates over a split in batches of (images uint8 [N, 1, 28, 28], labels int64 [N]); the last may be small.
 
     With a seed each pass is shuffled, by `set_epoch`'s epoch; without one the order is that of the files.
+    Of `num_replicas` processes that train together, the one of `rank` r takes the images r, r + num_replicas, ... of
+    that order, in batches of `batch_size` each, and all have as many batches. Shuffled, for training, all have as
+    many images, the first few of the order twice, as in torch's DistributedSampler; unshuffled, for evaluation, no
+    image is taken twice.
     Lightning asks any loader for its `sampler` and `batch_sampler`, and calls their `set_epoch`.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, split: Split, batch_size: int, seed: int | None = None, *, num_replicas: int = 1, rank: int = 0
+    ) -> None:
         self.split, self.batch_size, self.seed, self.epoch = split, batch_size, seed, 0
+        self.num_replicas, self.rank = num_replicas, rank
         self.sampler = self.batch_sampler = self
 
     def set_epoch(self, epoch: int) -> None:
@@ -120,12 +127,22 @@ class Batches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        most = -(-len(self.split) // self.num_replicas)
+        return -(-most // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         images, labels = self.split.images, self.split.labels
-        if self.seed is None:
+        if self.seed is not None:
+            order = batch_order(len(self.split), self.seed, self.epoch)
+            for rows in self._part(order).split(self.batch_size):
+                yield images[rows], labels[rows]
+        elif self.num_replicas == 1:
             yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
-            return
-        for rows in batch_order(len(self.split), self.seed, self.epoch).split(self.batch_size):
-            yield images[rows], labels[rows]
+        else:  # as many batches everywhere: a process with one more would wait for the others
+            part = slice(self.rank, None, self.num_replicas)
+            yield from zip(images[part].tensor_split(len(self)), labels[part].tensor_split(len(self)), strict=True)
+
+    def _part(self, order: Tensor) -> Tensor:
+        """This process's rows of an epoch's order int64 [N], which is repeated until it can be dealt out evenly."""
+        positions = torch.arange(self.rank, -(-len(order) // self.num_replicas) * self.num_replicas, self.num_replicas)
+        return order[positions % len(order)]

@@ -109,7 +109,8 @@ class MNISTClassifier(L.LightningModule):
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         return self(images).argmax(-1)  # [N]
 
-    # Logged once an epoch from the sums: a `self.log` per step costs more than a small network's step
+    # Logged once an epoch from the sums: a `self.log` per step costs more than a small network's step. On several
+    # devices the sums are those of all; sync_dist only tells Lightning so, which warns otherwise
     def on_train_epoch_start(self) -> None:
         self.train_metrics.reset()
 
@@ -120,14 +121,14 @@ class MNISTClassifier(L.LightningModule):
         self.test_metrics.reset()
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict({f"train_{k}": v for k, v in self.train_metrics.compute().items()})
+        self.log_dict({f"train_{k}": v for k, v in self.train_metrics.compute().items()}, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         for name, value in self.val_metrics.compute().items():
-            self.log(f"val_{name}", value, prog_bar=name in ("loss", "accuracy"))
+            self.log(f"val_{name}", value, prog_bar=name in ("loss", "accuracy"), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()})
+        self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()}, sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
@@ -142,6 +143,7 @@ class MNISTDataModule(L.LightningDataModule):
     give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
     With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
     validation has seen the test set, and its test accuracy is optimistic.
+    In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
     """
 
     def __init__(
@@ -181,15 +183,19 @@ class MNISTDataModule(L.LightningDataModule):
         load_dataset(self.config)
 
     def train_dataloader(self) -> Batches:
-        return Batches(self.dataset.train, self.config.batch_size, self.seed)
+        return Batches(self.dataset.train, self.config.batch_size, self.seed, **self._device_part())
 
     def val_dataloader(self) -> Batches:
-        return Batches(self.dataset.val, EVALUATION_BATCH)
+        return Batches(self.dataset.val, EVALUATION_BATCH, **self._device_part())
 
     def test_dataloader(self) -> Batches:
-        return Batches(self.dataset.test, EVALUATION_BATCH)
+        return Batches(self.dataset.test, EVALUATION_BATCH, **self._device_part())
 
     predict_dataloader = test_dataloader
+
+    def _device_part(self) -> dict[str, int]:
+        """Which of how many parts of the images this process gets: what Lightning would tell a DistributedSampler."""
+        return (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         images, labels = batch

@@ -121,11 +121,11 @@ def test_a_group_that_was_cut_off_goes_on_to_the_same_end(
     log, seen = Member.log, []
     monkeypatch.setattr("mnist_lightning.fused.engine._CHECKPOINT_SHARE", 1e9)  # after every epoch, however short
 
-    def interrupted(member: Member, epoch: int, train: Any, val: Any) -> None:
+    def interrupted(member: Member, epoch: int, *rest: Any) -> None:
         seen.append(epoch)
         if epoch == 3 and len(seen) < 3 * len(configs):
             raise KeyboardInterrupt
-        log(member, epoch, train, val)
+        log(member, epoch, *rest)
 
     monkeypatch.setattr(Member, "log", interrupted)
     with pytest.raises((KeyboardInterrupt, SystemExit)):

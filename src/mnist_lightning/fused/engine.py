@@ -113,6 +113,10 @@ class FusedClassifier(L.LightningModule):
         with self._autocast():
             self.net.choose_methods(self._batch(rows)[0])
 
+    def on_train_start(self) -> None:
+        for member in self.members:
+            member.run_log.begin(self.current_epoch * len(self.rows))
+
     def on_train_epoch_start(self) -> None:
         self.train_sums.zero_()
         self._epoch_started = time.perf_counter()
@@ -160,7 +164,9 @@ class FusedClassifier(L.LightningModule):
         validated = epoch % every == 0
         val = self.evaluate(self.dataset.val)[0] if validated else None
         for g, member in enumerate(self.members):
-            member.log(epoch, train[:, g].tolist(), val[:, g].tolist() if val is not None else None)
+            member.log(
+                epoch, epoch * len(self.rows) - 1, train[:, g].tolist(), val[:, g].tolist() if val is not None else None
+            )
         if val is not None:
             self._keep_best(epoch, val[0].tolist())
         for g in [g for g, ok in enumerate(finite) if not ok]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from mnist_lightning.config import RunConfig
@@ -20,6 +19,7 @@ from mnist_lightning.records.results import RunResult
 from mnist_lightning.training.checkpoints import BEST, LAST, DurableCheckpoints
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.record import Trained, store
+from mnist_lightning.training.run_log import RunLog
 from mnist_lightning.training.trainer import loggers
 
 
@@ -32,24 +32,26 @@ class Member:
     best_loss: float = math.inf
     best_epoch: int | None = None
     result: RunResult | None = None
-    loggers: list[Logger] = field(default_factory=list)
+    run_log: RunLog = field(init=False)
 
     @property
     def keeps_checkpoints(self) -> bool:
         """Whether the configuration asks for checkpoints."""
         return self.config.trainer.enable_checkpointing is not False
 
-    def open_loggers(self) -> None:
-        """Opens the loggers of the configuration in the run's directory."""
+    def open_loggers(self) -> RunLog:
+        """Opens the loggers of the configuration in the run's directory; a context around the training."""
         names = {"directory": str(self.path), "run_name": self.config.run_name}
-        self.loggers = loggers(self.config.logger, names, build=True)
+        self.run_log = RunLog(self.config, loggers(self.config.logger, names, build=True))
+        return self.run_log
 
-    def log(self, epoch: int, train: Sequence[float], val: Sequence[float] | None) -> None:
-        """Gives the loggers the METRICS of an epoch, which counts from 1."""
+    def log(self, epoch: int, step: int, train: Sequence[float], val: Sequence[float] | None) -> None:
+        """Gives the loggers the METRICS of an epoch, from 1, which has ended with the update `step`, from 0."""
         values = {f"val_{k}": v for k, v in zip(METRICS, val, strict=True)} if val is not None else {}
         values |= {f"train_{k}": v for k, v in zip(METRICS, train, strict=True)}
-        for logger in self.loggers:
-            logger.log_metrics({"epoch": epoch - 1, **values}, step=epoch)
+        for logger in self.run_log.loggers:
+            logger.log_metrics({"epoch": epoch - 1, **values}, step)
+            logger.save()
 
     def finish(
         self, trained: Trained, dataset: Dataset, weights: Mapping[str, Tensor], best: Mapping[str, Tensor], steps: int
@@ -61,8 +63,7 @@ class Member:
         if self.keeps_checkpoints:
             _save_weights(self, LAST, weights, trained.epochs - 1, steps)
             _save_weights(self, BEST, best, (trained.best_epoch or trained.epochs) - 1, steps)
-        for logger in self.loggers:
-            logger.finalize("success")
+        self.run_log.finish(trained, steps)
         self.result = store(self.config, trained, dataset, self.path)
 
 

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +125,14 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
 
 
 def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resume: bool) -> None:
-    for member in members:
-        member.open_loggers()
-    # members of one rule stand side by side
-    module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
-    module.checkpoint = checkpoint if members[0].keeps_checkpoints else None
-    trainer = L.Trainer(**_arguments(members[0].config, checkpoint.parents[1]))
-    trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
+    with ExitStack() as opened:
+        for member in members:
+            opened.enter_context(member.open_loggers())
+        # members of one rule stand side by side
+        module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
+        module.checkpoint = checkpoint if members[0].keeps_checkpoints else None
+        trainer = L.Trainer(**_arguments(members[0].config, checkpoint.parents[1]))
+        trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
 
 
 def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class Trained:
     engine: str = "lightning"
     group_size: int = 1
 
+    @property
+    def is_diverged(self) -> bool:
+        """Whether the loss became NaN or infinite, in training or on a whole set afterwards."""
+        return self.diverged or not all(math.isfinite(split["loss"]) for split in (self.train, self.test))
+
 
 def store(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> RunResult:
     """Stores a trained run in its directory, beside its checkpoints: predictions for the figures, then the record."""
@@ -56,7 +61,6 @@ def store(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> 
 
 def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> RunResult:
     """Builds the record of a run that was trained in the directory `path`, where its checkpoints are."""
-    diverged = trained.diverged or not all(math.isfinite(split["loss"]) for split in (trained.train, trained.test))
     last = sha256(path / LAST)
     columns: dict[str, Any] = _columns_of(config) | trained.train
     columns |= {f"{name}_test": value for name, value in trained.test.items()}
@@ -65,8 +69,8 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
     columns |= {name: getattr(trained, name) for name in shared}
     return RunResult(
         **columns,
-        status="diverged" if diverged else "completed",
-        error=f"loss is not finite in epoch {trained.epochs}" if diverged else "",
+        status="diverged" if trained.is_diverged else "completed",
+        error=f"loss is not finite in epoch {trained.epochs}" if trained.is_diverged else "",
         loss_val=trained.val["loss"],
         accuracy_val=trained.val["accuracy"],
         device=device_name(trained.device),

@@ -27,6 +27,7 @@ from mnist_lightning.records.results import RECORD, RunResult, load
 from mnist_lightning.training.checkpoints import LAST, read_checkpoint
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.record import Trained, store
+from mnist_lightning.training.run_log import RunLog, TakesLoggers
 from mnist_lightning.training.runtime import flushed_denormals, keep_memory, quiet_lightning
 from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trainer
 
@@ -68,8 +69,8 @@ def train_checked(config: RunConfig, path: Path, *, continue_interrupted: bool =
     """Does what `train` does, for a configuration that `check` has passed."""
     started = time.perf_counter()
     checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
-    with prepared([(config, path)]):
-        trained, dataset = _fit_and_evaluate(config, path, checkpoint, started)
+    with prepared([(config, path)]), RunLog(config) as log:
+        trained, dataset = _fit_and_evaluate(config, path, checkpoint, started, log)
     return store(config, trained, dataset, path)
 
 
@@ -127,11 +128,13 @@ def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:
     return str(path / LAST) if before.fingerprint == config.fingerprint else config.ckpt_path
 
 
-def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None, started: float) -> tuple[Trained, Dataset]:
+def _fit_and_evaluate(
+    config: RunConfig, path: Path, checkpoint: str | None, started: float, log: RunLog
+) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
     watch = FitWatch()
-    trainer = build_trainer(config, path, watch)
+    trainer = build_trainer(config, path, watch, last=TakesLoggers(log))
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except RefusedError as error:
@@ -155,13 +158,14 @@ def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None, sta
         precision=str(trainer.precision),
         device=trainer.strategy.root_device,
     )
+    log.finish(trained, trainer.global_step)
     return trained, dataset
 
 
 def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> tuple[dict[str, float], Tensor]:
     """Returns the metrics of the module's weights on a split, and their logits, float32 [N, 10] on the CPU.
 
-    In the trainer's precision and on its device.
+    In the trainer's precision and on its device. Nothing is logged: after the fit the trainer has no loggers.
     """
     logits: list[Tensor] = []
     hook = module.net.register_forward_hook(lambda net, images, outputs: logits.append(outputs.float().cpu()))

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,14 +17,14 @@ import torch
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.config.dotted_names import load_class
-from mnist_lightning.errors import ConfigError, Problem, RefusedError
+from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.training.checkpoints import LAST, DurableCheckpoints
 from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
 from mnist_lightning.training.runtime import quiet_lightning
@@ -35,12 +36,17 @@ _BUILT = {
     "profiler": (Profiler,),
     "plugins": (Precision, ClusterEnvironment, CheckpointIO, LayerSync),
 }
+_WANDB_SECONDS = 10  # that Weights & Biases' server may take to answer
 
 
-def build_trainer(config: RunConfig, path: Path, *callbacks: Callback) -> L.Trainer:
-    """Builds the Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers."""
+def build_trainer(config: RunConfig, path: Path, *callbacks: Callback, last: Callback | None = None) -> L.Trainer:
+    """Builds the Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers.
+
+    `callbacks` are called before those of the configuration, `last` after them. It logs no hyperparameters, see RunLog.
+    """
     arguments = _trainer_arguments(config, path)
-    arguments["callbacks"] = [*callbacks, *arguments["callbacks"]]
+    arguments["enable_autolog_hparams"] = False
+    arguments["callbacks"] = [*callbacks, *arguments["callbacks"], *([last] if last else [])]
     if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run"):
         arguments["callbacks"] += _checkpoints(path, validates=arguments.get("limit_val_batches") != 0)
     plugins = arguments.get("plugins", [])
@@ -116,7 +122,44 @@ def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[A
     if target == "none":
         return []
     csv_logger = [EpochCSVLogger(names["directory"])] if build else []
-    return csv_logger if target == "csv" else [*csv_logger, _instance("logger", group, (Logger,), names, build)]
+    if target == "csv":
+        return csv_logger
+    logger = _instance("logger", group, (Logger,), names, build)
+    if not build:
+        _check_logger(logger, group)
+    return [*csv_logger, logger]
+
+
+def _check_logger(kind: type, group: dict[str, Any]) -> None:
+    """Raises ConfigError where a logger's package is missing, or Weights & Biases would ask or wait."""
+    packages = {TensorBoardLogger: "tensorboard", MLFlowLogger: "mlflow", WandbLogger: "wandb"}
+    for its, package in packages.items():
+        if issubclass(kind, its) and find_spec(package) is None:
+            way_out = f'pip install "mnist-lightning[{package}]"'
+            raise ConfigError([Problem("logger", group["_target_"], f"needs {package}", way_out)])
+    online = issubclass(kind, WandbLogger) and not group.get("offline") and group.get("mode", "online") == "online"
+    if online and (refusal := _wandbs_refusal()):
+        way_out = "set WANDB_MODE=offline, and wandb sync later"
+        raise ConfigError([Problem("logger", "wandb", refusal, way_out)])
+
+
+@cache
+def _wandbs_refusal() -> str:
+    """Says why a run of Weights & Biases could not start now, or an empty string; a whole grid asks once.
+
+    Its own start would ask in a terminal for a key, and wait two minutes for a server, in every run.
+    """
+    import wandb
+
+    if wandb.setup().settings.mode != "online":
+        return ""
+    try:
+        if not wandb.login(prompt=False, verify=False):
+            return "no API key (WANDB_API_KEY, or wandb login)"
+        wandb.Api(timeout=_WANDB_SECONDS).viewer  # noqa: B018 - asks the server
+    except Exception as error:  # wandb has no one type for a server that cannot be asked
+        return f"its server was not reached ({one_line(str(error)):.70})"
+    return ""
 
 
 def _instance(key: str, spec: Any, bases: tuple[type, ...], names: dict[str, str], build: bool) -> Any:

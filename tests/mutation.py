@@ -126,12 +126,12 @@ def mutate(file: str) -> None:
     session.unlink(missing_ok=True)
     with use_db(session) as work:
         init([path], work, {})
-        pointless = in_annotations(path)
+        pointless = means_nothing(path)
         items = sorted(work.work_items, key=lambda item: item.mutations[0].start_pos)
         killed, survived = 0, 0
         for item in items:
             (mutation,) = item.mutations
-            if POINTLESS.match(mutation.operator_name) or pointless(mutation.start_pos):
+            if pointless(mutation):
                 work.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
                 continue
             result = mutating.mutate_and_test(item.mutations, TESTS[file], limit)
@@ -147,12 +147,19 @@ def mutate(file: str) -> None:
     print(f"{file}: {killed} of {killed + survived} found, {share:.1%}; {minutes:.1f} minutes", flush=True)
 
 
-def in_annotations(path: Path) -> Callable[[tuple[int, int]], bool]:
-    """Whether a position (line, column) lies in an annotation, which nothing evaluates."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+def means_nothing(path: Path) -> Callable[[Any], bool]:
+    """Whether a change is `POINTLESS`, lies in an annotation, which nothing evaluates, or is of a signature's star."""
+    text = path.read_text()
+    lines, nodes = text.splitlines(), list(ast.walk(ast.parse(text)))
     found = [getattr(node, "annotation", None) for node in nodes] + [getattr(node, "returns", None) for node in nodes]
     spans = [((a.lineno, a.col_offset), (a.end_lineno, a.end_col_offset)) for a in found if isinstance(a, ast.expr)]
-    return lambda position: any(start <= position < end for start, end in spans)
+
+    def check(change: Any) -> bool:
+        row, column = change.start_pos
+        star = lines[row - 1][column : column + 2] == "*,"
+        return bool(POINTLESS.match(change.operator_name)) or any(s <= change.start_pos < e for s, e in spans) or star
+
+    return check
 
 
 def changed_lines(diff: str | None) -> str:

@@ -83,7 +83,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(lines: int) -> None:
     code = f"from mnist_lightning.errors import exit_code_of; exit(exit_code_of(lambda: print('line\\n' * {lines})))"
     read, write = os.pipe()
     os.close(read)
-    ended = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, check=False)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=buffered, check=False)
     os.close(write)
     assert (ended.returncode, ended.stderr) == (0, b"")
 
@@ -132,3 +134,7 @@ def test_a_line_is_cut_only_where_it_is_longer_than_the_limit(limit: int) -> Non
 
 def test_a_line_of_an_error_is_200_characters_at_most_if_nothing_else_is_said() -> None:
     assert [len(one_line("x" * n)) for n in (199, 200, 201, 5000)] == [199, 200, 200, 200]
+
+
+def test_what_a_terminal_would_obey_is_shown_as_text() -> None:
+    assert one_line("a\n\tb\x1b[31m\u202e ü") == r"a b\x1b[31m\u202e ü"

@@ -63,6 +63,9 @@ def test_metrics_of_a_stack_are_those_of_its_members() -> None:
 
 def test_the_members_of_a_stack_may_see_different_images() -> None:
     labels = torch.stack([LABELS, LABELS.flip(0), (LABELS + 1) % 10])  # [G,N]
+    for loss in LOSSES.values():
+        alone = [loss(*pair) for pair in zip(LOGITS, labels, strict=True)]
+        torch.testing.assert_close(loss(LOGITS, labels), torch.stack(alone))
     members = [metric_sums(*pair, LOSSES["mse"]) for pair in zip(LOGITS, labels, strict=True)]
     torch.testing.assert_close(metric_sums(LOGITS, labels, LOSSES["mse"]), torch.stack(members, dim=1))
 

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -119,32 +120,33 @@ def main(names: list[str]) -> None:
 def mutate(file: str) -> None:
     """Changes one file in every way, and prints the changes with which its tests still pass."""
     path, session, start = Path("src/mnist_lightning") / file, OUTPUT / f"{file.replace('/', '-')}.sqlite", time.time()
-    code, output = forked_tests(TESTS[file], 600)
-    if code != 0:
-        sys.exit(f"{file}: its tests fail without any change\n{output}")
+    expect_passing(file)
     limit = 20 + 4 * (time.time() - start)
     session.unlink(missing_ok=True)
+    counts = Counter[str]()
     with use_db(session) as work:
         init([path], work, {})
         pointless = means_nothing(path)
-        items = sorted(work.work_items, key=lambda item: item.mutations[0].start_pos)
-        killed, survived = 0, 0
-        for item in items:
+        for item in sorted(work.work_items, key=lambda item: item.mutations[0].start_pos):
             (mutation,) = item.mutations
             if pointless(mutation):
                 work.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
                 continue
             result = mutating.mutate_and_test(item.mutations, TESTS[file], limit)
             work.set_result(item.job_id, result)
-            killed, survived = killed + result.is_killed, survived + (not result.is_killed)
+            counts["killed" if result.is_killed else "survived"] += 1
             if not result.is_killed:
-                print(
-                    f"{path}:{mutation.start_pos[0]}: {mutation.operator_name}\n{changed_lines(result.diff)}",
-                    flush=True,
-                )
-    share = killed / max(killed + survived, 1)
-    minutes = (time.time() - start) / 60
-    print(f"{file}: {killed} of {killed + survived} found, {share:.1%}; {minutes:.1f} minutes", flush=True)
+                print(f"{path}:{mutation.start_pos[0]}: {mutation.operator_name}\n{changed_lines(result)}", flush=True)
+    expect_passing(file)  # so that nothing was taken for found that a broken surrounding failed
+    share, minutes = counts["killed"] / max(counts.total(), 1), (time.time() - start) / 60
+    print(f"{file}: {counts['killed']} of {counts.total()} found, {share:.1%}; {minutes:.1f} minutes", flush=True)
+
+
+def expect_passing(file: str) -> None:
+    """Ends the program if a file's tests fail without any change."""
+    code, output = forked_tests(TESTS[file], 600)
+    if code != 0:
+        sys.exit(f"{file}: its tests fail without any change\n{output}")
 
 
 def means_nothing(path: Path) -> Callable[[Any], bool]:
@@ -162,9 +164,10 @@ def means_nothing(path: Path) -> Callable[[Any], bool]:
     return check
 
 
-def changed_lines(diff: str | None) -> str:
-    """The lines of a diff that differ."""
-    return "\n".join(f"    {line}" for line in (diff or "").splitlines()[3:] if line.startswith(("-", "+")))
+def changed_lines(result: WorkResult) -> str:
+    """The lines in which the file differed."""
+    diff = (result.diff or "").splitlines()[3:]
+    return "\n".join(f"    {line}" for line in diff if line.startswith(("-", "+")))
 
 
 def forked_tests(arguments: str, seconds: float) -> tuple[int, str]:
@@ -184,9 +187,8 @@ def forked_tests(arguments: str, seconds: float) -> tuple[int, str]:
             if status is None:
                 os.waitpid(pid, 0)
         output.seek(0)
-        return -1 if status is None else os.waitstatus_to_exitcode(status), output.read()[-2000:].decode(
-            errors="replace"
-        )
+        last = output.read()[-2000:].decode(errors="replace")
+        return (-1 if status is None else os.waitstatus_to_exitcode(status)), last
 
 
 def work_in_child(arguments: str, output: int) -> None:
@@ -198,24 +200,10 @@ def work_in_child(arguments: str, output: int) -> None:
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.environ["PYTHONPATH"] = "src"
-        sys.path[:0] = [str(Path("src").absolute())]
+        sys.path[:0] = [str(Path("src").resolve())]
+        os.environ["PYTHONPATH"] = sys.path[0]
         sys.dont_write_bytecode = True  # two changes within a second look alike to Python's cache
-        code = int(
-            pytest.main(
-                [
-                    "-x",
-                    "-q",
-                    "--assert=plain",
-                    "-p",
-                    "no:cacheprovider",
-                    "-p",
-                    "no:xdist",
-                    "--basetemp=.tmp",
-                    *shlex.split(arguments),
-                ]
-            )
-        )
+        code = int(pytest.main([*PYTEST, *shlex.split(arguments)]))
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()

@@ -15,7 +15,7 @@ from mnist_lightning import config
 from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.numerics.optimizers import REGISTRY, build_optimizer
-from mnist_lightning.numerics.update_rules import PIECE, RULES
+from mnist_lightning.numerics.update_rules import PIECE, RULES, Rule, update_in_pieces
 
 B1, B2 = (torch.tensor(b, dtype=torch.float32).item() for b in (0.9, 0.999))
 LR = 0.01
@@ -177,6 +177,17 @@ def test_a_large_parameter_is_updated_as_its_numbers_would_be_alone(size: int) -
         return w.detach()
 
     torch.testing.assert_close(after_three_steps(slice(None))[some], after_three_steps(some))
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces"),
+    [(7, [7]), (PIECE, [PIECE]), (PIECE + 1, [PIECE, 1]), (2 * PIECE + 5, [PIECE, PIECE, 5])],
+)
+def test_a_large_parameter_is_handled_in_pieces_that_fit_into_the_cache(size: int, pieces: list[int]) -> None:
+    seen: list[int] = []
+    rule = Rule(lambda p, grad, v, *, lr, t: seen.append(len(p)), {"v": 0.0})
+    update_in_pieces(rule, torch.zeros(size), torch.zeros(size), [torch.zeros(size)], lr=LR, t=1)
+    assert seen == pieces
 
 
 def test_a_large_parameter_in_another_order_of_the_memory_is_updated_alike() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from mnist_lightning.numerics.model import (
     ConvDenseNet,
+    Dense,
     channels_innermost,
     count_parameters,
     dense_widths,
@@ -139,3 +140,9 @@ def test_images_are_the_same_with_their_channel_innermost() -> None:
         assert torch.equal(channels_innermost(images), images)
         assert channels_innermost(images).shape == shape
         assert channels_innermost(images).stride()[-3:] == (1, 28, 1)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)], ids=["one row", "rows", "stacks of rows"])
+def test_a_dense_layer_is_torchs_linear_layer(shape: tuple[int, ...]) -> None:
+    x, layer = torch.rand(shape, dtype=torch.float64), Dense(5, 4, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))

@@ -3,7 +3,8 @@
 Cosmic Ray makes the changes (`pip install -e ".[dev,mutation]"`): another operator, a number one larger or smaller, a
 `not` more, a decorator or an `except` less, a loop that is skipped. We add statements that are left out: calls, raises.
 Texts stay as they are. A name is a folder or a file of src/mnist_lightning that stands in `TESTS` below; without one
-all are taken, which takes hours. What survived is printed, and is in outputs/mutation/ for `cr-report --show-diff`.
+all are taken, which takes hours; it goes on where it was interrupted. What survived is printed, and what was found is
+in outputs/mutation/, for `cr-report --show-diff`, too. To begin anew, when tests were taken away, remove that folder.
 
 It works on a copy, and forks for each change from a process that has imported torch and the like but nothing of ours: a
 change costs half a second instead of six.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import ast
 import compileall
 import gc
+import hashlib
 import importlib
 import os
 import re
@@ -118,28 +120,32 @@ def main(names: list[str]) -> None:
 
 
 def mutate(file: str) -> None:
-    """Changes one file in every way, and prints the changes with which its tests still pass."""
-    path, session, start = Path("src/mnist_lightning") / file, OUTPUT / f"{file.replace('/', '-')}.sqlite", time.time()
+    """Changes one file in every way, and prints the changes with which its tests still pass.
+
+    Goes on where it was interrupted, as long as the file is the same; what survived is tried again.
+    """
+    path, start, counts = Path("src/mnist_lightning") / file, time.time(), Counter[str]()
     expect_passing(file)
     limit = 20 + 4 * (time.time() - start)
-    session.unlink(missing_ok=True)
-    counts = Counter[str]()
-    with use_db(session) as work:
-        init([path], work, {})
-        pointless = means_nothing(path)
+    content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    with use_db(OUTPUT / f"{file.replace('/', '-').removesuffix('.py')}-{content}.sqlite") as work:
+        if not work.num_work_items:
+            init([path], work, {})
+        known, pointless = dict(work.results), means_nothing(path)
         for item in sorted(work.work_items, key=lambda item: item.mutations[0].start_pos):
-            (mutation,) = item.mutations
+            (mutation,), result = item.mutations, known.get(item.job_id)
             if pointless(mutation):
-                work.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED))
-                continue
-            result = mutating.mutate_and_test(item.mutations, TESTS[file], limit)
+                result = WorkResult(WorkerOutcome.SKIPPED)
+            elif result is None or not result.is_killed:
+                result = mutating.mutate_and_test(item.mutations, TESTS[file], limit)
             work.set_result(item.job_id, result)
-            counts["killed" if result.is_killed else "survived"] += 1
+            counts[result.test_outcome or "skipped"] += 1
             if not result.is_killed:
                 print(f"{path}:{mutation.start_pos[0]}: {mutation.operator_name}\n{changed_lines(result)}", flush=True)
     expect_passing(file)  # so that nothing was taken for found that a broken surrounding failed
-    share, minutes = counts["killed"] / max(counts.total(), 1), (time.time() - start) / 60
-    print(f"{file}: {counts['killed']} of {counts.total()} found, {share:.1%}; {minutes:.1f} minutes", flush=True)
+    found, total = counts.total() - counts["skipped"] - counts["survived"], counts.total() - counts["skipped"]
+    minutes = (time.time() - start) / 60
+    print(f"{file}: {found} of {total} found, {found / max(total, 1):.1%}; {minutes:.1f} minutes", flush=True)
 
 
 def expect_passing(file: str) -> None:

@@ -244,10 +244,12 @@ def test_the_learning_rate_asked_for_stands_in_the_groups_before_and_after_a_ste
     assert [dict(g, params=None) for g in optimizer.param_groups] == before
 
 
+@pytest.mark.parametrize("first", ["used", "unused"])
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_parameter_without_gradient_is_left_alone(name: str) -> None:
+def test_a_parameter_without_gradient_is_left_alone(name: str, first: str) -> None:
     used, unused = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
-    optimizer = build_optimizer(OptimizerConfig(name), [used, unused], LR)
+    both = [used, unused] if first == "used" else [unused, used]
+    optimizer = build_optimizer(OptimizerConfig(name), both, LR)
     used.grad = torch.ones(2)
     optimizer.step()
     assert torch.equal(unused, torch.ones(2))
@@ -270,7 +272,7 @@ def test_options_reach_the_optimizer_and_lists_become_tuples() -> None:
     ],
 )
 def test_only_optimizers_come_in_by_a_dotted_path(name: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"{message}.*; use a class such as torch.optim.RAdam"):
         build_optimizer(OptimizerConfig(name), [torch.ones(1, requires_grad=True)], LR)
 
 

@@ -226,7 +226,7 @@ def test_numbers_of_one_to_three_dimensions_are_read(tmp_path: Path) -> None:
     assert read_idx(tmp_path / "file").tolist() == [-5, 70_000]
 
 
-@pytest.mark.parametrize("shape", [(20, 27, 28), (20, 28, 27), (20, 28), (20,)])
+@pytest.mark.parametrize("shape", [(20, 27, 28), (20, 28, 27), (20, 28, 29), (20, 29, 28), (20, 28), (20,)])
 def test_images_of_another_size_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     path = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw" / "train-images-idx3-ubyte"
     write_idx(path, torch.zeros(shape))
@@ -260,13 +260,22 @@ def test_labels_beyond_nine_and_swapped_files_are_found(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds \[10\] labels for 20 images"):
         load_dataset(config(tmp_path))
     shutil.copy(raw / "train-images-idx3-ubyte", labels)
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte: damaged, holds"):
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte: damaged, holds \[20, 28, 28\] labels for 20 images"):
+        load_dataset(config(tmp_path))
+    shutil.copy(raw / "t10k-images-idx3-ubyte", raw / "train-images-idx3-ubyte")
+    write_idx(labels, torch.zeros(20))
+    with pytest.raises(DataError, match=r"holds \[20\] labels for 10 images"):
         load_dataset(config(tmp_path))
 
 
 def test_a_missing_file_is_named_with_the_way_out(tmp_path: Path) -> None:
     (write_mnist(tmp_path) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: missing; set data.root or \$MNIST_LIGHTNING_DATA"):
+        load_dataset(config(tmp_path))
+
+
+def test_of_several_missing_files_the_first_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: missing"):
         load_dataset(config(tmp_path))
 
 

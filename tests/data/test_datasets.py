@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import math
+import re
 import shutil
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +26,8 @@ from conftest import write_idx, write_mnist
 from mnist_lightning.config import DATASETS, DataConfig
 from mnist_lightning.data import datasets as data
 from mnist_lightning.data.datasets import Batches, Split, batch_order, load_dataset, scale
-from mnist_lightning.data.files import FILES, read_idx
+from mnist_lightning.data.files import FILES, _verified_digest, read_idx
+from mnist_lightning.data.synthetic import synthetic_digits
 from mnist_lightning.errors import ConfigError, DataError
 
 
@@ -65,6 +70,20 @@ def test_qmnist_is_read_with_its_eight_label_columns(tmp_path: Path) -> None:
     assert torch.equal(ours.labels, theirs.targets[:, 0].long())
 
 
+@pytest.mark.parametrize(("label", "refused"), [(-1, True), (0, False), (9, False), (10, True), (-(2**31), True)])
+def test_a_label_that_is_no_digit_is_named(label: int, refused: bool, tmp_path: Path) -> None:
+    labels = [3, label, 9]
+    for part in ("train", "test"):
+        write_idx(tmp_path / "QMNIST" / "raw" / f"qmnist-{part}-images-idx3-ubyte", torch.zeros(3, 28, 28))
+        path = tmp_path / "QMNIST" / "raw" / f"qmnist-{part}-labels-idx2-int"
+        path.write_bytes(struct.pack(">BBBBII3i", 0, 0, 12, 2, 3, 1, *labels))
+    if refused:
+        with pytest.raises(DataError, match=f"qmnist-train-labels-idx2-int: damaged, holds the label {label};"):
+            load_dataset(config(tmp_path, name="qmnist"))
+    else:
+        assert load_dataset(config(tmp_path, name="qmnist")).train.labels.tolist() == labels
+
+
 def test_every_data_set_is_known(mini_mnist: Path) -> None:
     assert {*FILES, "synthetic"} == set(DATASETS)
 
@@ -86,6 +105,42 @@ def test_without_held_out_images_validation_is_the_test_set_as_in_the_study(mini
 def test_more_images_than_there_are_is_refused(key: str, most: int, mini_mnist: Path) -> None:
     with pytest.raises(ConfigError, match=f"data.{key}={most + 1}: mnist has not that many images; use at most {most}"):
         load_dataset(config(mini_mnist, **{key: most + 1}))
+
+
+def test_as_many_images_as_there_are_can_be_asked_for(mini_mnist: Path) -> None:
+    whole = load_dataset(config(mini_mnist, train_size=192, test_size=64, val_size=191))
+    assert [len(split) for split in (whole.train, whole.val, whole.test)] == [1, 191, 64]
+
+
+def test_the_embedded_digits_are_ten_and_two_thousand_with_a_digest_of_their_own() -> None:
+    dataset = load_dataset(DataConfig("synthetic"))
+    for split, number, seed in ((dataset.train, 10_000, 0), (dataset.test, 2_000, 1)):
+        assert torch.equal(split.images, synthetic_digits(number, seed)[0])
+        assert torch.equal(split.labels, synthetic_digits(number, seed)[1])
+    both = b"".join(split.images.numpy().tobytes() for split in (dataset.train, dataset.test))
+    assert dataset.sha256 == hashlib.sha256(both).hexdigest()
+
+
+def test_two_data_sets_stay_in_memory_until_they_are_forgotten(tmp_path: Path) -> None:
+    roots = [write_mnist(tmp_path / name, 20, 10) for name in "abc"]
+    first, second = (load_dataset(config(root)) for root in roots[:2])
+    assert load_dataset(config(roots[0])).train.images.data_ptr() == first.train.images.data_ptr()
+    assert load_dataset(config(roots[1])).train.images.data_ptr() == second.train.images.data_ptr()
+    write_mnist(roots[1], 30, 10)
+    assert len(load_dataset(config(roots[1])).train) == 20
+    data.forget_data()
+    assert len(load_dataset(config(roots[1])).train) == 30
+    for root in roots:  # a third one takes the place of the oldest: they are large
+        load_dataset(config(root))
+    write_mnist(roots[0], 40, 10)
+    assert len(load_dataset(config(roots[0])).train) == 40
+
+
+def test_a_split_cannot_be_given_other_images(mini_mnist: Path) -> None:
+    dataset = load_dataset(config(mini_mnist))
+    for thing, name in ((dataset, "train"), (dataset.train, "images")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(thing, name, None)
 
 
 def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -116,6 +171,86 @@ def test_a_damaged_file_is_named(file: str, damage: str, tmp_path: Path) -> None
         load_dataset(config(tmp_path))
 
 
+OFFICIAL_COUNTS = {
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+
+
+@pytest.mark.parametrize("file", OFFICIAL_COUNTS)
+def test_a_file_of_mnists_size_with_other_content_is_not_believed(file: str, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    write_idx(raw / file, torch.zeros(OFFICIAL_COUNTS[file], dtype=torch.uint8))
+    with pytest.raises(DataError, match=f"{file}: damaged, its SHA-256 is not MNIST's"):
+        _verified_digest([raw / file])
+    write_idx(raw / file, torch.zeros((7, *OFFICIAL_COUNTS[file][1:])))  # somebody's own set has other sizes
+    assert _verified_digest([raw / file])
+    shutil.copytree(raw, tmp_path / "KMNIST" / "raw")
+    write_idx(tmp_path / "KMNIST" / "raw" / file, torch.zeros(OFFICIAL_COUNTS[file], dtype=torch.uint8))
+    assert _verified_digest([tmp_path / "KMNIST" / "raw" / file])
+
+
+def test_the_digest_of_a_data_set_is_that_of_all_its_files(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "b" / name for name in ("1", "2")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+    digests = "".join(hashlib.sha256(name).hexdigest() for name in (b"1", b"2"))
+    assert _verified_digest(paths) == hashlib.sha256(digests.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\0\0\x08\0", "not an IDX file"),
+        (b"\0\0\x08\0\0", "not an IDX file"),
+        (b"\0\0\x08\4" + struct.pack(">4I", 1, 1, 1, 1) + b"x", "not an IDX file"),
+        (b"\0\0\x08\1\0\0\0", "not an IDX file"),
+        (b"\0\0\x08\1" + struct.pack(">I", 2) + b"x", "9 bytes, expected 10"),
+        (b"\0\0\x0c\1" + struct.pack(">I", 2) + b"x", "9 bytes, expected 16"),
+    ],
+)
+def test_a_header_is_believed_only_if_the_file_is_what_it_promises(content: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DataError, match=f"file: damaged, {what};"):
+        read_idx(tmp_path / "file")
+
+
+def test_numbers_of_one_to_three_dimensions_are_read(tmp_path: Path) -> None:
+    for shape in ((3,), (3, 2), (3, 2, 4), (0, 28, 28)):
+        values = torch.arange(math.prod(shape), dtype=torch.uint8).reshape(shape)
+        write_idx(tmp_path / "file", values)
+        assert torch.equal(read_idx(tmp_path / "file"), values)
+    (tmp_path / "file").write_bytes(b"\0\0\x0c\1" + struct.pack(">I2i", 2, -5, 70_000))
+    assert read_idx(tmp_path / "file").tolist() == [-5, 70_000]
+
+
+@pytest.mark.parametrize("shape", [(20, 27, 28), (20, 28, 27), (20, 28, 29), (20, 29, 28), (20, 28), (20,)])
+def test_images_of_another_size_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    write_idx(path, torch.zeros(shape))
+    with pytest.raises(DataError, match=rf"holds {re.escape(str(list(shape)))}, not images of 28 x 28"):
+        load_dataset(config(tmp_path))
+
+
+def test_a_data_set_without_an_image_is_refused(tmp_path: Path) -> None:
+    raw = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw"
+    write_idx(raw / "train-images-idx3-ubyte", torch.zeros(0, 28, 28))
+    write_idx(raw / "train-labels-idx1-ubyte", torch.zeros(0))
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: damaged, holds no image"):
+        load_dataset(config(tmp_path))
+
+
+def test_a_file_of_more_than_a_gibibyte_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(DataError, match="too large"):
+        read_idx(path)
+
+
 def test_labels_beyond_nine_and_swapped_files_are_found(tmp_path: Path) -> None:
     raw = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw"
     labels = raw / "train-labels-idx1-ubyte"
@@ -126,13 +261,22 @@ def test_labels_beyond_nine_and_swapped_files_are_found(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds \[10\] labels for 20 images"):
         load_dataset(config(tmp_path))
     shutil.copy(raw / "train-images-idx3-ubyte", labels)
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte: damaged, holds"):
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte: damaged, holds \[20, 28, 28\] labels for 20 images"):
+        load_dataset(config(tmp_path))
+    shutil.copy(raw / "t10k-images-idx3-ubyte", raw / "train-images-idx3-ubyte")
+    write_idx(labels, torch.zeros(20))
+    with pytest.raises(DataError, match=r"holds \[20\] labels for 10 images"):
         load_dataset(config(tmp_path))
 
 
 def test_a_missing_file_is_named_with_the_way_out(tmp_path: Path) -> None:
     (write_mnist(tmp_path) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: missing; set data.root or \$MNIST_LIGHTNING_DATA"):
+        load_dataset(config(tmp_path))
+
+
+def test_of_several_missing_files_the_first_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: missing"):
         load_dataset(config(tmp_path))
 
 
@@ -216,6 +360,27 @@ def test_a_wrong_download_leaves_nothing_and_names_the_offline_way(body: bytes, 
     assert files_in(root) == []
 
 
+def test_a_dead_host_is_waited_for_half_a_minute_and_no_other_connection_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float | None] = []
+
+    def dead(*_: object, **__: object) -> None:
+        seen.append(socket.getdefaulttimeout())
+        raise TimeoutError("first line\ntimed out")
+
+    monkeypatch.setattr(datasets, "MNIST", dead)
+    socket.setdefaulttimeout(7)
+    try:
+        with pytest.raises(
+            DataError, match=r"no mnist in MNIST/raw, and no download \(timed out\); put its files there"
+        ):
+            load_dataset(DataConfig(root=str(tmp_path / "new" / "root")))
+        assert (seen, socket.getdefaulttimeout()) == ([30], 7)
+    finally:
+        socket.setdefaulttimeout(None)
+
+
 def test_no_network_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(
@@ -230,6 +395,9 @@ def test_pixels_are_scaled_as_keras_scales_them() -> None:
     assert torch.equal(scale(pixels), pixels.float() / 255)
     assert torch.equal(scale(pixels, torch.float64), pixels.double() / 255)
     assert torch.equal(scale(scale(pixels)), scale(pixels)), "floats stay as they are"
+    for half in (torch.float16, torch.bfloat16):
+        assert torch.equal(scale(pixels, half), (pixels.float() / 255).to(half)), "rounded once"
+        assert scale(scale(pixels), half).dtype == half
 
 
 def test_the_batch_order_is_a_permutation_set_by_seed_and_epoch_alone() -> None:
@@ -241,6 +409,21 @@ def test_the_batch_order_is_a_permutation_set_by_seed_and_epoch_alone() -> None:
     assert all(not torch.equal(order, other) for other in others)
 
 
+def test_the_order_of_the_batches_is_the_same_in_every_version() -> None:
+    """So that a run that an older version began goes on as it would have."""
+    assert batch_order(8, 0, 0).tolist() == [5, 3, 7, 0, 4, 1, 2, 6]
+    assert batch_order(8, 0, 1).tolist() == [6, 0, 7, 3, 1, 2, 5, 4]
+    assert batch_order(8, 3, 2).tolist() == [1, 2, 4, 3, 6, 7, 5, 0]
+
+
+def test_without_a_seed_the_order_is_that_of_the_files(mini_mnist: Path) -> None:
+    split = load_dataset(config(mini_mnist, train_size=100)).train
+    batches = list(Batches(split, 32))
+    assert [len(labels) for _, labels in batches] == [32, 32, 32, 4]
+    assert torch.equal(torch.cat([images for images, _ in batches]), split.images)
+    assert torch.equal(torch.cat([labels for _, labels in batches]), split.labels)
+
+
 def test_batches_cover_every_image_once_and_the_last_is_small(mini_mnist: Path) -> None:
     split = load_dataset(config(mini_mnist, train_size=100)).train
     batches = Batches(split, 32, seed=0)
@@ -249,6 +432,8 @@ def test_batches_cover_every_image_once_and_the_last_is_small(mini_mnist: Path) 
     assert len(batches) == 4
     first = torch.cat([labels for _, labels in batches])
     assert torch.equal(first, split.labels[batch_order(100, 0, 0)])
+    assert torch.equal(torch.cat([images for images, _ in batches]), split.images[batch_order(100, 0, 0)])
+    assert [len(Batches(split, size)) for size in (99, 100, 101)] == [2, 1, 1]
     batches.set_epoch(1)
     assert not torch.equal(first, torch.cat([labels for _, labels in batches]))
 

@@ -61,6 +61,19 @@ def test_metrics_of_a_stack_are_those_of_its_members() -> None:
     torch.testing.assert_close(metric_sums(LOGITS, LABELS, LOSSES["mse"]), members)
 
 
+def test_the_members_of_a_stack_may_see_different_images() -> None:
+    labels = torch.stack([LABELS, LABELS.flip(0), (LABELS + 1) % 10])  # [G,N]
+    for loss in LOSSES.values():
+        alone = [loss(*pair) for pair in zip(LOGITS, labels, strict=True)]
+        torch.testing.assert_close(loss(LOGITS, labels), torch.stack(alone))
+    members = [metric_sums(*pair, LOSSES["mse"]) for pair in zip(LOGITS, labels, strict=True)]
+    torch.testing.assert_close(metric_sums(LOGITS, labels, LOSSES["mse"]), torch.stack(members, dim=1))
+
+
+def test_metrics_keep_no_graph_of_the_network() -> None:
+    assert not metric_sums(LOGITS[0].clone().requires_grad_(), LABELS, LOSSES["mse"]).requires_grad
+
+
 def constant_outputs(row: torch.Tensor) -> dict[str, float]:
     labels = torch.arange(10).repeat(10)
     sums = metric_sums(row.log().expand(100, 10), labels, LOSSES["mse"]) / 100
@@ -75,3 +88,15 @@ def test_the_reports_accuracy_of_a_network_that_always_says_the_same_digit_is_08
 
 def test_the_reports_accuracy_of_a_network_that_outputs_a_tenth_everywhere_is_090() -> None:
     assert constant_outputs(torch.full((10,), 0.1, dtype=torch.float64))["binary_accuracy"] == 0.90
+
+
+def test_an_output_of_exactly_one_half_is_not_above_it_as_in_keras() -> None:
+    """Keras' `BinaryAccuracy` takes y_pred > 0.5; torchmetrics does, too."""
+    logits = torch.full((1, 10), -torch.inf, dtype=torch.float64)
+    logits[0, :2] = 0.0  # softmax: one half, one half, eight times zero
+    assert probabilities(logits)[0, :3].tolist() == [0.5, 0.5, 0.0]
+    for label, right_outputs in ((2, 9), (0, 9)):  # only the label's own output is on the wrong side
+        labels = torch.tensor([label])
+        share = metric_sums(logits, labels, LOSSES["mse"])[METRICS.index("binary_accuracy")].item()
+        assert share == pytest.approx(right_outputs / 10)
+        assert share == pytest.approx(binary_accuracy(probabilities(logits), one_hot(labels, logits).int()).item())

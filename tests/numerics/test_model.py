@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, dense_widths
+from mnist_lightning.numerics.model import (
+    ConvDenseNet,
+    Dense,
+    channels_innermost,
+    count_parameters,
+    dense_widths,
+    initialise,
+    parameters_of,
+)
 
 # Counted by Keras, and printed in the report
 PARAMETERS = {
@@ -31,6 +39,19 @@ PARAMETERS = {
 def test_parameters_are_as_many_as_keras_counts(architecture: tuple[int, int, int], expected: int) -> None:
     with torch.device("meta"):
         assert count_parameters(ConvDenseNet(*architecture)) == expected
+
+
+def test_the_network_of_the_study_is_the_default_one() -> None:
+    with torch.device("meta"):
+        assert count_parameters(ConvDenseNet()) == PARAMETERS[32, 2, 1]
+
+
+def test_only_what_is_trained_is_counted() -> None:
+    net = ConvDenseNet(2, 1, 0)
+    whole = count_parameters(net)
+    assert parameters_of(2, 1, 0) == whole
+    net.stem.requires_grad_(False)
+    assert count_parameters(net) == whole - (9 * 2 + 2)
 
 
 def test_dense_widths_are_the_reports() -> None:
@@ -85,3 +106,43 @@ def test_relu_after_pooling_equals_relu_before_it_to_the_bit() -> None:
     for dense in net.denses:
         x = torch.relu(dense(x.flatten(1)))
     assert torch.equal(net(images), net.output(x))
+
+
+def test_without_a_seed_the_global_generator_decides() -> None:
+    torch.manual_seed(5)
+    first, other = ConvDenseNet(2, 1, 0), ConvDenseNet(2, 1, 0)
+    torch.manual_seed(5)
+    assert torch.equal(first.stem.weight, ConvDenseNet(2, 1, 0).stem.weight)
+    assert not torch.equal(first.stem.weight, other.stem.weight)
+
+
+def test_initialising_again_gives_the_first_weights_and_biases_where_there_are_any() -> None:
+    net = ConvDenseNet(2, 1, 1, seed=0)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.no_grad():
+        for p in net.parameters():
+            p.fill_(7)
+    initialise(net, 0)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    initialise(torch.nn.Linear(3, 2, bias=False))
+
+
+def test_a_network_is_built_for_convolutions_whose_channels_lie_innermost() -> None:
+    """benchmarks/layouts.py: pooling such outputs is 10 to 20 times faster on a CPU."""
+    net, images = ConvDenseNet(4, 1, 0), torch.rand(3, 1, 28, 28)
+    assert next(net.convs.parameters()).is_contiguous(memory_format=torch.channels_last)
+    assert net.stem(channels_innermost(images)).stride()[1] == 1  # [N,C,H,W]
+
+
+def test_images_are_the_same_with_their_channel_innermost() -> None:
+    for shape in ((3, 1, 28, 28), (2, 3, 1, 28, 28)):  # of one network, of a stack
+        images = torch.rand(shape)
+        assert torch.equal(channels_innermost(images), images)
+        assert channels_innermost(images).shape == shape
+        assert channels_innermost(images).stride()[-3:] == (1, 28, 1)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)], ids=["one row", "rows", "stacks of rows"])
+def test_a_dense_layer_is_torchs_linear_layer(shape: tuple[int, ...]) -> None:
+    x, layer = torch.rand(shape, dtype=torch.float64), Dense(5, 4, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from mnist_lightning import config
 from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.numerics.optimizers import REGISTRY, build_optimizer
+from mnist_lightning.numerics.update_rules import PIECE, RULES, Rule, update_in_pieces
 
 B1, B2 = (torch.tensor(b, dtype=torch.float32).item() for b in (0.9, 0.999))
 LR = 0.01
@@ -90,6 +94,118 @@ def test_the_first_step_of_rmsprop_on_a_tiny_gradient_is_kerass_and_not_torchs()
     assert walk("torch_rmsprop", [1e-6]) == pytest.approx(-9.1e-2, rel=0.02)
 
 
+@pytest.mark.parametrize("name", [name for name in KERAS if name != "sgd"])
+def test_a_rule_of_keras_has_its_learning_rate_where_none_is_given(name: str) -> None:
+    kind: Any = REGISTRY[name]
+    assert kind([torch.ones(1, requires_grad=True)]).param_groups[0]["lr"] == 0.001
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "options"),
+    [
+        ("torch_rmsprop", torch.optim.RMSprop, ("alpha", "eps")),
+        ("torch_adam", torch.optim.Adam, ("betas", "eps")),
+        ("adamw", torch.optim.AdamW, ("betas", "eps", "weight_decay")),
+    ],
+)
+def test_a_rule_of_torch_has_torchs_options(name: str, theirs: Any, options: tuple[str, ...]) -> None:
+    defaults = {k: p.default for k, p in inspect.signature(theirs).parameters.items()}
+    assert RULES[name].options == {option: defaults[option] for option in options}
+
+
+@pytest.mark.parametrize("lr", [0.0, -0.5, -2.0, math.inf, math.nan])
+@pytest.mark.parametrize("name", ["rmsprop", "adamax", "adadelta"])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(name: str, lr: float) -> None:
+    kind: Any = REGISTRY[name]
+    with pytest.raises(ValueError, match=f"lr is {lr}, but must be a positive number"):
+        kind([torch.ones(1, requires_grad=True)], lr=lr)
+    assert kind([torch.ones(1, requires_grad=True)], lr=0.5).param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_closure_is_called_once_with_gradients_on_and_its_loss_is_returned(name: str) -> None:
+    w, calls = torch.ones(3, requires_grad=True), []
+    optimizer = build_optimizer(OptimizerConfig(name), [w], LR)
+
+    def closure() -> torch.Tensor:
+        calls.append(optimizer.param_groups[0]["lr"])
+        loss = (w * w).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        return loss
+
+    with torch.no_grad():
+        assert optimizer.step(closure) == 3.0  # pyright: ignore[reportCallIssue, reportArgumentType] - torch's types
+    assert calls == [LR]
+    assert w.max() < 1
+
+
+def test_adams_settings_are_put_back_when_its_step_fails() -> None:
+    w = torch.ones(3, requires_grad=True)
+    optimizer = build_optimizer(OptimizerConfig("adam"), [w], LR)
+    before = dict(optimizer.param_groups[0], params=None)
+    w.grad = torch.ones(3).to_sparse()
+    with pytest.raises(RuntimeError, match="sparse"):
+        optimizer.step()
+    assert dict(optimizer.param_groups[0], params=None) == before
+
+
+def test_torchs_fused_kernels_are_used_where_there_are_some_and_the_user_does_not_object() -> None:
+    def of(name: str, options: dict[str, Any], **how: bool) -> Any:
+        w = [torch.ones(1, requires_grad=True)]
+        return build_optimizer(OptimizerConfig(name, options), w, LR, **how).param_groups[0].get("fused")
+
+    assert {name for name in REGISTRY if of(name, {})} == {
+        "adam", "adagrad", "adamw", "sgd", "torch_adam", "torch_sgd",
+    }  # fmt: skip
+    assert not of("adam", {}, fused=False)
+    assert not of("adam", {"fused": False})
+    assert not of("adam", {"foreach": True})
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 5])
+def test_a_large_parameter_is_updated_as_its_numbers_would_be_alone(size: int) -> None:
+    start, gradient = torch.rand(size), torch.randn(size)
+    some = torch.tensor([0, 1, PIECE - 2, size // 2, size - 1])
+
+    def after_three_steps(rows: torch.Tensor | slice) -> torch.Tensor:
+        w = start[rows].clone().requires_grad_()
+        optimizer = build_optimizer(OptimizerConfig("adadelta"), [w], 1.0)
+        for step in range(3):
+            w.grad = gradient[rows] / (step + 1)
+            optimizer.step()
+        return w.detach()
+
+    torch.testing.assert_close(after_three_steps(slice(None))[some], after_three_steps(some))
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces"),
+    [(7, [7]), (PIECE, [PIECE]), (PIECE + 1, [PIECE, 1]), (2 * PIECE + 5, [PIECE, PIECE, 5])],
+)
+def test_a_large_parameter_is_handled_in_pieces_that_fit_into_the_cache(size: int, pieces: list[int]) -> None:
+    seen: list[int] = []
+    rule = Rule(lambda p, grad, v, *, lr, t: seen.append(len(p)), {"v": 0.0})
+    update_in_pieces(rule, torch.zeros(size), torch.zeros(size), [torch.zeros(size)], lr=LR, t=1)
+    assert seen == pieces
+
+
+def test_a_large_parameter_in_another_order_of_the_memory_is_updated_alike() -> None:
+    start, gradient = torch.rand(300, 500), torch.randn(300, 500)
+    moved = []
+    for order in (start.clone(), start.t().contiguous().t()):
+        w = order.requires_grad_()
+        w.grad = gradient
+        build_optimizer(OptimizerConfig("rmsprop"), [w], LR).step()
+        moved.append(w.detach())
+    assert torch.equal(*moved)
+
+
+def test_a_rule_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RULES["adam"].state = {}  # pyright: ignore[reportAttributeAccessIssue] - that it is refused is the test
+
+
 def test_the_registry_holds_exactly_the_configured_names() -> None:
     assert REGISTRY.keys() == config.OPTIMIZERS.keys()
 
@@ -128,10 +244,12 @@ def test_the_learning_rate_asked_for_stands_in_the_groups_before_and_after_a_ste
     assert [dict(g, params=None) for g in optimizer.param_groups] == before
 
 
+@pytest.mark.parametrize("first", ["used", "unused"])
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_parameter_without_gradient_is_left_alone(name: str) -> None:
+def test_a_parameter_without_gradient_is_left_alone(name: str, first: str) -> None:
     used, unused = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
-    optimizer = build_optimizer(OptimizerConfig(name), [used, unused], LR)
+    both = [used, unused] if first == "used" else [unused, used]
+    optimizer = build_optimizer(OptimizerConfig(name), both, LR)
     used.grad = torch.ones(2)
     optimizer.step()
     assert torch.equal(unused, torch.ones(2))
@@ -154,10 +272,11 @@ def test_options_reach_the_optimizer_and_lists_become_tuples() -> None:
     ],
 )
 def test_only_optimizers_come_in_by_a_dotted_path(name: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"{message}.*; use a class such as torch.optim.RAdam"):
         build_optimizer(OptimizerConfig(name), [torch.ones(1, requires_grad=True)], LR)
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"refused by RMSprop \(.*momentun"):
-        build_optimizer(OptimizerConfig("rmsprop", {"momentun": 1}), [torch.ones(1, requires_grad=True)], LR)
+    for options in ({"momentun": 1}, {"nesterof": 1, "momentun": 1}):
+        with pytest.raises(ConfigError, match=r"refused by RMSprop \(.*momentun"):
+            build_optimizer(OptimizerConfig("rmsprop", options), [torch.ones(1, requires_grad=True)], LR)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +92,88 @@ def test_a_damaged_file_is_refused_by_name_or_read_whole(tmp_path: Path) -> None
             refused.append(str(error))
     assert len(refused) > 120  # a flip of a date in the zip file's directory changes nothing
     assert all(PREDICTIONS in text for text in refused)
+
+
+def test_two_dozen_mistakes_are_shown_and_equally_confident_ones_in_the_order_of_the_images() -> None:
+    p, labels = np.zeros((40, 10)), np.ones(40, dtype=np.int64)
+    p[:, 0] = 0.6  # all wrong
+    p[30:, 0] = 0.7
+    images = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None], (40, 1, 28, 28))
+    shown = make_predictions(p, images, labels, images, labels, 0).mistake_images[:, 0, 0].tolist()
+    assert shown == [*range(30, 40), *range(14)]
+
+
+def test_a_tie_goes_to_the_first_output_as_in_the_accuracy() -> None:
+    p = np.zeros((1, 10))
+    p[0, [3, 7]] = 0.5
+    assert make_predictions(p, IMAGES[:1], np.array([7]), IMAGES, LABELS, 0).predicted.tolist() == [3]
+
+
+def test_fewer_training_images_than_nine_are_all_shown_in_their_order() -> None:
+    found = make_predictions(np.eye(4, 10), IMAGES, LABELS, IMAGES, LABELS, 3)
+    assert found.sample_labels.tolist() == [0, 1, 2, 3]
+    assert np.array_equal(found.sample_images, IMAGES[:, 0])
+
+
+def stored(directory: Path, **changes: Any) -> Path:
+    path = directory / PREDICTIONS
+    np.savez_compressed(path, **(vars(made()) | changes))
+    return path
+
+
+@pytest.mark.parametrize(("size", "reason"), [(2**25, "not a zip file"), (2**25 + 1, "too large")])
+def test_a_file_of_more_than_32_mebibytes_is_not_read(size: int, reason: str, tmp_path: Path) -> None:
+    with open(tmp_path / PREDICTIONS, "wb") as file:
+        file.truncate(size)
+    with pytest.raises(RefusedError, match=f"not whole predictions .*{reason}"):
+        load_predictions(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "reason"), [(2**25, "labels"), (2**25 + 1, "too large")])
+def test_what_would_unpack_to_more_than_32_mebibytes_is_not_unpacked(size: int, reason: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / PREDICTIONS, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.npy", bytes(size))
+    with pytest.raises(RefusedError, match=f"not whole predictions .*{reason}"):
+        load_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Predictions)])
+def test_every_array_has_its_shape_and_kind_or_the_file_is_refused(name: str, tmp_path: Path) -> None:
+    right = vars(made())[name]
+    other_kinds = [right.astype(np.int64), right.astype(np.uint8 if name.endswith("confidence") else np.float32)]
+    for wrong in (right[:, None], right[:-1], np.concatenate([right, right]), *other_kinds):
+        stored(tmp_path, **{name: wrong})
+        with pytest.raises(RefusedError, match=r"not whole predictions \(\w+ is \w+ \("):
+            load_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels", "predicted", "mistake_labels", "mistake_predicted", "sample_labels"])
+def test_a_digit_is_0_to_9(name: str, tmp_path: Path) -> None:
+    for digit, refused in ((0, False), (9, False), (10, True), (255, True)):
+        stored(tmp_path, **{name: np.full_like(vars(made())[name], digit)})
+        if refused:
+            with pytest.raises(RefusedError, match=f"{name} holds {digit}"):
+                load_predictions(tmp_path)
+        else:
+            assert load_predictions(tmp_path) is not None
+
+
+@pytest.mark.parametrize("name", ["confidence", "mistake_confidence"])
+def test_a_confidence_is_0_to_1(name: str, tmp_path: Path) -> None:
+    for value, refused in ((0, False), (1, False), (1.01, True), (-0.01, True), (math.nan, True), (2, True)):
+        stored(tmp_path, **{name: np.full_like(vars(made())[name], value)})
+        if refused:
+            with pytest.raises(RefusedError, match=f"{name} is not between 0 and 1"):
+                load_predictions(tmp_path)
+        else:
+            assert load_predictions(tmp_path) is not None
+
+
+def test_a_network_without_mistakes_has_whole_predictions(tmp_path: Path) -> None:
+    save_predictions(make_predictions(np.eye(4, 10), IMAGES, LABELS, IMAGES, LABELS, 0), tmp_path)
+    found = load_predictions(tmp_path)
+    assert found is not None
+    assert (found.num_wrong, len(found.mistake_images)) == (0, 0)
 
 
 @pytest.mark.parametrize("change", [{"labels": np.array([11], np.uint8)}, {"confidence": np.full(4, 2.0, np.float16)}])

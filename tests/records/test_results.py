@@ -59,6 +59,35 @@ def test_a_record_comes_back_with_every_digit_as_strict_json(value: float) -> No
     assert same(from_json(text), replace(RESULT, loss=value, error='="cmd"\n\x1b[31m é'))
 
 
+def test_a_record_is_plain_json_of_one_layout_in_utf_8() -> None:
+    text = to_json(replace(RESULT, error="Größe"))
+    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+    assert json.loads(text)["schema"] == 1
+
+
+def test_a_record_of_the_first_version_is_read() -> None:
+    stored = Path(__file__).parents[1] / "fixtures" / "v0_1_0" / "expected"
+    assert {result.status for result in load_results(stored)} == {"completed"}
+
+
+@pytest.mark.parametrize("schema", [0, 2, 1.5, "1", None])
+def test_a_record_whose_columns_mean_something_else_is_refused(schema: object) -> None:
+    with pytest.raises(ValueError, match=f"of another version, schema {schema!r}"):
+        from_json(sealed({**json.loads(to_json(RESULT)), "schema": schema}))
+
+
+@pytest.mark.parametrize(("size", "whole"), [(2**20, True), (2**20 + 1, False)])
+def test_a_record_of_more_than_a_mebibyte_is_not_read(size: int, whole: bool, tmp_path: Path) -> None:
+    path = save(RESULT, tmp_path)
+    save(replace(RESULT, error="x" * (size - path.stat().st_size)), tmp_path)
+    assert path.stat().st_size == size
+    if whole:
+        assert len(load(path).error) > 2**19
+    else:
+        with pytest.raises(RefusedError, match="too large"):
+            load(path)
+
+
 NO_RECORDS = [
     "{}",
     '{"fingerprint": 3}',

@@ -108,8 +108,8 @@ def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:
         raise _damaged(labels_path, f"holds {list(labels.shape)} labels for {len(images)} images")
     if len(labels) == 0:
         raise _damaged(images_path, "holds no image")
-    if int(labels.max()) >= NUM_CLASSES or int(labels.min()) < 0:
-        raise _damaged(labels_path, f"holds the label {int(labels.max())}")
+    if len(wrong := labels[(labels < 0) | (labels >= NUM_CLASSES)]):
+        raise _damaged(labels_path, f"holds the label {int(wrong[0])}")
     return images.unsqueeze(1), labels.long()
 
 

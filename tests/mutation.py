@@ -1,0 +1,228 @@
+"""Breaks the source in small ways, one at a time, and lists what no test notices: `python tests/mutation.py numerics`.
+
+Cosmic Ray makes the changes (`pip install -e ".[dev,mutation]"`): another operator, a number one larger or smaller, a
+`not` more, a decorator or an `except` less, a loop that is skipped. We add statements that are left out: calls, raises.
+Texts stay as they are. A name is a folder or a file of src/mnist_lightning that stands in `TESTS` below; without one
+all are taken, which takes hours; it goes on where it was interrupted. What survived is printed, and what was found is
+in outputs/mutation/, for `cr-report --show-diff`, too. To begin anew, when tests were taken away, remove that folder.
+
+It works on a copy, and forks for each change from a process that has imported torch and the like but nothing of ours: a
+change costs half a second instead of six.
+"""
+
+from __future__ import annotations
+
+import ast
+import compileall
+import gc
+import hashlib
+import importlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: its threads do not survive a fork
+import cosmic_ray.plugins  # pyright: ignore[reportMissingImports] - an extra: pip install -e ".[dev,mutation]"
+import parso.python.tree as syntax  # pyright: ignore[reportMissingImports] - what it parses with
+from cosmic_ray import mutating  # pyright: ignore[reportMissingImports]
+from cosmic_ray.commands import init  # pyright: ignore[reportMissingImports]
+from cosmic_ray.operators.operator import Operator  # pyright: ignore[reportMissingImports]
+from cosmic_ray.work_db import use_db  # pyright: ignore[reportMissingImports]
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult  # pyright: ignore[reportMissingImports]
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "outputs" / "mutation"
+PYTEST = "-x -q --assert=plain -p no:cacheprovider -p no:xdist --basetemp=.tmp".split()  # noqa: SIM905 - as it is typed
+COPIED = ("src", "conf", "tests", "pyproject.toml")
+# What most tests import: once here, instead of once a change. Nothing that imports ours
+HEAVY = "torch torchvision.datasets lightning torchmetrics.functional hydra pandas openpyxl matplotlib.pyplot jinja2"
+TESTERS = "pytest hypothesis"
+
+_TRACES = "tests/numerics/test_keras_traces.py -k 'not reproduces or 4-2-1 and 0.01'"  # a few of the 72
+_OPTIMIZERS = f"tests/numerics/test_optimizers.py tests/fused/test_stacked.py {_TRACES}"
+# The tests that judge a file, the quickest first: pytest's arguments
+TESTS = {
+    "numerics/losses.py": "tests/numerics/test_losses.py",
+    "numerics/metrics.py": "tests/numerics/test_losses.py",
+    "numerics/model.py": "tests/numerics/test_model.py tests/fused/test_stacked.py",
+    "numerics/optimizers.py": _OPTIMIZERS,
+    "numerics/update_rules.py": _OPTIMIZERS,
+    "records/results.py": "-m '' tests/records/test_results.py tests/records/test_attacks_records.py",
+    "records/durable.py": "-m '' tests/records/test_durable.py tests/records/test_results.py"
+    " tests/records/test_faults_calls.py",
+    "records/locks.py": "tests/records/test_locks.py",
+    "records/predictions.py": "tests/records/test_predictions.py",
+    "data/datasets.py": "tests/data/test_datasets.py",
+    "data/files.py": "tests/data/test_datasets.py",
+    "config/section.py": "tests/config tests/command/test_help.py",
+    "errors.py": "tests/test_errors.py",
+}
+# An operator is replaced by its opposite alone: by all others, a sum is broken in six ways that nobody can overlook.
+# And `is` is not put for ==, which nothing can notice between small numbers
+POINTLESS = re.compile(
+    r"core/ReplaceBinaryOperator_(?!Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_Mul|Pow_Mul|BitOr_BitAnd"
+    r"|BitAnd_BitOr|BitXor_BitOr|LShift_RShift|RShift_LShift)"
+    r"|core/ReplaceComparisonOperator_(Eq|NotEq|Lt|LtE|Gt|GtE)_Is"
+    r"|core/ReplaceComparisonOperator_Is(Not)?_(Eq|NotEq|Lt|LtE|Gt|GtE)$"
+    r"|core/ReplaceUnaryOperator_(?!USub_UAdd|Delete_Not|Delete_Invert)"
+)
+
+
+class LeaveOut(Operator):
+    """Leaves out a statement that is a call, a `raise`, or a `del`."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Where it can be applied to a node of the syntax tree."""
+        stands_alone = node.parent is not None and node.parent.type == "simple_stmt"
+        if stands_alone and node.type in ("atom_expr", "power", "raise_stmt", "del_stmt"):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        """The statement that does nothing."""
+        return syntax.Keyword("pass", node.start_pos, prefix=node.get_first_leaf().prefix)
+
+    @classmethod
+    def examples(cls) -> tuple[()]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """None: they would be for its own tests."""
+        return ()
+
+
+def main(names: list[str]) -> None:
+    """Goes through the named files and prints what survived in each."""
+    chosen = [file for file in TESTS if not names or any(file == n or file.startswith(f"{n}/") for n in names)]
+    if not chosen:
+        sys.exit(f"{' '.join(names)}: no such folder or file in TESTS of {__file__}")
+    cosmic_ray.plugins.OPERATOR_PROVIDERS["ours"] = {"LeaveOut": LeaveOut}
+    for module in f"{HEAVY} {TESTERS}".split():
+        importlib.import_module(module)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        for part in COPIED:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2  # with the times of change
+            copy(ROOT / part, Path(place) / part)
+        os.chdir(place)
+        compileall.compile_dir("src", quiet=1)
+        compileall.compile_dir("tests", quiet=1)
+        gc.freeze()  # pytest collects garbage at its end: not among all of this
+        for file in chosen:
+            mutate(file)
+
+
+def mutate(file: str) -> None:
+    """Changes one file in every way, and prints the changes with which its tests still pass.
+
+    Goes on where it was interrupted, as long as the file is the same; what survived is tried again.
+    """
+    path, start, counts = Path("src/mnist_lightning") / file, time.time(), Counter[str]()
+    expect_passing(file)
+    limit = 20 + 4 * (time.time() - start)
+    content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    with use_db(OUTPUT / f"{file.replace('/', '-').removesuffix('.py')}-{content}.sqlite") as work:
+        if not work.num_work_items:
+            init([path], work, {})
+        known, pointless = dict(work.results), means_nothing(path)
+        for item in sorted(work.work_items, key=lambda item: item.mutations[0].start_pos):
+            (mutation,), result = item.mutations, known.get(item.job_id)
+            if pointless(mutation):
+                result = WorkResult(WorkerOutcome.SKIPPED)
+            elif result is None or not result.is_killed:
+                result = mutating.mutate_and_test(item.mutations, TESTS[file], limit)
+            work.set_result(item.job_id, result)
+            counts[result.test_outcome or "skipped"] += 1
+            if not result.is_killed:
+                print(f"{path}:{mutation.start_pos[0]}: {mutation.operator_name}\n{changed_lines(result)}", flush=True)
+    expect_passing(file)  # so that nothing was taken for found that a broken surrounding failed
+    found, total = counts.total() - counts["skipped"] - counts["survived"], counts.total() - counts["skipped"]
+    minutes = (time.time() - start) / 60
+    print(f"{file}: {found} of {total} found, {found / max(total, 1):.1%}; {minutes:.1f} minutes", flush=True)
+
+
+def expect_passing(file: str) -> None:
+    """Ends the program if a file's tests fail without any change."""
+    code, output = forked_tests(TESTS[file], 600)
+    if code != 0:
+        sys.exit(f"{file}: its tests fail without any change\n{output}")
+
+
+def means_nothing(path: Path) -> Callable[[Any], bool]:
+    """Whether a change is `POINTLESS`, lies in an annotation, which nothing evaluates, or is of a signature's star."""
+    text = path.read_text()
+    lines, nodes = text.splitlines(), list(ast.walk(ast.parse(text)))
+    found = [getattr(node, "annotation", None) for node in nodes] + [getattr(node, "returns", None) for node in nodes]
+    spans = [((a.lineno, a.col_offset), (a.end_lineno, a.end_col_offset)) for a in found if isinstance(a, ast.expr)]
+
+    def check(change: Any) -> bool:
+        row, column = change.start_pos
+        star = lines[row - 1][column : column + 2] == "*,"
+        return bool(POINTLESS.match(change.operator_name)) or any(s <= change.start_pos < e for s, e in spans) or star
+
+    return check
+
+
+def changed_lines(result: WorkResult) -> str:
+    """The lines in which the file differed."""
+    diff = (result.diff or "").splitlines()[3:]
+    return "\n".join(f"    {line}" for line in diff if line.startswith(("-", "+")))
+
+
+def forked_tests(arguments: str, seconds: float) -> tuple[int, str]:
+    """Runs pytest in a child of this process: its exit code, -1 if it took too long, and its last lines."""
+    with tempfile.TemporaryFile() as output:
+        if (pid := os.fork()) == 0:
+            work_in_child(arguments, output.fileno())
+        deadline, status = time.time() + seconds, None
+        try:
+            while status is None and time.time() < deadline:
+                time.sleep(0.02)
+                ended, code = os.waitpid(pid, os.WNOHANG)
+                status = code if ended else None
+        finally:  # also what the tests have left running, and when this process is interrupted
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            if status is None:
+                os.waitpid(pid, 0)
+        output.seek(0)
+        last = output.read()[-2000:].decode(errors="replace")
+        return (-1 if status is None else os.waitstatus_to_exitcode(status)), last
+
+
+def work_in_child(arguments: str, output: int) -> None:
+    """Runs pytest and ends the process: whatever becomes of it, it never returns into the parent's work."""
+    code = 3
+    try:
+        import pytest
+
+        os.setsid()
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.path[:0] = [str(Path("src").resolve())]
+        os.environ["PYTHONPATH"] = sys.path[0]
+        sys.dont_write_bytecode = True  # two changes within a second look alike to Python's cache
+        code = int(pytest.main([*PYTEST, *shlex.split(arguments)]))
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def outcome(arguments: str, seconds: float) -> tuple[TestOutcome, str]:
+    """What Cosmic Ray asks for each change, and would answer by a new interpreter."""
+    code, output = forked_tests(arguments, seconds)
+    return (TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED), output
+
+
+if __name__ == "__main__":
+    mutating.run_tests = outcome
+    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""Durable files: the whole content or none, and nothing left over; under faults: test_faults_calls.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning.errors import OutputError
+from mnist_lightning.records.durable import durable_file, write_durably
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_the_directories_on_the_way_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c" / "file"
+    for content in (b"first", b"second"):
+        write_durably(path, content)
+        assert path.read_bytes() == content
+
+
+def test_nothing_has_the_name_before_the_block_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with durable_file(path) as file:
+        file.write(b"content")
+        file.flush()
+        assert not path.exists()
+    assert path.read_bytes() == b"content"
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_other_and_its_own_error_arrives(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), durable_file(path) as file:  # noqa: PT012 - the block is what is tested
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_a_block_that_fails_when_its_file_is_gone_already_says_why_it_failed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), durable_file(tmp_path / "file"):  # noqa: PT012 - as above
+        for temporary in tmp_path.iterdir():
+            temporary.unlink()
+        raise ZeroDivisionError
+
+
+def test_a_thousand_files_leave_none_open(tmp_path: Path) -> None:
+    before = open_files()
+    for number in range(1000):
+        write_durably(tmp_path / "file", str(number).encode())
+    assert open_files() == before
+
+
+def test_an_error_without_a_reason_of_the_system_is_quoted(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"file: cannot be written \(odd\); free the disk or choose another directory"),
+        durable_file(tmp_path / "file"),
+    ):
+        raise OSError("odd")

@@ -1,0 +1,103 @@
+"""Locks: one process holds a directory, the others are told who."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning.errors import BusyError
+from mnist_lightning.records import locks
+from mnist_lightning.records.locks import LOCK, hold, waiting
+
+ME = f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_who_holds_a_directory_is_named_to_the_second(tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "sweep"
+    held = hold(directory)
+    assert held is not None
+    for _ in range(2):
+        with pytest.raises(BusyError, match=f"^{directory}: in use by {ME}; wait for it, or choose another directory$"):
+            hold(directory)
+    held.close()
+
+
+def test_a_holder_that_left_no_name_is_another_process(tmp_path: Path) -> None:
+    held = hold(tmp_path)
+    assert held is not None
+    held.truncate(0)
+    with pytest.raises(BusyError, match="in use by another process;"):
+        hold(tmp_path)
+    held.close()
+
+
+def test_a_lock_that_was_given_back_is_taken_again_and_names_its_new_holder_alone(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("process 1 on another-machine\n" * 3)
+    for _ in range(2):
+        held = hold(tmp_path)
+        assert held is not None
+        assert (tmp_path / LOCK).read_text() == f"{ME}\n"
+        held.close()
+
+
+def test_being_refused_keeps_no_file_open(tmp_path: Path) -> None:
+    held = hold(tmp_path)
+    assert held is not None
+    before = open_files()
+    refused = []
+    for _ in range(3):
+        with pytest.raises(BusyError) as caught:
+            hold(tmp_path)
+        refused.append(caught)  # with its traceback, which would keep the file
+    assert open_files() == before
+    held.close()
+
+
+def test_a_second_block_waits_until_the_first_has_ended(tmp_path: Path) -> None:
+    path, order = tmp_path / "new" / "root" / ".lock", []
+
+    def second() -> None:
+        with waiting(path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    before = open_files()
+    with waiting(path):
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert open_files() == before
+
+
+def test_what_a_block_raises_arrives_and_the_lock_is_free_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), waiting(tmp_path / LOCK):
+        raise ZeroDivisionError
+    held = hold(tmp_path)
+    assert held is not None
+    held.close()
+
+
+def test_a_place_that_cannot_be_locked_is_used_without_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    entered = False
+    with waiting(tmp_path / "plain" / LOCK):  # a file in place of the directory: as little to be written as read-only
+        entered = True
+    assert entered
+
+
+def test_where_the_system_knows_no_locks_nothing_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    assert hold(tmp_path) is None
+    with waiting(tmp_path / "new" / LOCK):
+        assert list(tmp_path.iterdir()) == []

@@ -17,8 +17,9 @@ from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.errors import ConfigError, OutputError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RunResult, save
-from mnist_lightning.sweep.plan import read_plan, stored_result
+from mnist_lightning.sweep.plan import stored_result
 from mnist_lightning.sweep.progress import count_records, line
 from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only, is_final
 

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RECORD, RunResult
-from mnist_lightning.sweep.plan import read_plan
 
 
 @dataclass

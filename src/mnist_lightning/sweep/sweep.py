@@ -14,8 +14,9 @@ from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans
+from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load_results
-from mnist_lightning.sweep.plan import FINAL, check_space, commit_plan, read_plan, stored_result
+from mnist_lightning.sweep.plan import FINAL, check_space, commit_plan, stored_result
 from mnist_lightning.sweep.progress import Progress
 
 ATTEMPTS = ".attempts"  # in a run's directory: how often it was begun

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import Profiler
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.config.dotted_names import load_class
@@ -30,7 +30,7 @@ from mnist_lightning.training.runtime import quiet_lightning
 
 # Trainer arguments that may be given as {_target_: class, ...}, and the base classes they may have
 _BUILT = {
-    "strategy": (Strategy,),
+    "strategy": (SingleDeviceStrategy,),
     "accelerator": (Accelerator,),
     "profiler": (Profiler,),
     "plugins": (Precision, ClusterEnvironment, CheckpointIO, LayerSync),

@@ -54,7 +54,7 @@ class GridSweeper(BasicSweeper):
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
             todo = sweep.plan(root, configs)
         except Exception:
-            sweep.remove_refused(root)
+            sweep.remove_refused(root, "multirun.yaml")
             raise
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]

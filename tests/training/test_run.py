@@ -200,6 +200,10 @@ def test_without_checkpoints_the_record_names_none(tiny: Tiny, tmp_path: Path) -
 
 BAD = [
     ({"trainer.devices": 2}, "trainer.devices=2: one run trains on one device"),
+    (
+        {"trainer.strategy": {"_target_": "lightning.pytorch.strategies.DDPStrategy"}},
+        "not a lightning SingleDeviceStra",
+    ),
     ({"trainer.max_time": "soon"}, "trainer: .*see the arguments of lightning.Trainer"),
     ({"trainer.limit_train_batches": 0}, "trainer.limit_train_batches=0: too small"),
     ({"trainer.max_steps": 0}, "not a single step was trained"),

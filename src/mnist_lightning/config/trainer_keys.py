@@ -11,6 +11,8 @@ from mnist_lightning.errors import Problem
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
 _PRECISION_SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+# Several processes for a network of a few thousand weights would only wait for each other
+_ONE_DEVICE, _SIDE_BY_SIDE = "one run trains on one device", "leave it out; runs go side by side by hydra/launcher"
 
 
 @dataclass
@@ -25,8 +27,8 @@ class TrainerConfig(Section):
     )
     accelerator: Any = key("auto", "cpu, gpu, ...; auto is a GPU if there is one", identity=False)
     devices: Any = key("auto", "1, or [2] for the third; a run uses one device", identity=False)
-    strategy: Any = key(None, "how training is spread over devices", identity=False)
-    num_nodes: Any = key(None, "machines that train one run together", identity=False)
+    strategy: Any = key(None, "auto, or {_target_: class} for one device; a run uses one", identity=False)
+    num_nodes: Any = key(None, "1; a run uses one machine", identity=False)
     fast_dev_run: bool | int | None = key(None, "try everything on n batches (true: 1), save nothing")
     min_epochs: int | None = key(None, "no callback ends training before this epoch", low=0)
     max_steps: int | None = key(None, "stop after n updates; -1 is no limit", low=-1)
@@ -72,8 +74,12 @@ class TrainerConfig(Section):
 
     @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of each value, of `deterministic`, and of fewest epochs above the most."""
+        """The problems of each value, of what needs several devices, and of fewest epochs above the most."""
         problems = super().problems_of(values)
+        if values["num_nodes"] not in (None, 1):
+            problems.append(Problem("trainer.num_nodes", values["num_nodes"], _ONE_DEVICE, _SIDE_BY_SIDE))
+        if isinstance(values["strategy"], str) and values["strategy"] != "auto":
+            problems.append(Problem("trainer.strategy", values["strategy"], _ONE_DEVICE, _SIDE_BY_SIDE))
         deterministic, least, most = (values[k] for k in ("deterministic", "min_epochs", "max_epochs"))
         if deterministic not in (None, True, False, "warn"):
             problems.append(Problem("trainer.deterministic", deterministic, "unknown", "use true, false or warn"))

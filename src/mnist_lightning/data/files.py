@@ -19,6 +19,7 @@ from torch import Tensor
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES
 from mnist_lightning.errors import DataError
 from mnist_lightning.records.locks import waiting
+from mnist_lightning.records.reading import read_regular
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
 _UINT8, _INT32 = 0x08, 0x0C  # types of numbers in an IDX file
@@ -84,8 +85,11 @@ def _verified_digest(paths: list[Path]) -> str:
     """Returns one digest for a data set's files. Raises DataError for a file of MNIST's size that is not MNIST's."""
     together = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(path, error) from error
         size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, ""))
         if path.stat().st_size == size and digest != official:
             raise _damaged(path, "its SHA-256 is not MNIST's")
@@ -94,7 +98,16 @@ def _verified_digest(paths: list[Path]) -> str:
 
 
 def _missing(raw: Path, files: _Files) -> list[str]:
-    return [file for file in files.names() if not (raw / file).exists()]
+    """The files that are not there. Raises DataError where the system cannot tell: they are not to be fetched then."""
+    missing = []
+    for file in files.names():
+        try:
+            (raw / file).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(file)
+        except OSError as error:
+            raise _unreadable(raw / file, error) from error
+    return missing
 
 
 def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:
@@ -120,12 +133,11 @@ def read_idx(path: Path) -> Tensor:
     size it promises. Raises DataError naming the file.
     """
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise _damaged(path, f"{size:,} bytes, too large")
-        content = path.read_bytes()
+        content = read_regular(path, _LARGEST_FILE)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+        raise _unreadable(path, error) from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in (_UINT8, _INT32):
         raise _damaged(path, "not an IDX file")
     number, rank = np.dtype("u1" if content[2] == _UINT8 else ">i4"), content[3]
@@ -138,6 +150,10 @@ def read_idx(path: Path) -> Tensor:
         raise _damaged(path, f"{len(content):,} bytes, expected {expected:,}")
     values = np.frombuffer(content, np.uint8)[start:].view(number).reshape(shape)
     return torch.from_numpy(values.astype(number.newbyteorder("=")))
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions")
 
 
 def _damaged(path: Path, what: str) -> DataError:

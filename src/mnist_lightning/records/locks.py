@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +29,7 @@ def hold(directory: Path) -> IO[str] | None:
     if fcntl is None:
         return None
     directory.mkdir(parents=True, exist_ok=True)
-    file = open(directory / LOCK, "a+")  # noqa: SIM115 - kept open for as long as the lock is held
+    file = open(directory / LOCK, "a+", opener=_at_once)  # noqa: SIM115 - kept open for as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -48,10 +50,19 @@ def waiting(path: Path) -> Iterator[None]:
     if fcntl is not None:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a")  # noqa: SIM115 - closed below
+            file = open(path, "a", opener=_at_once)  # noqa: SIM115 - closed below
             fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
     finally:
         if file is not None:
             file.close()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a lock file; does not wait where a pipe has its name, but raises OSError."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{Path(path).name} is not a regular file")
+    return handle

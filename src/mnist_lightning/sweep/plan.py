@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError
+from mnist_lightning.errors import ConfigError, DataError, OutputError
 from mnist_lightning.records.durable import write_durably
-from mnist_lightning.records.results import RECORD, RunResult, load
+from mnist_lightning.records.plan import PLAN, read_plan
 
-PLAN = "plan.json"
-QUARANTINE = "quarantine"
-FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
 _BYTES, _COPIES = 4, 4  # float32; last.ckpt with up to two moments of the optimizer, and best.ckpt
-
-
-def read_plan(root: Path) -> dict[str, Any]:
-    """{runs: {fingerprint: {run_name, config}}, data: {...}, versions: {...}}; empty where there is no plan.
-
-    Raises RefusedError for a file that is none.
-    """
-    path = root / PLAN
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a file")
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        runs = plan["runs"]
-        if not all(isinstance(run["run_name"], str) and isinstance(run["config"], dict) for run in runs.values()):
-            raise ValueError("its runs have no name or no config")
-        if not isinstance(plan.get("data", {}), dict):
-            raise ValueError("its data have no names")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise RefusedError(f"{path}: no plan of a sweep ({error!s:.40}); delete it and run again") from error
-    return plan
 
 
 def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], versions: dict[str, str]) -> None:
@@ -87,25 +61,6 @@ def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
     for run in plan:
         walk("", run["config"])
     return values
-
-
-def stored_result(run_dir: Path) -> RunResult | None:
-    """The record of a run, or None. A damaged one is moved to the sweep's quarantine, and that is said."""
-    path = run_dir / RECORD
-    if not path.exists() and not path.is_symlink():
-        return None
-    try:
-        return load(path)
-    except RefusedError as error:
-        aside = run_dir.parent / QUARANTINE / run_dir.name
-        number = 1
-        while os.path.lexists(aside / RECORD):
-            number += 1
-            aside = aside.with_name(f"{run_dir.name}.{number}")
-        aside.mkdir(parents=True, exist_ok=True)
-        path.replace(aside / RECORD)
-        print(f"{str(error).partition(';')[0]}; moved to {QUARANTINE}/, the run will be done again")
-        return None
 
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:

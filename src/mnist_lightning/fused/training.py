@@ -21,6 +21,7 @@ from mnist_lightning.fused.groups import Group, plan_groups, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
+from mnist_lightning.records import locks
 from mnist_lightning.records.results import RECORD, RunResult, load
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.run import check, prepared, train_checked
@@ -117,7 +118,8 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
         stored = next((path for path, inside in _checkpoints(root) if fingerprints <= inside), None)
     digest = hashlib.sha256("\n".join([shared_key(config), *sorted(fingerprints)]).encode()).hexdigest()
     checkpoint = stored or root / CHECKPOINTS / f"{digest[:16]}.ckpt"
-    with prepared([(m.config, m.path) for m in members]):
+    at_work = locks.together(checkpoint.with_suffix(".lock"), [m.path for m in members])
+    with prepared([(m.config, m.path) for m in members]), at_work:
         _fit(members, dataset, checkpoint, resume=stored is not None)
     checkpoint.unlink(missing_ok=True)
     with suppress(OSError):  # other groups' checkpoints

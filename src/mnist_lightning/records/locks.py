@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -17,12 +18,14 @@ except ImportError:  # Windows has no flock: there nothing is locked
     fcntl = None
 
 LOCK = ".lock"
+_GROUP = re.compile(r"the group (\.\w+/\w+\.lock)\n")  # in a run's lock file: the one that its group holds
 
 
-def hold(directory: Path) -> IO[str] | None:
+def hold(directory: Path, holder: str = "") -> IO[str] | None:
     """Locks a directory for as long as the file that is returned stays open, or this process lives.
 
-    Raises BusyError naming the process that holds it. None where the system knows no such locks.
+    `holder` is written into it (default: this process). Raises BusyError naming the one that holds it. None where the
+    system knows no such locks.
     """
     if fcntl is None:
         return None
@@ -32,13 +35,49 @@ def hold(directory: Path) -> IO[str] | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.seek(0)
-        holder = file.read().strip() or "another process"
+        found = file.read().strip() or "another process"
         file.close()
-        raise BusyError(f"{directory}: in use by {holder}; wait for it, or choose another directory") from error
+        raise BusyError(f"{directory}: in use by {found}; wait for it, or choose another directory") from error
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.write(f"{holder or f'process {os.getpid()} on {socket.gethostname()}'}\n")
     file.flush()
     return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file `path`, or that of the group it names. Creates and changes nothing.
+
+    Looking takes the lock for an instant, shared: only who asks for it without waiting could notice.
+    """
+    if fcntl is None or not path.is_file():
+        return False
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            named = _GROUP.fullmatch(file.read(200).decode("ascii", "replace"))
+    except BlockingIOError:
+        return True
+    except OSError:  # not ours to open: nothing is known of it
+        return False
+    return named is not None and is_held(path.parent.parent / named[1])
+
+
+@contextmanager
+def together(path: Path, runs: Iterable[Path]) -> Iterator[None]:
+    """Holds the one lock file `path` for a block, and names it in the lock files of runs that are trained together.
+
+    So others see each of them at work, and a group of thousands needs one open file.
+    """
+    with waiting(path):
+        for directory in runs:
+            with suppress(BusyError, OSError):  # somebody else is at work there
+                if (file := hold(directory, f"the group {path.parent.name}/{path.name}")) is not None:
+                    file.close()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

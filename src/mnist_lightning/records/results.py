@@ -13,7 +13,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from mnist_lightning.errors import RefusedError
+from mnist_lightning.errors import RefusedError, UserError
 from mnist_lightning.records.durable import write_durably
 
 RECORD = "result.json"
@@ -161,11 +161,35 @@ def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
 
     Raises RefusedError for a damaged record, FileNotFoundError where there is no such directory.
     """
+    found = find_results(directory)
+    for error in found.refused.values():
+        raise error
+    return sorted(found.records.values(), key=lambda result: result.run_name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The records of a directory, and the errors of the files that are none, by the directory each lies in."""
+
+    records: dict[str, RunResult]
+    refused: dict[str, UserError]
+
+
+def find_results(directory: str | os.PathLike[str]) -> Found:
+    """Finds what `load_results` loads, and goes on after a damaged record.
+
+    Raises FileNotFoundError where there is no such directory.
+    """
     root = Path(directory)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such directory")
-    paths = [root / RECORD] if (root / RECORD).is_file() else sorted(root.glob(f"*/{RECORD}"))
-    return sorted((load(path) for path in paths), key=lambda result: result.run_name)
+    found = Found({}, {})
+    for path in [root / RECORD] if (root / RECORD).is_file() else sorted(root.glob(f"*/{RECORD}")):
+        try:
+            found.records[path.parent.name] = load(path)
+        except UserError as error:
+            found.refused[path.parent.name] = error
+    return found
 
 
 def to_csv(results: Iterable[RunResult]) -> str:

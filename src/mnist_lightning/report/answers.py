@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mnist_lightning.records.predictions import Predictions
 from mnist_lightning.report.effects import FACTORS, Effect
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
+from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored, confusions
 
 MOST_LISTED = 24
@@ -35,11 +36,11 @@ WINNER, WHAT_MATTERED, COLLAPSED, MISTAKES, FAILED = "winner", "what-mattered", 
 def answers(ranking: Ranking, stored: Stored) -> dict[str, Answer]:
     """{what it is about: the answer}, in the order in which people ask."""
     return {
-        WINNER: _winner(ranking),
+        WINNER: _of_these(_winner(ranking), ranking, stored.state),
         WHAT_MATTERED: _what_mattered(ranking),
         COLLAPSED: _collapsed(ranking),
         MISTAKES: _mistakes(ranking, stored.predictions),
-        FAILED: _failures(ranking),
+        FAILED: _failures(ranking, stored.state),
     }
 
 
@@ -192,12 +193,27 @@ def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     return Answer(question, f"{num_wrong:,} wrong of {n:,}", sentences)
 
 
-def _failures(ranking: Ranking) -> Answer:
+def _of_these(winner: Answer, ranking: Ranking, state: State) -> Answer:
+    """The answer about the winner, asked as it can be: of one run nobody wins, of an unfinished sweep nobody yet."""
+    if state.is_whole:
+        return replace(winner, question="How good is the run?") if len(ranking.frame) == 1 else winner
+    so_far = f"Only of the {len(ranking.frame):,} of {state.planned:,} planned runs that have a record."
+    return replace(winner, question="Which setting is ahead so far?", sentences=[*winner.sentences, so_far])
+
+
+def _failures(ranking: Ranking, state: State) -> Answer:
     question, numbers, n = "Did anything fail?", ranking.verdicts, len(ranking.frame)
-    parts = [f"{numbers[s]:,} {s}" for s in ("failed", "diverged") if numbers[s]]
-    if not parts:
-        return Answer(question, "No", [f"All {n:,} runs were completed."] if n else [])
-    sentences = ["Such runs are never ranked. They are listed under Failures, with the reason."]
-    if numbers["failed"]:
-        sentences.append("Giving the command again trains the failed ones again.")
-    return Answer(question, " and ".join(parts), sentences)
+    failed = [f"{numbers[s]:,} {s}" for s in ("failed", "diverged") if numbers[s]]
+    short = " and ".join(failed) or ("No" if n else "Nothing yet")
+    sentences = [f"{subject}: {sentence}." for subject, sentence in state.odd().items()]
+    if failed:
+        sentences.append("Such runs are never ranked. They are listed under Failures, with the reason.")
+    elif state.is_whole and n:
+        which = "The run was" if n == 1 else f"All {n:,} {'' if state.planned is None else 'planned '}runs were"
+        sentences.insert(0, f"{which} completed.")
+    if not state.is_whole:
+        short += f"; {', '.join(state.parts())}"
+        sentences.insert(0, f"{n:,} of {state.planned:,} planned runs have a record. Missing ones are under Failures.")
+    if numbers["failed"] or state.count("interrupted", "refused", "never begun"):
+        sentences.append("Giving the command again trains what failed or is missing.")
+    return Answer(question, short, sentences)

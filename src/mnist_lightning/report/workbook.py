@@ -42,7 +42,7 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
         add_size_chart(book["Network size"], len(sizes.rows), len(sizes.columns) + 2)
     _with_note(book, versus_table(ranking.frame), WHAT_ACCURACY_IS, *MISPRINTS)
     _with_note(book, tables.seeds_table(ranking))
-    _with_note(book, tables.failures_table(ranking))
+    _with_note(book, tables.failures_table(ranking, stored.state))
     _about(book, about_table(ranking, stored))
     book.active = 0
     book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH

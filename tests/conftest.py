@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import signal
 import struct
 import sys
 import tempfile
@@ -151,6 +152,20 @@ def mounts() -> None:
 
     if exit_code(forked(work)) != 0:
         pytest.skip("no user namespaces here: a disk cannot be made full or read-only for a test")
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Fails a test that takes a minute: it waits for something that never comes."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("still waiting after 60 s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from torch import Tensor
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES
 from mnist_lightning.errors import DataError
 from mnist_lightning.records.locks import waiting
+from mnist_lightning.records.reading import read_regular
 
 DOWNLOAD_TIMEOUT_SECONDS = 30
 _UINT8, _INT32 = 0x08, 0x0C  # types of numbers in an IDX file
@@ -120,10 +121,9 @@ def read_idx(path: Path) -> Tensor:
     size it promises. Raises DataError naming the file.
     """
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise _damaged(path, f"{size:,} bytes, too large")
-        content = path.read_bytes()
+        content = read_regular(path, _LARGEST_FILE)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in (_UINT8, _INT32):

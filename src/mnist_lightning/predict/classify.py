@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from mnist_lightning.config import IMAGE_SIZE
 from mnist_lightning.errors import DataError
+from mnist_lightning.records.reading import read_regular
+
+_LARGEST_FILE = 2**28  # bytes
 
 
 def predict(checkpoint: str | Path, images: list[str]) -> list[tuple[str, int, float]]:
@@ -33,9 +37,11 @@ def read_image(path: str):
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_regular(Path(path), _LARGEST_FILE))) as image:
             grey = ImageOps.pad(image.convert("L"), (IMAGE_SIZE, IMAGE_SIZE))
-    except (OSError, Image.DecompressionBombError) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; give a PNG or JPEG file") from error
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable image ({error!s:.60}); give a PNG or JPEG file") from error
     pixels = torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).view(1, IMAGE_SIZE, IMAGE_SIZE)
     edge = torch.cat([pixels[0, 0], pixels[0, -1], pixels[0, :, 0], pixels[0, :, -1]])

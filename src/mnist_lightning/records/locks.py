@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +32,7 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
     if fcntl is None:
         return None
     directory.mkdir(parents=True, exist_ok=True)
-    file = open(directory / LOCK, "a+")  # noqa: SIM115 - kept open for as long as the lock is held
+    file = open(directory / LOCK, "a+", opener=_at_once)  # noqa: SIM115 - kept open for as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -49,17 +51,21 @@ def is_held(path: Path) -> bool:
 
     Looking takes the lock for an instant, shared: only who asks for it without waiting could notice.
     """
-    if fcntl is None or not path.is_file():
-        return False
+    held, text = _look(path)
+    group = _GROUP.fullmatch(text)
+    return held or (group is not None and _look(path.parent.parent / group[1])[0])
+
+
+def _look(path: Path) -> tuple[bool, str]:
+    """Whether a lock file is held, and if not, what is written in it; nothing is known of what cannot be opened."""
+    if fcntl is None:
+        return False, ""
     try:
-        with open(path, "rb") as file:
+        with open(path, opener=_at_once, encoding="ascii", errors="replace") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            named = _GROUP.fullmatch(file.read(200).decode("ascii", "replace"))
-    except BlockingIOError:
-        return True
-    except OSError:  # not ours to open: nothing is known of it
-        return False
-    return named is not None and is_held(path.parent.parent / named[1])
+            return False, file.read(200)
+    except OSError as error:
+        return isinstance(error, BlockingIOError), ""
 
 
 @contextmanager
@@ -87,10 +93,19 @@ def waiting(path: Path) -> Iterator[None]:
     if fcntl is not None:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a")  # noqa: SIM115 - closed below
+            file = open(path, "a", opener=_at_once)  # noqa: SIM115 - closed below
             fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
     finally:
         if file is not None:
             file.close()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a lock file; does not wait where a pipe has its name, but raises OSError."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{Path(path).name} is not a regular file")
+    return handle

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.reading import read_regular
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -102,9 +103,7 @@ def load_predictions(directory: Path) -> Predictions | None:
     """
     path = directory / PREDICTIONS
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError("too large")
-        content = path.read_bytes()
+        content = read_regular(path, _LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

@@ -96,9 +96,9 @@ def values(frame: pd.DataFrame, column: str) -> str:
     numbers = pd.Series(texts, dtype="object").value_counts().sort_index().sort_values(ascending=False, kind="stable")
     if len(numbers) == 1:
         return texts[0]
-    parts = [f"{value} ({n} runs)" for value, n in numbers.head(MOST_VALUES).items()]
+    parts = [f"{value} ({n:,} run{'s' * (n != 1)})" for value, n in numbers.head(MOST_VALUES).items()]
     rest = len(numbers) - len(parts)
-    return ", ".join(parts) + (f" and {rest} others" if rest else "")
+    return ", ".join(parts) + (f" and {rest:,} other{'s' * (rest != 1)}" if rest else "")
 
 
 def duration(seconds: float) -> str:

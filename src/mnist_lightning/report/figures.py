@@ -113,7 +113,7 @@ def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, P
     mistakes, wrong = len(predictions.mistake_images), f"{predictions.num_wrong:,}"
     counted = (
         f"{wrong} of {len(predictions.labels):,} test images are wrong. Rows: what the "
-        "image is; columns: what the network said. Darker: more mistakes."
+        "image is; columns: what the network said. The deeper the orange, the more mistakes; blue: right."
     )
     surest = f"The best run's {mistakes} most confident mistakes of {wrong}, the surest first."
     chosen = "Chosen at random from the training set, by the best run's seed."

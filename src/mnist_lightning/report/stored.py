@@ -14,6 +14,7 @@ import yaml
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.plan import is_run_name
 from mnist_lightning.records.predictions import Predictions, load_predictions
+from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.results import RECORD
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import Ranking
@@ -66,8 +67,9 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
             predictions = load_predictions(where)
         except RefusedError as error:
             problems.append(str(error).replace(f"{directory}/", ""))
-    curves = [c for r, why in chosen_runs(ranking) if (c := _curve(directory, r, why)) is not None]
-    return Stored(predictions, curves, _command(directory), problems, linked=not (directory / RECORD).is_file())
+    curves = [c for r, why in chosen_runs(ranking) if (c := _curve(directory, r, why, problems)) is not None]
+    command = _command(directory, problems)
+    return Stored(predictions, curves, command, problems, linked=not (directory / RECORD).is_file())
 
 
 def confusions(predictions: Predictions) -> np.ndarray:
@@ -86,9 +88,9 @@ def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:
     return chosen + [(run, "diverged") for run in runs(frame[frame["status"] == "diverged"].head(1))]
 
 
-def _curve(directory: Path, run: Any, why: str) -> Curve | None:
+def _curve(directory: Path, run: Any, why: str, problems: list[str]) -> Curve | None:
     where = run_directory(directory, run.run_name)
-    text = _text(where / METRICS) if where else ""
+    text = _text(directory, where / METRICS, problems) if where else ""
     lines = list(csv.DictReader(text.splitlines()))[:10_000]
     columns = {name: [_number(line.get(name)) for line in lines] for name in (lines[0] if lines else {}) if name}
     return Curve(run, why, columns) if columns.get("epoch") else None
@@ -101,18 +103,24 @@ def _number(text: object) -> float:
         return float("nan")
 
 
-def _text(path: Path) -> str:
-    """A small text file's content; empty where there is none that can be read."""
+def _text(directory: Path, path: Path, problems: list[str]) -> str:
+    """A small text file's content; empty where there is none, or none that can be read, which `problems` names."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST_TEXT else ""
-    except OSError:
+        return read_regular(path, _LARGEST_TEXT).decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        problems.append(f"{path.relative_to(directory)}: {what}; delete it, the report works without")
         return ""
 
 
-def _command(directory: Path) -> str:
+def _command(directory: Path, problems: list[str]) -> str:
     """The command that made a sweep, from the overrides Hydra stored in multirun.yaml; empty if it is not there."""
     try:
-        overrides = yaml.safe_load(_text(directory / "multirun.yaml"))["hydra"]["overrides"]["task"]
+        overrides = yaml.safe_load(_text(directory, directory / "multirun.yaml", problems))["hydra"]["overrides"][
+            "task"
+        ]
     except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):  # somebody else's file, or damaged
         return ""
     plain = isinstance(overrides, list) and all(re.fullmatch(r"[\w=.,/+:@-]+", str(o)) for o in overrides)

@@ -18,6 +18,7 @@ from mnist_lightning.errors import ConfigError, OutputError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import read_plan
+from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.sweep.plan import stored_result
 from mnist_lightning.sweep.progress import count_records, line
@@ -117,7 +118,7 @@ def _note_attempt(run_dir: Path) -> None:
 def attempts(run_dir: Path) -> int:
     """How often the run was begun by this sweep's command and has not ended."""
     try:
-        return int((run_dir / ATTEMPTS).read_text())
+        return int(read_regular(run_dir / ATTEMPTS, 100))
     except (OSError, ValueError):
         return 0
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lightning.errors import ConfigError
+from mnist_lightning.errors import ConfigError, OutputError
 from mnist_lightning.sweep.compositions import ReusedCompositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
 
@@ -29,6 +29,14 @@ class GridSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         assert self.launcher is not None
         self.launcher = PersistentLauncher(self.launcher, loader, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Sweeps as Hydra does, unless the file that it writes first is one it would wait for."""
+        assert isinstance(self.launcher, PersistentLauncher)
+        path = Path(self.launcher.sweep_dir) / "multirun.yaml"
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: not a regular file; delete it, or choose another directory")
+        return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Composes every job, as Hydra does here, lets the sweep refuse or plan them, and drops what is done."""

@@ -75,6 +75,7 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers")  # data in memory
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval")  # we log per epoch
             warnings.filterwarnings("ignore", message=".*could not find the monitored key")  # epochs not validated
+            warnings.filterwarnings("ignore", message=".*`srun` command is available")  # a machine that has Slurm
             warnings.filterwarnings("ignore", message="The dirpath has changed")  # ckpt_path of another run
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty")  # resumed
             yield

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.predictions import Predictions
-from mnist_lightning.report.effects import FACTORS, Effect
+from mnist_lightning.report.effects import FACTORS, MOST_VALUES, Effect
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
 from mnist_lightning.report.state import State
@@ -105,7 +105,7 @@ def _what_mattered(ranking: Ranking) -> Answer:
     lr, optimizer = by_name.get("learning rate"), by_name.get("optimizer")
     question = "Does the learning rate matter more than the optimizer?" if lr and optimizer else "What mattered most?"
     if not by_name:
-        none = "No key of the configuration took several values among the completed runs."
+        none = f"No key of the configuration took 2 to {MOST_VALUES} values among the completed runs."
         return Answer(question, "Nothing to compare", [none])
     sentences = [_effect_sentence(e) for e in ranking.effects[:3]]
     if lr and optimizer:
@@ -157,7 +157,9 @@ def _counted(finished: pd.DataFrame) -> list[str]:
     keys = ["optimizer", "learning_rate"]
     pairs = finished.groupby(keys, as_index=False).agg(lost=("collapsed", "sum"), n=("collapsed", "size"))
     pairs = pairs[pairs["lost"] > 0].sort_values(["lost", *keys], ascending=[False, True, True])
-    return [f"{p.optimizer}, {p.learning_rate:g}: {p.lost:,} of {p.n:,}" for p in runs(pairs.head(MOST_LISTED))]
+    named = [f"{p.optimizer}, {p.learning_rate:g}: {p.lost:,} of {p.n:,}" for p in runs(pairs.head(MOST_LISTED))]
+    more = len(pairs) - MOST_LISTED
+    return named + ([f"and {more:,} more"] if more > 0 else [])
 
 
 def _wholly_collapsed(ranking: Ranking) -> list[str]:

@@ -23,16 +23,27 @@ _SYMBOLS = ("circle", "square", "triangle", "diamond")
 def add_optimizer_charts(sheet: Worksheet, finished: pd.DataFrame, column: int) -> None:
     """To the right of the table, from `column`: for each loss a block of means and its chart."""
     row = 1
-    for loss, runs in list(finished.groupby("loss_func"))[:MOST_CHARTS]:
-        means = runs.pivot_table(index="learning_rate", columns="optimizer", values="accuracy_test")
-        means = means.iloc[:MOST_CATEGORIES, :MOST_SERIES]
+    groups = list(finished.groupby("loss_func"))
+    for loss, runs in groups[:MOST_CHARTS]:
+        whole = runs.pivot_table(index="learning_rate", columns="optimizer", values="accuracy_test")
+        means = whole.iloc[:MOST_CATEGORIES, :MOST_SERIES]
         _put_means(sheet, row, column, means)
         chart = _line_chart(sheet, row, column, *means.shape)
         chart.title = f"Mean test accuracy, loss {''.join(c for c in str(loss) if c.isprintable())[:40]}"
         sheet.add_chart(chart, f"{get_column_letter(column + len(means.columns) + 2)}{row}")
+        set_value(sheet.cell(row + len(means) + 1, column), _shown(means.shape, whole.shape))
         row += max(len(means) + 3, 17)
+    if len(groups) > MOST_CHARTS:
+        set_value(sheet.cell(row, column), f"The first {MOST_CHARTS} of {len(groups):,} losses.")
     for i in range(MOST_SERIES + 1):
         sheet.column_dimensions[get_column_letter(column + i)].width = 13
+
+
+def _shown(shown: tuple[int, int], whole: tuple[int, int]) -> str:
+    """A sentence on how many learning rates and optimizers a chart leaves out; empty where it shows all."""
+    names = ("learning rates", "optimizers")
+    parts = [f"{n:,} of {of:,} {name}" for n, of, name in zip(shown, whole, names, strict=True) if n < of]
+    return f"The first {', '.join(parts)}." if parts else ""
 
 
 def _put_means(sheet: Worksheet, row: int, column: int, means: pd.DataFrame) -> None:

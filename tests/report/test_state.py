@@ -49,7 +49,7 @@ def test_two_records_of_three_planned_are_nowhere_called_all(
     assert "All 2 runs" not in told
     assert "2 of 3 runs on MNIST" in told
     assert "3 runs planned: 2 completed; 1 missing (1 never begun)" in told
-    assert "No; 1 missing (1 never begun)" in told
+    assert "No; 1 missing<" in told
     assert told.count(gone.run_name) >= 3  # page's failures and provenance, workbook's
     assert capsys.readouterr().out.splitlines()[-1] == "3 runs planned: 2 completed; 1 missing (1 never begun)"
 
@@ -162,7 +162,7 @@ def test_a_copy_of_a_runs_directory_counts_once_and_is_named(tmp_path: Path) -> 
     assert results == runs
     assert state.is_whole
     assert state.odd() == {
-        "Copies": f"a copy (of {runs[0].run_name}): the record of a run that has another directory; not counted"
+        "Copies": f"a copy (of {runs[0].run_name}); a record counts only in the directory of its run"
     }
 
 
@@ -201,10 +201,10 @@ def test_a_record_of_no_planned_run_is_named_and_neither_counted_nor_ranked(
     save(better, tmp_path / "better")
     assert main([str(tmp_path)]) == 0
     told = words(tmp_path)
-    assert "better: of no planned run; neither counted nor ranked" in told
+    assert "better; neither counted nor ranked" in told
     assert "3 runs planned: 3 completed" in told
     assert "0.9877" not in told
-    assert "not of this plan: better: of no planned run; neither counted nor ranked" in capsys.readouterr().out
+    assert "not of this plan: better; neither counted nor ranked" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -272,7 +272,7 @@ def test_the_terminal_says_it_in_80_columns_of_ascii(tmp_path: Path) -> None:
     results, state = read_state(tmp_path)
     text = closing(results, [], state)
     assert "12 runs planned: 11 completed; 1 missing (1 never begun)" in text.splitlines()
-    assert "and 3 others: of no planned run;" in " ".join(text.split())
+    assert "and 3 others; neither counted" in " ".join(text.split())
     assert text.isascii()
     assert all(line.isprintable() and len(line) < 80 for line in text.splitlines())
 

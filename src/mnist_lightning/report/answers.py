@@ -207,15 +207,15 @@ def _failures(ranking: Ranking, state: State) -> Answer:
     question, numbers, n = "Did anything fail?", ranking.verdicts, len(ranking.frame)
     failed = [f"{numbers[s]:,} {s}" for s in ("failed", "diverged") if numbers[s]]
     short = " and ".join(failed) or ("No" if n else "Nothing yet")
-    sentences = [f"{subject}: {sentence}." for subject, sentence in state.odd().items()]
+    sentences = []
     if failed:
         sentences.append("Such runs are never ranked. They are listed under Failures, with the reason.")
     elif state.is_whole and n:
         which = "The run was" if n == 1 else f"All {n:,} {'' if state.planned is None else 'planned '}runs were"
-        sentences.insert(0, f"{which} completed.")
+        sentences.append(f"{which} completed.")
     if not state.is_whole:
-        short += f"; {', '.join(state.parts())}"
-        sentences.insert(0, f"{n:,} of {state.planned:,} planned runs have a record. Missing ones are under Failures.")
-    if numbers["failed"] or state.count("interrupted", "refused", "never begun"):
-        sentences.append("Giving the command again trains what failed or is missing.")
+        short += f"; {', '.join(state.parts(why=False))}"
+        sentences.insert(0, f"{n:,} of {state.planned:,} planned runs have a record; {', '.join(state.parts())}.")
+    if numbers["failed"] or len(state.unfinished) > state.count("running"):
+        sentences.append("Giving the command again trains what failed or is missing; Failures lists it.")
     return Answer(question, short, sentences)

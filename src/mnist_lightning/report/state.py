@@ -66,31 +66,26 @@ class State:
         """Whether nothing is known to be missing."""
         return not self.unfinished
 
-    def count(self, *what: What) -> int:
+    def count(self, *what: str) -> int:
         """How many planned runs without a record are in one of these states."""
         return sum(run.what in what for run in self.unfinished)
 
-    def parts(self) -> list[str]:
+    def parts(self, why: bool = True) -> list[str]:
         """`2 running`, `13 missing (1 interrupted, 12 never begun)`: what belongs into a list of counts."""
-        detail = [
-            f"{n:,} {self._word(what)}" for what in ("interrupted", "refused", "never begun") if (n := self.count(what))
-        ]
+        words = {"interrupted": "interrupted", "refused": "with a wrong record", "never begun": "never begun"}
+        detail = [f"{n:,} {word}" for what, word in words.items() if (n := self.count(what))]
         running, missing = self.count("running"), len(self.unfinished) - self.count("running")
         parts = [f"{running:,} running"] if running else []
-        return parts + ([f"{missing:,} missing ({', '.join(detail)})"] if missing else [])
-
-    @staticmethod
-    def _word(what: What) -> str:
-        return "with a wrong record" if what == "refused" else what
+        return parts + ([f"{missing:,} missing" + f" ({', '.join(detail)})" * why] if missing else [])
 
     def odd(self, most: int = MOST_NAMED) -> dict[str, str]:
         """{subject: sentence} about what is there and does not count, and what could not be read."""
-        copies = [f"{place} (of {one_line(r.run_name, _LONGEST_NAME)})" for place, r in self.copies.items()]
+        copies = [f"{place} (of {r.run_name})" for place, r in self.copies.items()]
         told = {
-            "Not of this plan": (list(self.strangers), "of no planned run; neither counted nor ranked"),
-            "Copies": (copies, "the record of a run that has another directory; not counted"),
+            "Not of this plan": (list(self.strangers), "neither counted nor ranked"),
+            "Copies": (copies, "a record counts only in the directory of its run"),
         }
-        return {subject: f"{enumerated(names, most)}: {what}" for subject, (names, what) in told.items() if names} | (
+        return {subject: f"{enumerated(names, most)}; {what}" for subject, (names, what) in told.items() if names} | (
             {"Left out": "; ".join(self.problems[:most])} if self.problems else {}
         )
 
@@ -160,4 +155,6 @@ def in_terminal(state: State, head: str, width: int = 79) -> list[str]:
     """Lines of at most `width` characters: `head` where runs are unfinished, and what does not count."""
     told = [] if state.is_whole else [head]
     told += [f"{subject.lower()}: {sentence}" for subject, sentence in state.odd().items()]
-    return [line for text in told for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+    return [
+        line for text in told for line in textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
+    ]

@@ -60,7 +60,7 @@ def test_a_key_of_very_many_values_is_not_said_to_have_taken_one() -> None:
 
 
 def test_a_workbook_is_never_whole_in_memory() -> None:
-    ranking = Ranking(frame_of(full_grid(3)))
+    ranking = Ranking(frame_of(full_grid()))
     workbook_bytes(Ranking(frame_of(quickstart())), Stored())  # what is imported and compiled once
     tracemalloc.start()
     try:
@@ -68,4 +68,4 @@ def test_a_workbook_is_never_whole_in_memory() -> None:
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert most < 9 * 2**20  # 648 runs: 4 MiB, and 17 with all cells in memory
+    assert most < 4 * 2**20  # 216 runs: 2 MiB, and 6 with all cells in memory

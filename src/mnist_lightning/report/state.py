@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mnist_lightning.errors import RefusedError, UserError, one_line
+from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.records import locks
 from mnist_lightning.records.plan import is_run_name, planned_runs, take_stock
 from mnist_lightning.records.results import RECORD, RunResult, find_results
@@ -129,7 +129,7 @@ def _plan(root: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The planned runs by fingerprint, and what is wrong with the plan."""
     try:
         return planned_runs(root), []
-    except RefusedError as error:
+    except UserError as error:
         what = str(error).replace(f"{root}/", "").partition(";")[0]
         return {}, [f"{what}: which runs are missing is not known"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import make_predictions, save_predictions
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.report import write_report
@@ -122,3 +124,23 @@ def store(results: list[RunResult], directory: Path, wrong: int = 30) -> Path:
         (where / "metrics.csv").write_text(head + "".join(epochs))
         save_predictions(predictions, where)
     return directory
+
+
+def planned(directory: Path, num: int = 3, without: int = 0) -> list[RunResult]:
+    """A sweep's directory with the plan of `num` runs, of which the last `without` have no record; all the runs."""
+    rates = [0.001 * (i + 1) for i in range(num)]
+    runs = [replace(record(lr=lr, accuracy=0.9 - lr), fingerprint=f"{i:016x}") for i, lr in enumerate(rates)]
+    runs = [replace(r, run_name=f"{r.run_name[:-8]}{i:08x}") for i, r in enumerate(runs)]
+    plan = {r.fingerprint: {"run_name": r.run_name, "config": config_of(r)} for r in runs}
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / PLAN).write_text(json.dumps({"runs": plan, "data": {}, "versions": {}}))
+    for r in runs[: num - without]:
+        save(r, directory / r.run_name)
+    return runs
+
+
+def config_of(r: RunResult) -> dict[str, object]:
+    """What a plan says of a run."""
+    model = {"num_channels": r.num_channels, "num_conv": r.num_conv, "num_dense": r.num_dense}
+    optimizer = {"name": r.optimizer.lower(), "options": {}}
+    return {"optimizer": optimizer, "lr": r.learning_rate, "loss": r.loss_func, "seed": r.seed, "model": model}

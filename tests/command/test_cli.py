@@ -325,10 +325,27 @@ def test_a_sweep_whose_directory_is_taken_away_is_not_success(
     assert (code, out.splitlines()[-1]) == (3, "0 of 2 done (2 missing): here")
 
 
-def test_what_else_lies_in_the_directory_counts(run: Run, tiny_arguments: list[str]) -> None:
+def test_what_else_lies_in_the_directory_is_named_and_counts_for_nothing(run: Run, tiny_arguments: list[str]) -> None:
     run(*tiny_arguments, "lr=1e30", "optimizer=sgd", "loss=cross_entropy", "hydra.run.dir=here/other")
     code, out, _ = run("-m", *tiny_arguments, "seed=0", "hydra.sweep.dir=here")
-    assert (code, out.splitlines()[-1]) == (3, "1 of 2 done (1 diverged): here")
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done (1 not of this plan): here")
+    assert "not of this plan: other; neither counted nor ranked" in out
+    (name,) = pd.read_csv("here/results.csv")["run_name"]
+    shutil.copytree(Path("here", name), "here/mine")
+    code, out, _ = run("-m", *tiny_arguments, "seed=0", "hydra.sweep.dir=here")
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done (1 not of this plan, 1 copies): here")
+    assert len(pd.read_csv("here/results.csv")) == 1
+
+
+def test_a_damaged_record_that_is_not_planned_is_named_and_the_sweep_reported(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    Path("here/other").mkdir(parents=True)
+    Path("here/other/result.json").write_text("{")
+    code, out, _ = run("-m", *tiny_arguments, "seed=0", "hydra.sweep.dir=here")
+    assert (code, out.splitlines()[-1]) == (6, "1 of 1 done (1 damaged): here")
+    assert "left out: other/result.json: no whole record (damaged, checksum)" in " ".join(out.split())
+    assert len(pd.read_csv("here/results.csv")) == 1
 
 
 def test_a_refused_grid_leaves_no_directory(run: Run, tiny_arguments: list[str]) -> None:

@@ -15,8 +15,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 
+from mnist_lightning.fused import training
 from mnist_lightning.numerics.metrics import METRICS
 from mnist_lightning.records.results import load_results
+from mnist_lightning.report.state import read_state
 
 LAUNCHER = "hydra/launcher=fused"
 GRID = ["-m", "optimizer=adam,sgd", "lr=0.01,0.1"]
@@ -84,6 +86,21 @@ def test_a_fused_sweep_is_resumed_and_fails_and_ends_as_any_other(
     bad = run("-m", "lr=0.1,1e30", "optimizer=sgd", loss, *tiny_arguments, "hydra.sweep.dir=d", LAUNCHER)
     assert bad.code == 3, bad.err
     assert {r.learning_rate: r.status for r in load_results("d")} == {0.1: "completed", 1e30: "diverged"}
+
+
+def test_while_a_group_trains_its_members_are_seen_at_work(
+    run: Callable[..., Any], tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, fit = [], training._fit
+
+    def watched(*arguments: Any, **more: Any) -> None:
+        seen.append(read_state("s")[1].parts())
+        fit(*arguments, **more)
+
+    monkeypatch.setattr(training, "_fit", watched)
+    assert run(*GRID, *tiny_arguments, "hydra.sweep.dir=s", LAUNCHER).code == 0
+    assert seen == [["4 running"]]
+    assert not Path("s/.fused").exists()
 
 
 def test_what_a_group_cannot_do_is_done_one_by_one(

@@ -97,11 +97,11 @@ def cut_off(monkeypatch: Patch) -> list[int]:
     seen: list[int] = []
     log = Member.log
 
-    def interrupted(member: Member, epoch: int, train: Any, val: Any) -> None:
+    def interrupted(member: Member, epoch: int, step: int, train: Any, val: Any) -> None:
         if epoch == 3 and -1 in seen:
             os.kill(os.getpid(), signal.SIGINT)
         seen.append(epoch)
-        log(member, epoch, train, val)
+        log(member, epoch, step, train, val)
 
     monkeypatch.setattr(Member, "log", interrupted)
     return seen

@@ -23,6 +23,7 @@ from mnist_lightning.fused.groups import Group, plan_groups, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
+from mnist_lightning.records import locks
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.checkpoints import DurableCheckpoints
@@ -157,7 +158,8 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
     if stored is None:
         for member in members:
             forget_retraining(member.path)
-    with prepared([(m.config, m.path) for m in members]):
+    at_work = locks.together(checkpoint.with_suffix(".lock"), [m.path for m in members])
+    with prepared([(m.config, m.path) for m in members]), at_work:
         _fit(members, dataset, checkpoint, resume=stored is not None)
     checkpoint.unlink(missing_ok=True)
     with suppress(OSError):  # other groups' checkpoints

@@ -39,6 +39,8 @@ def read_image(path: str):
     try:
         with Image.open(io.BytesIO(read_regular(Path(path), _LARGEST_FILE))) as image:
             grey = ImageOps.pad(image.convert("L"), (IMAGE_SIZE, IMAGE_SIZE))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; give a PNG or JPEG file") from error
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable image ({error!s:.60}); give a PNG or JPEG file") from error
     pixels = torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).view(1, IMAGE_SIZE, IMAGE_SIZE)

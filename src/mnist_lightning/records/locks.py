@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -19,12 +20,14 @@ except ImportError:  # Windows has no flock: there nothing is locked
     fcntl = None
 
 LOCK = ".lock"
+_GROUP = re.compile(r"the group (\.\w+/\w+\.lock)\n")  # in a run's lock file: the one that its group holds
 
 
-def hold(directory: Path) -> IO[str] | None:
+def hold(directory: Path, holder: str = "") -> IO[str] | None:
     """Locks a directory for as long as the file that is returned stays open, or this process lives.
 
-    Raises BusyError naming the process that holds it. None where the system knows no such locks.
+    `holder` is written into it (default: this process). Raises BusyError naming the one that holds it. None where the
+    system knows no such locks.
     """
     if fcntl is None:
         return None
@@ -34,13 +37,53 @@ def hold(directory: Path) -> IO[str] | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.seek(0)
-        holder = file.read().strip() or "another process"
+        found = file.read().strip() or "another process"
         file.close()
-        raise BusyError(f"{directory}: in use by {holder}; wait for it, or choose another directory") from error
+        raise BusyError(f"{directory}: in use by {found}; wait for it, or choose another directory") from error
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.write(f"{holder or f'process {os.getpid()} on {socket.gethostname()}'}\n")
     file.flush()
     return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file `path`, or that of the group it names. Creates and changes nothing.
+
+    Looking takes the lock for an instant, shared: only who asks for it without waiting could notice.
+    """
+    held, text = _look(path)
+    group = _GROUP.fullmatch(text)
+    return held or (group is not None and _look(path.parent.parent / group[1])[0])
+
+
+def _look(path: Path) -> tuple[bool, str]:
+    """Whether a lock file is held, and if not, what is written in it; nothing is known of what cannot be opened."""
+    if fcntl is None:
+        return False, ""
+    try:
+        with open(path, opener=_at_once, encoding="ascii", errors="replace") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False, file.read(200)
+    except OSError as error:
+        return isinstance(error, BlockingIOError), ""
+
+
+@contextmanager
+def together(path: Path, runs: Iterable[Path]) -> Iterator[None]:
+    """Holds the one lock file `path` for a block, and names it in the lock files of runs that are trained together.
+
+    So others see each of them at work, and a group of thousands needs one open file.
+    """
+    with waiting(path):
+        for directory in runs:
+            with suppress(BusyError, OSError):  # somebody else is at work there
+                if (file := hold(directory, f"the group {path.parent.name}/{path.name}")) is not None:
+                    file.close()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

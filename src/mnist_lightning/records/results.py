@@ -13,7 +13,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from mnist_lightning.errors import RefusedError
+from mnist_lightning.errors import RefusedError, UserError
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 
@@ -162,7 +162,32 @@ def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
     Raises RefusedError for a damaged record, UnreadableError for one that cannot be read, FileNotFoundError where
     there is no such directory.
     """
-    return sorted((load(path) for path in record_paths(Path(directory))), key=lambda result: result.run_name)
+    found = find_results(directory)
+    for error in found.refused.values():
+        raise error
+    return sorted(found.records.values(), key=lambda result: result.run_name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The records of a directory, and the errors of the files that are none, by the directory each lies in."""
+
+    records: dict[str, RunResult]
+    refused: dict[str, UserError]
+
+
+def find_results(directory: str | os.PathLike[str]) -> Found:
+    """Finds what `load_results` loads, and goes on after a record that is damaged or cannot be read.
+
+    Raises FileNotFoundError where there is no such directory, UnreadableError for what cannot be looked into now.
+    """
+    found = Found({}, {})
+    for path in record_paths(Path(directory)):
+        try:
+            found.records[path.parent.name] = load(path)
+        except UserError as error:
+            found.refused[path.parent.name] = error
+    return found
 
 
 def record_paths(root: Path) -> list[Path]:

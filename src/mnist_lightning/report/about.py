@@ -8,6 +8,7 @@ import pandas as pd
 from mnist_lightning.report.frame import COLLAPSED_MEANS
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.state import WHY, State, enumerated
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Column, Table
 
@@ -32,6 +33,7 @@ _VERSIONS = {
     "lightning": "lightning_version",
 }
 MOST_VALUES = 6
+MOST_LISTED = 50  # names of runs
 _RESUME = (
     "Give the same command again (with hydra.sweep.dir=DIR if the sweep is not an experiment's): runs that are stored "
     "are kept, missing and failed ones are trained."
@@ -43,7 +45,9 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
     frame = ranking.frame
     seconds = frame["duration_seconds"][np.isfinite(frame["duration_seconds"])].to_numpy()
     pairs: list[tuple[str, str]] = [
-        ("Runs", counts(ranking)),
+        ("Runs", counts(ranking, stored.state)),
+        *unfinished_named(stored.state),
+        *stored.state.odd(MOST_LISTED).items(),
         *((name, values(frame, column)) for name, column in _KEYS.items()),
         ("Training and evaluation, all runs together", duration(seconds.sum())),
         ("Longest run", duration(seconds.max(initial=0.0))),
@@ -64,13 +68,24 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
     return Table("About", [Column("Subject"), Column("Value")], [[name, value] for name, value in pairs if value])
 
 
-def counts(ranking: Ranking) -> str:
-    """`18 runs: 18 completed, of which 11 collapsed`."""
+def unfinished_named(state: State) -> list[tuple[str, str]]:
+    """The planned runs without a record: why, and their names."""
+    return [
+        ("Wrong record" if what == "refused" else what.capitalize(), enumerated(names, MOST_LISTED))
+        for what in WHY
+        if (names := [run.run_name for run in state.unfinished if run.what == what])
+    ]
+
+
+def counts(ranking: Ranking, state: State | None = None) -> str:
+    """`18 runs: 18 completed, of which 11 collapsed`, or `18 runs planned: 2 completed; 16 missing (...)`."""
+    state = state or State()
     numbers, n = ranking.verdicts, len(ranking.frame)
     collapsed = f", of which {numbers['collapsed']} collapsed" if numbers["collapsed"] else ""
     parts = [f"{ranking.num_completed} completed{collapsed}"]
     parts += [f"{numbers[s]} {s}" for s in ("diverged", "failed") if numbers[s]]
-    return f"{n} run{'s' * (n != 1)}: {'; '.join(parts)}"
+    n, planned = (n, "") if state.planned is None else (state.planned, " planned")
+    return f"{n} run{'s' * (n != 1)}{planned}: {'; '.join([*parts, *state.parts()])}"
 
 
 def values(frame: pd.DataFrame, column: str) -> str:
@@ -81,9 +96,9 @@ def values(frame: pd.DataFrame, column: str) -> str:
     numbers = pd.Series(texts, dtype="object").value_counts().sort_index().sort_values(ascending=False, kind="stable")
     if len(numbers) == 1:
         return texts[0]
-    parts = [f"{value} ({n} runs)" for value, n in numbers.head(MOST_VALUES).items()]
+    parts = [f"{value} ({n:,} run{'s' * (n != 1)})" for value, n in numbers.head(MOST_VALUES).items()]
     rest = len(numbers) - len(parts)
-    return ", ".join(parts) + (f" and {rest} others" if rest else "")
+    return ", ".join(parts) + (f" and {rest:,} other{'s' * (rest != 1)}" if rest else "")
 
 
 def duration(seconds: float) -> str:

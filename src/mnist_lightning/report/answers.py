@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.predictions import Predictions
-from mnist_lightning.report.effects import FACTORS, Effect
+from mnist_lightning.report.effects import FACTORS, MOST_VALUES, Effect
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
+from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored, confusions
 
 MOST_LISTED = 24
@@ -35,11 +36,11 @@ WINNER, WHAT_MATTERED, COLLAPSED, MISTAKES, FAILED = "winner", "what-mattered", 
 def answers(ranking: Ranking, stored: Stored) -> dict[str, Answer]:
     """{what it is about: the answer}, in the order in which people ask."""
     return {
-        WINNER: _winner(ranking),
+        WINNER: _of_these(_winner(ranking), ranking, stored.state),
         WHAT_MATTERED: _what_mattered(ranking),
         COLLAPSED: _collapsed(ranking),
         MISTAKES: _mistakes(ranking, stored.predictions),
-        FAILED: _failures(ranking),
+        FAILED: _failures(ranking, stored.state),
     }
 
 
@@ -104,7 +105,7 @@ def _what_mattered(ranking: Ranking) -> Answer:
     lr, optimizer = by_name.get("learning rate"), by_name.get("optimizer")
     question = "Does the learning rate matter more than the optimizer?" if lr and optimizer else "What mattered most?"
     if not by_name:
-        none = "No key of the configuration took several values among the completed runs."
+        none = f"No key of the configuration took 2 to {MOST_VALUES} values among the completed runs."
         return Answer(question, "Nothing to compare", [none])
     sentences = [_effect_sentence(e) for e in ranking.effects[:3]]
     if lr and optimizer:
@@ -156,7 +157,9 @@ def _counted(finished: pd.DataFrame) -> list[str]:
     keys = ["optimizer", "learning_rate"]
     pairs = finished.groupby(keys, as_index=False).agg(lost=("collapsed", "sum"), n=("collapsed", "size"))
     pairs = pairs[pairs["lost"] > 0].sort_values(["lost", *keys], ascending=[False, True, True])
-    return [f"{p.optimizer}, {p.learning_rate:g}: {p.lost:,} of {p.n:,}" for p in runs(pairs.head(MOST_LISTED))]
+    named = [f"{p.optimizer}, {p.learning_rate:g}: {p.lost:,} of {p.n:,}" for p in runs(pairs.head(MOST_LISTED))]
+    more = len(pairs) - MOST_LISTED
+    return named + ([f"and {more:,} more"] if more > 0 else [])
 
 
 def _wholly_collapsed(ranking: Ranking) -> list[str]:
@@ -192,12 +195,27 @@ def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     return Answer(question, f"{num_wrong:,} wrong of {n:,}", sentences)
 
 
-def _failures(ranking: Ranking) -> Answer:
+def _of_these(winner: Answer, ranking: Ranking, state: State) -> Answer:
+    """The answer about the winner, asked as it can be: of one run nobody wins, of an unfinished sweep nobody yet."""
+    if state.is_whole:
+        return replace(winner, question="How good is the run?") if len(ranking.frame) == 1 else winner
+    so_far = f"Only of the {len(ranking.frame):,} of {state.planned:,} planned runs that have a record."
+    return replace(winner, question="Which setting is ahead so far?", sentences=[*winner.sentences, so_far])
+
+
+def _failures(ranking: Ranking, state: State) -> Answer:
     question, numbers, n = "Did anything fail?", ranking.verdicts, len(ranking.frame)
-    parts = [f"{numbers[s]:,} {s}" for s in ("failed", "diverged") if numbers[s]]
-    if not parts:
-        return Answer(question, "No", [f"All {n:,} runs were completed."] if n else [])
-    sentences = ["Such runs are never ranked. They are listed under Failures, with the reason."]
-    if numbers["failed"]:
-        sentences.append("Giving the command again trains the failed ones again.")
-    return Answer(question, " and ".join(parts), sentences)
+    failed = [f"{numbers[s]:,} {s}" for s in ("failed", "diverged") if numbers[s]]
+    short = " and ".join(failed) or ("No" if n else "Nothing yet")
+    sentences = []
+    if failed:
+        sentences.append("Such runs are never ranked. They are listed under Failures, with the reason.")
+    elif state.is_whole and n:
+        which = "The run was" if n == 1 else f"All {n:,} {'' if state.planned is None else 'planned '}runs were"
+        sentences.append(f"{which} completed.")
+    if not state.is_whole:
+        short += f"; {', '.join(state.parts(why=False))}"
+        sentences.insert(0, f"{n:,} of {state.planned:,} planned runs have a record; {', '.join(state.parts())}.")
+    if numbers["failed"] or len(state.unfinished) > state.count("running"):
+        sentences.append("Giving the command again trains what failed or is missing; Failures lists it.")
+    return Answer(question, short, sentences)

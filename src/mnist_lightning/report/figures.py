@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_lightning.records.predictions import Predictions
 from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.stored import Curve, Stored
+from mnist_lightning.report.stored import MOST_CURVES, Curve, Stored
 from mnist_lightning.report.style import Picture, looks, picture
 
 if TYPE_CHECKING:
@@ -76,12 +76,18 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
     by_time = "Up and to the left is better. Durations include evaluation, and depend on what else the machine did."
     no_grid = one_run if len(ranking.frame) < 2 else "the settings are not a grid that fits a page"
     same = f"all runs have the same network, {done['architecture'].iloc[0]}"
+    timed = done[done["duration_seconds"] > 0]
     no_time = one_run if len(done) < 2 else "no durations are stored"
     possible = (
-        (distinct(done, ("optimizer", "learning_rate")) > 1, by_rate, grid.by_learning_rate, one_run),
+        (
+            distinct(done, ("optimizer", "learning_rate")) > 1,
+            by_rate + grid.what_is_shown(done, panels=True),
+            grid.by_learning_rate,
+            one_run,
+        ),
         (grid.fits_heat_map(ranking.frame), whole, grid.heat_map, no_grid),
         (done["num_parameters"][done["num_parameters"] > 0].nunique() > 1, by_size, grid.by_network_size, same),
-        ((done["duration_seconds"] > 0).sum() > 1, by_time, grid.by_time, no_time),
+        ((done["duration_seconds"] > 0).sum() > 1, by_time + grid.what_is_shown(timed), grid.by_time, no_time),
     )
     return {
         name: (caption, partial(draw, ranking)) if can else why_not
@@ -100,6 +106,8 @@ def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | st
         f"Solid: on {on}. Dotted: on the training images, during the epoch. "
         "The best run, the best of each other optimizer, one that collapsed."
     )
+    if (optimizers := ranking.finished["optimizer"].nunique()) > MOST_CURVES - 2:
+        caption += f" Of {optimizers:,} optimizers the best ones."
     return {"learning_curves": (caption, lambda: learning_curves(curves, looks(ranking.frame)))}
 
 
@@ -113,7 +121,7 @@ def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, P
     mistakes, wrong = len(predictions.mistake_images), f"{predictions.num_wrong:,}"
     counted = (
         f"{wrong} of {len(predictions.labels):,} test images are wrong. Rows: what the "
-        "image is; columns: what the network said. Darker: more mistakes."
+        "image is; columns: what the network said. The deeper the orange, the more mistakes; blue: right."
     )
     surest = f"The best run's {mistakes} most confident mistakes of {wrong}, the surest first."
     chosen = "Chosen at random from the training set, by the best run's seed."

@@ -27,25 +27,60 @@ def _scatter(axes: Axes, x: pd.Series, y: pd.Series, **look: Any) -> None:
     axes.scatter(x.tolist(), y.tolist(), linewidths=0, rasterized=len(x) > MANY_POINTS, **look)
 
 
+def named_optimizers(done: pd.DataFrame) -> list[str]:
+    """The optimizers that a figure tells apart, by name: all, or those with the best runs where there are too many."""
+    best = done.groupby("optimizer")["accuracy_test"].max().sort_values(ascending=False, kind="stable")
+    return sorted(best.index[:MOST_NAMED])
+
+
+def what_is_shown(done: pd.DataFrame, panels: bool = False) -> str:
+    """A sentence on what a figure leaves out, or does not tell apart; empty where it shows all."""
+    optimizers, losses = done["optimizer"].nunique(), done["loss_func"].nunique()
+    told = ""
+    if optimizers > MOST_NAMED:
+        told += (
+            f" Coloured: the {MOST_NAMED} optimizers with the best runs; grey: the {optimizers - MOST_NAMED:,} others."
+        )
+    if panels and losses > MOST_PANELS:
+        told += f" Of {losses:,} losses the first {MOST_PANELS} by name."
+    if panels and (hidden := int((done["learning_rate"] <= 0).sum())):
+        told += f" Left out: {hidden:,} without a learning rate above 0."
+    return told
+
+
+def _looks_shown(frame: pd.DataFrame, done: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The looks of the optimizers that a figure tells apart."""
+    named, all_looks = named_optimizers(done), looks(frame)
+    return {name: all_looks[name] for name in named}
+
+
+def _other_points(axes: Axes, runs: pd.DataFrame, names: dict[str, Any], x: str) -> None:
+    """In grey, under the others, the runs of the optimizers that are not told apart."""
+    others = runs[~runs["optimizer"].isin(list(names))]
+    if len(others):
+        label = f"{others['optimizer'].nunique():,} others"
+        _scatter(axes, others[x], others["accuracy_test"], s=12, alpha=0.4, color=FAINT, marker="o", label=label)
+
+
 def by_learning_rate(ranking: Ranking) -> Figure:
     """A panel per loss: each run a point, a line through the means of an optimizer."""
     done = ranking.finished
     losses = sorted(done["loss_func"].unique())[:MOST_PANELS]
     figure, panels = new_figure(3.6 if len(losses) < 3 else 6.6, -(-len(losses) // 2), min(2, len(losses)), sharey=True)
-    names = looks(done)
+    names = _looks_shown(done, done)
     done = done[done["learning_rate"] > 0]
     rates = sorted(done["learning_rate"].unique().tolist())
     step = min((b / a for a, b in pairwise(rates)), default=10.0)
     for axes, loss in zip(panels, losses, strict=False):
+        _other_points(axes, done[done["loss_func"] == loss], names, "learning_rate")
         for i, (name, look) in enumerate(names.items()):
             runs = done[(done["loss_func"] == loss) & (done["optimizer"] == name)]
             aside = min(step, 10.0) ** (0.09 * (i - (len(names) - 1) / 2))  # beside each other, not on top
             means = runs.groupby("learning_rate")["accuracy_test"].mean()
             if len(means) <= 20:
                 axes.plot((means.index * aside).tolist(), means.tolist(), color=look["color"], linewidth=1.6)
-            label = short(name, 16) if i < MOST_NAMED else None
             x, y = runs["learning_rate"] * aside, runs["accuracy_test"]
-            _scatter(axes, x, y, s=34, alpha=0.85, zorder=3, label=label, **look)
+            _scatter(axes, x, y, s=34, alpha=0.85, zorder=3, label=short(name, 16), **look)
         axes.set(title=f"loss: {short(loss)}", xlabel="learning rate", xscale="log", ylim=(0, 1.02))
         _rate_ticks(axes, rates)
         mark_chance(axes)
@@ -115,7 +150,9 @@ def by_time(ranking: Ranking) -> Figure:
     """Test accuracy against how long a run took."""
     done = ranking.finished[ranking.finished["duration_seconds"] > 0]
     figure, (axes,) = new_figure(3.7)
-    for name, look in looks(ranking.frame).items():
+    names = _looks_shown(ranking.frame, done)
+    _other_points(axes, done, names, "duration_seconds")
+    for name, look in names.items():
         runs = done[done["optimizer"] == name]
         if len(runs):
             label = short(name, 16)

@@ -38,7 +38,7 @@
       row.hidden = !keep;
       shown += keep;
     }
-    count.textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} runs shown`;
+    count.textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} run${rows.length === 1 ? "" : "s"} shown`;
   };
   form.hidden = false;
   form.addEventListener("input", apply);

@@ -22,6 +22,7 @@ from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.runs_table import cell_text, runs_table
+from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
 from mnist_lightning.report.versus import NOT_RUN, versus_table
@@ -47,8 +48,9 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(_resource("page.css")),
-        title=_title(ranking),
-        what_was_run=_what_was_run(ranking),
+        title=_title(ranking, stored.state),
+        what_was_run=_what_was_run(ranking, stored.state),
+        state=stored.state,
         ranking=ranking,
         answers=answers(ranking, stored),
         effects=ranking.effects,
@@ -63,7 +65,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         versus=versus,
         versus_ran=_ran(versus),
         about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
-        failures=tables.failures_table(ranking),
+        failures=tables.failures_table(ranking, stored.state),
         about=_about(ranking, stored),
     )  # fmt: skip
 
@@ -101,15 +103,17 @@ def column_classes(table: Table, wide: str) -> list[str]:
     return ["wide" if c.name == wide else "t" * text for c, text in zip(table.columns, texts, strict=True)]
 
 
-def _title(ranking: Ranking) -> str:
-    """`18 runs on synthetic digits`."""
+def _title(ranking: Ranking, state: State) -> str:
+    """`18 runs on synthetic digits`, or `2 of 18 runs ...` where the others have no record."""
     n, names = len(ranking.frame), ranking.frame["dataset"].unique()
     data = ", ".join(sorted({_DATA.get(name, str(name)) for name in names})) or "no data"
-    return f"{n:,} run{'s' * (n != 1)} on {data}"
+    asked = n if state.planned is None else state.planned
+    of = "" if n == asked else f"{n:,} of "
+    return f"{of}{asked:,} run{'s' * (asked != 1)} on {data}"
 
 
-def _what_was_run(ranking: Ranking) -> str:
-    """`18 runs: 18 completed. 3,000 training images, 1,000 test images, 4 epochs, on cpu.`"""
+def _what_was_run(ranking: Ranking, state: State) -> str:
+    """`18 runs planned: 18 completed. 3,000 training images, 1,000 test images, 4 epochs, on cpu.`"""
     patterns = {
         "train_size": "{} training images",
         "test_size": "{} test images",
@@ -117,7 +121,7 @@ def _what_was_run(ranking: Ranking) -> str:
         "device": "on {}",
     }
     parts = [p.format(text) for column, p in patterns.items() if (text := values(ranking.frame, column))]
-    return f"{counts(ranking)}." + (f" {', '.join(parts)}." if parts else "")
+    return f"{counts(ranking, state)}." + (f" {', '.join(parts)}." if parts else "")
 
 
 def _mistakes(stored: Stored) -> list[tuple[Markup, int, int]]:

@@ -12,16 +12,17 @@ import numpy as np
 import yaml
 
 from mnist_lightning.errors import RefusedError
+from mnist_lightning.records.plan import is_run_name
 from mnist_lightning.records.predictions import Predictions, load_predictions
 from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.results import RECORD
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.state import State
 
 METRICS = "metrics.csv"
 MOST_CURVES = 6
 _LARGEST_TEXT = 4 * 2**20  # bytes
-_OWN_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # what `RunConfig.run_name` can be
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Stored:
     curves: list[Curve] = field(default_factory=list)
     command: str = ""
     problems: list[str] = field(default_factory=list)
+    state: State = field(default_factory=State)
     linked: bool = True  # runs lie in directories of their own, which can be linked to
 
 
@@ -53,7 +55,7 @@ def run_directory(directory: Path, run_name: str) -> Path | None:
 
 def link(run_name: str) -> str:
     """The run's directory as a relative link, or an empty string for a name that is not one of ours."""
-    return f"{run_name}/" if _OWN_NAME.fullmatch(run_name) else ""
+    return f"{run_name}/" if is_run_name(run_name) else ""
 
 
 def read_stored(ranking: Ranking, directory: Path) -> Stored:
@@ -67,7 +69,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
             problems.append(str(error).replace(f"{directory}/", ""))
     curves = [c for r, why in chosen_runs(ranking) if (c := _curve(directory, r, why, problems)) is not None]
     command = _command(directory, problems)
-    return Stored(predictions, curves, command, problems, not (directory / RECORD).is_file())
+    return Stored(predictions, curves, command, problems, linked=not (directory / RECORD).is_file())
 
 
 def confusions(predictions: Predictions) -> np.ndarray:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.frame import COLLAPSED_MEANS, SIZES
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
+from mnist_lightning.report.state import WHY, State, Unfinished
 from mnist_lightning.report.table import Column, Table, record_column, table_of
 
 BEST_ROWS = 18  # as many as the study's first table has
@@ -119,8 +123,8 @@ def seeds_table(ranking: Ranking) -> Table:
     return table_of("Seeds", columns, settings, "Runs that differ in the seed only, best mean first.", ["best"])
 
 
-def failures_table(ranking: Ranking) -> Table:
-    """Every run that has no result to rank, and every collapsed one: what happened, and where."""
+def failures_table(ranking: Ranking, state: State | None = None) -> Table:
+    """Every run that has no result to rank, every collapsed one, every missing one: what happened, and where."""
     columns = [
         Column(
             "What", "General", "failed: an error; diverged: NaN or infinity; collapsed: no better than guessing", "what"
@@ -139,4 +143,15 @@ def failures_table(ranking: Ranking) -> Table:
     why = wrong["error"].mask(nameless, "accuracy is not a number").mask(wrong["collapsed"], wrong["how_collapsed"])
     order = what.map({"failed": 0, "diverged": 1, "no accuracy": 2, "collapsed": 3})
     wrong = wrong.assign(what=what, why=why, order=order).sort_values(["order", "run_name"])
-    return table_of("Failures", columns, wrong, COLLAPSED_MEANS, wrong["what"].tolist())
+    table = table_of("Failures", columns, wrong, COLLAPSED_MEANS, wrong["what"].tolist())
+    missing = [_missing(run) for run in (state or State()).unfinished if run.what != "running"]
+    return replace(table, rows=[*table.rows, *([row.get(c.key) for c in columns] for row in missing)])
+
+
+def _missing(run: Unfinished) -> dict[str, Any]:
+    """A planned run without a record as a row of the failures: by key, what the plan says of it."""
+    known = {"loss_func": run.value("loss"), "learning_rate": run.value("lr"), "seed": run.value("seed")}
+    known |= {name: run.value("model", name) for name in SIZES}
+    return known | {
+        "what": "missing", "why": WHY[run.what], "run_name": run.run_name, "optimizer": run.optimizer
+    }  # fmt: skip

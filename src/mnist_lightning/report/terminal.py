@@ -9,6 +9,7 @@ from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
 from mnist_lightning.report.frame import frame_of, runs
 from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.state import State, in_terminal
 from mnist_lightning.report.table import shown
 
 COLUMNS = 79  # an 80-column terminal would break a line of 80
@@ -64,9 +65,15 @@ def _safe(text: str, limit: int = COLUMNS) -> str:
     return plain if len(plain) <= limit else plain[: limit - 3] + "..."
 
 
-def closing(results: Sequence[RunResult], paths: Sequence[Path]) -> str:
-    """What to print when a report is written: the leaderboard, and where its files are."""
-    lines = [leaderboard(results)]
+def standing(results: Sequence[RunResult], state: State) -> list[str]:
+    """What is missing or running, what does not count, what could not be read; nothing for a sweep that is whole."""
+    head = counts(Ranking(frame_of(results)), state)
+    return [_safe(line) for line in in_terminal(state, head, COLUMNS)]
+
+
+def closing(results: Sequence[RunResult], paths: Sequence[Path], state: State | None = None) -> str:
+    """What to print when a report is written: the leaderboard, what is missing, and where the files are."""
+    lines = [leaderboard(results), *standing(results, state or State())]
     named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": "workbook, as results.xlsx is in use"}
     for path in sorted(paths, key=lambda p: p.name):
         if path.name in named:

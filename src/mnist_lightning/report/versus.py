@@ -38,7 +38,7 @@ _COLUMNS = [
     Column("Verdict"),
 ]
 
-NOT_RUN = "not in this sweep"
+NOT_RUN = "no run of it here"
 
 
 def versus_table(frame: pd.DataFrame) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from mnist_lightning.records.results import RunResult, to_csv
 
 if TYPE_CHECKING:
     from mnist_lightning.report.ranking import Ranking
+    from mnist_lightning.report.state import State
     from mnist_lightning.report.stored import Stored
 
 CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
@@ -21,11 +23,12 @@ KEPT, SECOND = "results.bak.xlsx", "results-2.xlsx"
 _SEAL = ".results.xlsx.sha256"  # of the workbook as we wrote it, to know whether somebody has worked in it
 
 
-def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
+def write_report(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
     """Writes results.csv, results.xlsx, report.html and figures/ of the records into `directory`; returns the paths.
 
     A function of the records and of the files beside them (each run's metrics.csv, the best run's
-    predictions.npz): the same ones give the same bytes. Each file is replaced as a whole. A workbook that somebody
+    predictions.npz), and of the sweep's `state` (default: plan.json there beside `results`), which says what is
+    missing or running: the same ones give the same bytes. Each file is replaced as a whole. A workbook that somebody
     has changed is kept as results.bak.xlsx; one that is open and locked is left, and results-2.xlsx written.
     Raises OutputError naming a file that cannot be written.
     """
@@ -34,7 +37,7 @@ def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Pa
     from mnist_lightning.report.page import page
     from mnist_lightning.report.workbook import workbook_bytes
 
-    root, ranking, stored, table = _read(results, directory)
+    root, ranking, stored, table = _read(results, directory, state)
     figures = draw_figures(ranking, stored)
     contents = {f"{FIGURES}/{p.name}.png": p.png for p in figures.pictures}
     contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
@@ -44,24 +47,41 @@ def write_report(results: Sequence[RunResult], directory: str | Path) -> list[Pa
     return [table, *paths, *_write_workbook(root, workbook_bytes(ranking, stored))]
 
 
-def write_tables(results: Sequence[RunResult], directory: str | Path) -> list[Path]:
+def write_tables(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
     """Writes results.csv and results.xlsx alone, as `write_report` does: what a single run leaves."""
     from mnist_lightning.report.workbook import workbook_bytes
 
-    root, ranking, stored, table = _read(results, directory)
+    root, ranking, stored, table = _read(results, directory, state)
     return [table, *_write_workbook(root, workbook_bytes(ranking, stored))]
 
 
-def _read(results: Sequence[RunResult], directory: str | Path) -> tuple[Path, Ranking, Stored, Path]:
+def _read(
+    results: Sequence[RunResult], directory: str | Path, state: State | None
+) -> tuple[Path, Ranking, Stored, Path]:
     """The directory, the records ranked, what lies beside them, and results.csv, which needs nothing else."""
     from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.ranking import Ranking
+    from mnist_lightning.report.state import state_of
     from mnist_lightning.report.stored import read_stored
 
-    root, results = Path(directory), sorted(results, key=lambda r: r.run_name)
+    root = Path(directory)
+    if state is None:
+        results, state = state_of(_placed(results), root)
+    results = sorted(results, key=lambda r: r.run_name)
     table = _write(root / CSV, to_csv(results).encode("utf-8", "backslashreplace"))
     ranking = Ranking(frame_of(results))
-    return root, ranking, read_stored(ranking, root), table
+    return root, ranking, replace(read_stored(ranking, root), state=state), table
+
+
+def _placed(results: Sequence[RunResult]) -> dict[str, RunResult]:
+    """Records of a caller's by the directory they belong into; one that is given twice by a name that is none."""
+    placed: dict[str, RunResult] = {}
+    for result in results:
+        place = result.run_name
+        while place in placed:
+            place += " again"
+        placed[place] = result
+    return placed
 
 
 def _write(path: Path, content: bytes) -> Path:

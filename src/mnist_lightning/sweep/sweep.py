@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
+from mnist_lightning.errors import EXIT_OK, EXIT_REFUSED, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans
-from mnist_lightning.records.plan import read_plan
-from mnist_lightning.records.results import FINAL, RECORD, RunResult, load_results
+from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
+from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
 from mnist_lightning.records.run_directory import places_of, refuse_another_runs, stored_result
 from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.plan import check_space, commit_plan
@@ -31,14 +31,15 @@ class Sweep:
     """
 
     directory: Path | None = None  # where the records are; None until it is known, and accepted by nobody else's plan
-    planned: frozenset[str] = frozenset()  # fingerprints; the plan's file may be gone when the sweep ends
+    # the plan's runs by fingerprint, as in its file, which may be gone when the sweep ends
+    planned: dict[str, dict[str, str]] = field(default_factory=dict)
     began: bool = False  # whether anything was planned or run; an error before that is about the input
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
     retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
     _made: list[Path] = field(default_factory=list)  # directories that were not there before, the innermost first
-    _found: frozenset[str] | None = None  # what was in the directory before; None: nobody looked
+    _there: frozenset[str] | None = None  # what was in the directory before; None: nobody looked
 
     def __enter__(self) -> Sweep:
         _current.set(self)
@@ -80,7 +81,8 @@ class Sweep:
             commit_plan(root, configs, data, versions())
         except OSError as error:
             raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
-        self.directory, self.began, self.planned = root, True, frozenset(config.fingerprint for config in configs)
+        self.directory, self.began = root, True
+        self.planned = {config.fingerprint: {"run_name": config.run_name} for config in configs}
         distinct = {config.fingerprint: config for config in configs}.values()
         remove_orphans(_directories_of(root, distinct))
         to_do = [c for c in distinct if not is_final(stored_result(root / c.run_name), c, root / c.run_name)]
@@ -107,7 +109,7 @@ class Sweep:
             raise ConfigError(f"{key}={name}: empty; name a directory, or leave it out for a fresh one")
         directory = Path(name).resolve()
         self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
-        self._found = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
+        self._there = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
 
     def remove_refused(self, directory: Path, of_hydra: str) -> None:
         """Removes what this command has made of a refused directory, if nothing else is there and nobody at work."""
@@ -121,45 +123,54 @@ class Sweep:
                 shutil.rmtree(directory)
                 for parent in self._made[1:]:
                     parent.rmdir()
-            elif self._found is not None:
-                for name in {of_hydra, locks.LOCK} - self._found:
+            elif self._there is not None:
+                for name in {of_hydra, locks.LOCK} - self._there:
                     _remove(directory / name)
 
     def collect(self) -> None:
         """Rebuilds tables, figures and page, or a single run's tables, from the records, if there is one."""
         from mnist_lightning import report
+        from mnist_lightning.report.state import read_state
         from mnist_lightning.report.terminal import closing
 
-        if self.directory is not None and (results := self._results()):
+        if self.directory is not None and self.directory.is_dir():
+            results, state = read_state(self.directory)
             is_run = (self.directory / RECORD).is_file()
             write = report.write_tables if is_run else report.write_report
-            print(closing(results, write(results, self.directory)))
+            if results:
+                print(closing(results, write(results, self.directory, state), state))
         self.collected = True
 
-    def _results(self) -> list[RunResult]:
-        return load_results(self.directory) if self.directory is not None and self.directory.is_dir() else []
+    def _found(self) -> Found:
+        return find_results(self.directory) if self.directory and self.directory.is_dir() else Found({}, {})
 
     def has_runs(self) -> bool:
         """Whether this process planned something, or there is a plan or a record in the directory."""
         if self.planned or self.directory is None or not self.directory.is_dir():
             return bool(self.planned)
-        return bool(read_plan(self.directory) or self._results())
+        return bool(read_plan(self.directory) or self._found().records)
 
     def outcome(self) -> tuple[int, str]:
-        """The exit code and the last line, from what is on disk beside what was planned; all that is there counts."""
+        """The exit code and the last line, from what is on disk beside what was planned.
+
+        Without a plan every record counts; with one those of its runs, and the others are only named.
+        """
         assert self.directory is not None
-        results = self._results()
-        recorded = {r.fingerprint for r in results}
-        completed = {r.fingerprint for r in results if r.status == "completed"}
-        wanted = self.planned | set(read_plan(self.directory).get("runs", {})) | recorded
-        counts = {status: sum(r.status == status for r in results) for status in ("failed", "diverged")}
-        counts["missing"] = len(wanted - recorded)
+        found, planned = self._found(), self.planned | planned_runs(self.directory)
+        stock = take_stock(planned, found.records)
+        recorded = {r.fingerprint for r in stock.own}
+        completed = {r.fingerprint for r in stock.own if r.status == "completed"}
+        wanted = set(planned) or recorded
+        counts = {status: sum(r.status == status for r in stock.own) for status in ("failed", "diverged")}
+        counts |= {"missing": len(wanted - recorded), "not of this plan": len(stock.strangers)}
+        counts |= {"copies": len(stock.copies), "damaged": len(found.refused)}
         wrong = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
         if self.retraining:
             wrong = "not trained anew"
         everything = bool(wanted) and wanted <= completed and not self.retraining
         line = f"{len(completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "")
-        return (EXIT_OK if everything else EXIT_RUNS_MISSING), f"{line}: {shown(self.directory)}"
+        code = EXIT_REFUSED if found.refused else EXIT_OK
+        return (code if everything else EXIT_RUNS_MISSING), f"{line}: {shown(self.directory)}"
 
 
 # Hydra makes callbacks, sweepers and launchers itself and hands them nothing of ours: they find the sweep here.

@@ -149,4 +149,6 @@ def device_name(device: torch.device) -> str:
         return device.type
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"cpu ({model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    chip = model or platform.processor() or platform.machine()
+    return f"cpu ({chip}, {threads} thread{'s' * (threads != 1)})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning.sweep.sweep import Sweep, current
 
@@ -20,7 +22,8 @@ class CollectResults(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if sweep := current():
-            sweep.directory = Path(config.hydra.sweep.dir)
+            with suppress(OmegaConfBaseException):  # Hydra says it once more
+                sweep.directory = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         (current() or Sweep(Path(config.hydra.sweep.dir))).collect()

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import ConfigError, OutputError, UserError
+from mnist_lightning.errors import OutputError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import read_plan
@@ -22,7 +22,7 @@ from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.sweep.plan import stored_result
 from mnist_lightning.sweep.progress import count_records, line
-from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only, is_final
+from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only, is_final, refuse_other_directory
 
 TRACEBACK = "error.txt"
 
@@ -38,6 +38,8 @@ def run_job(composed: DictConfig) -> float:
     config, run_dir = parse(composed), Path(hydra.runtime.output_dir)
     if sweep := current():
         sweep.began = True
+    if in_sweep:
+        refuse_other_directory(hydra.overrides.hydra, in_sweep=True)
     result = _run_in_sweep(config, run_dir) if in_sweep else _run_alone(config, run_dir)
     if in_sweep and sweep and sweep.progress:
         sweep.progress.done += 1
@@ -75,8 +77,7 @@ def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
 
     forget_data()
     try:
-        if ignored := [o for o in HydraConfig.get().overrides.hydra if o.startswith("hydra.sweep.dir=")]:
-            raise ConfigError(f"{ignored[0]}: is for sweeps (-m); a single run's directory is hydra.run.dir")
+        refuse_other_directory(HydraConfig.get().overrides.hydra, in_sweep=False)
         return _recorded(partial(train, config, run_dir), UserError)
     except UserError:
         _remove_unused(run_dir, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ class Sweep:
     began: bool = False  # whether anything was planned or run; an error before that is about the input
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
+    is_run: bool = False  # a single run's directory is the record's own
     _lock: IO[str] | None = None
 
     def __enter__(self) -> Sweep:
@@ -48,7 +49,7 @@ class Sweep:
     def enter(self, directory: Path) -> None:
         """Locks the directory for this process and takes it for the sweep's. Raises BusyError."""
         self._hold(directory)
-        self.directory = directory
+        self.directory, self.is_run = directory, True
 
     def _hold(self, directory: Path) -> None:
         if self._lock is None:
@@ -115,10 +116,14 @@ class Sweep:
         return load_results(self.directory) if self.directory is not None and self.directory.is_dir() else []
 
     def has_runs(self) -> bool:
-        """Whether this process planned something, or there is a plan or a record in the directory."""
+        """Whether this process planned or began something, or there is a plan or a record in the directory."""
         if self.planned or self.directory is None or not self.directory.is_dir():
             return bool(self.planned)
-        return bool(read_plan(self.directory) or self._results())
+        return bool(read_plan(self.directory) or self._results() or self._began_alone())
+
+    def _began_alone(self) -> bool:
+        """Whether this is a single run that passed all checks: then its configuration is written."""
+        return self.is_run and self.directory is not None and (self.directory / "config.yaml").is_file()
 
     def outcome(self) -> tuple[int, str]:
         """The exit code and the last line, from what is on disk beside what was planned; all that is there counts."""
@@ -127,12 +132,14 @@ class Sweep:
         recorded = {r.fingerprint for r in results}
         completed = {r.fingerprint for r in results if r.status == "completed"}
         wanted = self.planned | set(read_plan(self.directory).get("runs", {})) | recorded
+        if not wanted and self._began_alone():
+            wanted = {"the run itself"}
         counts = {status: sum(r.status == status for r in results) for status in ("failed", "diverged")}
         counts["missing"] = len(wanted - recorded)
         wrong = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
         everything = bool(wanted) and wanted <= completed
         line = f"{len(completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "")
-        return (EXIT_OK if everything else EXIT_RUNS_MISSING), f"{line}: {_shown(self.directory)}"
+        return (EXIT_OK if everything else EXIT_RUNS_MISSING), f"{line}: {shown(self.directory)}"
 
 
 # Hydra makes callbacks, sweepers and launchers itself and hands them nothing of ours: they find the sweep here.
@@ -155,6 +162,15 @@ def holds_only(directory: Path, of_hydra: str) -> bool:
     return {path.name for path in directory.iterdir()} <= {of_hydra, locks.LOCK}
 
 
+def refuse_other_directory(overrides: Iterable[str], *, in_sweep: bool) -> None:
+    """Raises ConfigError for a single run's directory given to a sweep, or the other way about: Hydra ignores it."""
+    given, place = ("run", "a single run; a sweep") if in_sweep else ("sweep", "sweeps (-m); a single run")
+    used = "sweep" if in_sweep else "run"
+    for override in (o.lstrip("+") for o in overrides):
+        if override.startswith(f"hydra.{given}.dir="):
+            raise ConfigError(f"{override}: is for {place}'s directory is hydra.{used}.dir")
+
+
 def _once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:
     """True where a wanted configuration stands for the first time, by fingerprint, in the shape of `batches`."""
     left = set(wanted)
@@ -167,5 +183,6 @@ def _once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list
     return [[take(config.fingerprint) for config in batch] for batch in batches]
 
 
-def _shown(where: Path) -> Path:
+def shown(where: Path) -> Path:
+    """A path as it is printed: relative to the working directory where it lies in it."""
     return where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where

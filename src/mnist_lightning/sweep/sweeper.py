@@ -44,13 +44,14 @@ class GridSweeper(BasicSweeper):
         assert isinstance(self.launcher, PersistentLauncher)
         if self.batch_index > 1:  # with a max_batch_size: all batches were checked with the first
             return
-        from mnist_lightning.sweep.sweep import Sweep, current
+        from mnist_lightning.sweep.sweep import Sweep, current, refuse_other_directory
 
         batches: list[list[list[str]]] = self.overrides  # pyright: ignore[reportAssignmentType] - of batches, whatever Hydra's stub says
         sweep, root = current() or Sweep(), Path(self.launcher.sweep_dir)
         sweep.directory = None  # until the plan is accepted: an earlier sweep there is not ours to collect
         try:
             _require_named_directories(self.launcher.config)
+            refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
             todo = sweep.plan(root, configs)
         except Exception:

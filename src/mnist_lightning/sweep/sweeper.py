@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_lightning.data.places import require_files
 from mnist_lightning.errors import ConfigError, OutputError
 from mnist_lightning.sweep.compositions import ReusedCompositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
+from mnist_lightning.sweep.size import check_size
 
 if TYPE_CHECKING:
     from mnist_lightning.sweep.hydra_internals import BasicSweeper
@@ -38,6 +42,11 @@ class GridSweeper(BasicSweeper):
             raise OutputError(f"{path}: not a regular file; delete it, or choose another directory")
         return super().sweep(arguments)
 
+    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride] - Hydra's is static, and called on self
+        """Writes the grid out as Hydra does, unless it is too large, once its data files are there."""
+        check_size(overrides)
+        return super().split_arguments(overrides, max_batch_size)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Composes every job, as Hydra does here, lets the sweep refuse or plan them, and drops what is done."""
         assert self.overrides is not None
@@ -52,6 +61,8 @@ class GridSweeper(BasicSweeper):
         try:
             _require_named_directories(self.launcher.config)
             refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
+            for job in _one_of_each_data_set(batches):  # before hundreds are composed, at 0.14 s each
+                require_files(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
             todo = sweep.plan(root, configs)
         except Exception:
@@ -60,6 +71,14 @@ class GridSweeper(BasicSweeper):
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
         self.launcher.loader.keep_only(job for jobs in batches for job in jobs)
+
+
+def _one_of_each_data_set(batches: Iterable[Iterable[list[str]]]) -> list[list[str]]:
+    """The first job of each choice of data set and of its place."""
+    first: dict[tuple[str, ...], list[str]] = {}
+    for job in (job for jobs in batches for job in jobs):
+        first.setdefault(tuple(o for o in job if re.match(r"\+*data(\.(name|root|download))?=", o)), job)
+    return list(first.values())
 
 
 def _require_named_directories(config: DictConfig) -> None:

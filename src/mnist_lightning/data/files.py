@@ -24,6 +24,7 @@ from mnist_lightning.records.reading import read_regular
 DOWNLOAD_TIMEOUT_SECONDS = 30
 _UINT8, _INT32 = 0x08, 0x0C  # types of numbers in an IDX file
 _LARGEST_FILE = 2**30
+_SWAPPED = (10_000, 60_000)  # training and test images: those of MNIST, FashionMNIST and KMNIST the other way about
 
 
 def read_files(name: str, root: Path, download: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]:
@@ -40,20 +41,36 @@ def read_files(name: str, root: Path, download: bool) -> tuple[tuple[Tensor, Ten
         raise not_found(missing)
     train = _read_split(raw / files.train_images, raw / files.train_labels)
     test = _read_split(raw / files.test_images, raw / files.test_labels)
-    return train, test, _verified_digest([raw / file for file in files.names()])
+    digest = _verified_digest([raw / file for file in files.names()])
+    if (len(train[0]), len(test[0])) == _SWAPPED:
+        raise _misplaced(raw / files.train_images, f"10,000 images, and {files.test_images} 60,000")
+    if torch.equal(train[0], test[0]):  # a network that is tested on what it has seen says nothing
+        raise _misplaced(raw / files.test_images, f"the images of {files.train_images}")
+    return train, test, digest
 
 
 def _verified_digest(paths: list[Path]) -> str:
-    """Returns one digest for a data set's files. Raises DataError for a file of MNIST's size that is not MNIST's."""
+    """Returns one digest for a data set's files.
+
+    Raises DataError for a file of MNIST's size that is not MNIST's, and for another file of MNIST's in its place.
+    """
     together = hashlib.sha256()
+    # of MNIST's files alone: QMNIST has the same training images
+    names = {digest: key.partition("/")[2] for key, (_, digest) in OFFICIAL.items()}
     for path in paths:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, ""))
-        if path.stat().st_size == size and digest != official:
+        size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, digest))
+        if digest != official and digest in names:
+            raise _misplaced(path, f"MNIST's {names[digest]}")
+        if digest != official and path.stat().st_size == size:
             raise _damaged(path, "its SHA-256 is not MNIST's")
         together.update(digest.encode())
     return together.hexdigest()
+
+
+def _misplaced(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: holds {what}; give each file its own name, or delete it to fetch it again")
 
 
 def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:

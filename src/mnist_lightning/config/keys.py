@@ -180,8 +180,7 @@ class RunConfig(Section):
         Where and how fast a run computes (accelerator, strategy, plugins, what `precision=auto` stands for) is no
         part of them: the record says that.
         """
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), default=str)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return fingerprint_of(self.identity())
 
     @property
     def run_name(self) -> str:
@@ -193,6 +192,12 @@ class RunConfig(Section):
         )
         label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
         return label[: LONGEST_NAME - len(rest)] + rest
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """The fingerprint of a configuration's `identity()`, also when that has been stored as JSON."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 class Key(NamedTuple):

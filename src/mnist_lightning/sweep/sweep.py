@@ -72,7 +72,7 @@ class Sweep:
         data = {config.data.name: check(config).sha256 for config in configs}
         try:
             self._hold(root)
-            commit_plan(root, configs, data, versions())
+            said = commit_plan(root, configs, data, versions())
         except OSError as error:
             raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
         self.directory, self.began, self.planned = root, True, frozenset(config.fingerprint for config in configs)
@@ -82,6 +82,7 @@ class Sweep:
         check_space(root, [c for c in to_do if c.trainer.enable_checkpointing is not False])
         for config in to_do:
             (root / config.run_name / ATTEMPTS).unlink(missing_ok=True)
+        print("".join(f"{sentence}\n" for sentence in said), end="")
         self._announce(len(configs), len(to_do))
         return _once_each(batches, {config.fingerprint for config in to_do})
 

@@ -16,7 +16,7 @@ from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import PREDICTIONS
 from mnist_lightning.records.results import RECORD, load_results
 from mnist_lightning.report.__main__ import main as rebuild
-from mnist_lightning.sweep.sweep import ATTEMPTS
+from mnist_lightning.sweep.attempts import ATTEMPTS
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 Run = Callable[..., tuple[int, str, str]]

@@ -8,10 +8,14 @@ import sys
 
 
 def main() -> int:
-    """The command line. Importing it takes a moment; until it has handlers of its own, a signal ends that quietly."""
+    """The command line. Importing it takes a moment; until it has handlers of its own, a signal ends that quietly.
+
+    One that our parent ignores, as `nohup` does SIGHUP, stays ignored.
+    """
     for name, code in (("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_, code=code: os._exit(code))
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_, code=code: os._exit(code))
     _open_standard_streams()
     from mnist_lightning.command import cli
 

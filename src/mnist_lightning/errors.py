@@ -81,10 +81,26 @@ class RefusedError(UserError):
     exit_code = EXIT_REFUSED
 
 
+class UnreadableError(UserError):
+    """A checkpoint or a record is there and cannot be read now: nobody knows whether it is whole."""
+
+    exit_code = EXIT_REFUSED
+
+
+class RetrainingError(UserError):
+    """A finished run was to be trained anew, and that failed; its record is the one of before."""
+
+    exit_code = EXIT_RUNS_MISSING
+
+
 class BusyError(UserError):
     """Another process works in the same sweep directory."""
 
     exit_code = EXIT_BUSY
+
+
+class PassedOn(BaseException):
+    """Carries a UserError, its cause, through Hydra, which would print and go on after an Exception."""
 
 
 def one_line(text: str, limit: int = LONGEST_LINE) -> str:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -337,15 +338,16 @@ def test_a_refused_grid_leaves_no_directory(run: Run, tiny_arguments: list[str])
 
 
 def test_a_refused_grid_leaves_a_directory_in_which_another_process_is_at_work(tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "multirun.yaml").touch()
-    with locks.waiting(tmp_path / "here" / locks.LOCK):
+    here = tmp_path / "here"
+    for at_work in (True, False):
         with Sweep() as sweep:
-            sweep.remove_refused(tmp_path / "here")
-        assert (tmp_path / "here" / "multirun.yaml").exists()
-    with Sweep() as sweep:
-        sweep.remove_refused(tmp_path / "here")
-    assert not (tmp_path / "here").exists()
+            sweep.find("hydra.sweep.dir", str(here))
+            here.mkdir()
+            (here / "multirun.yaml").touch()
+            with locks.waiting(here / locks.LOCK) if at_work else nullcontext():
+                sweep.remove_refused(here, "multirun.yaml")
+            assert here.exists() == at_work
+        shutil.rmtree(here, ignore_errors=True)
 
 
 def test_main_called_twice_in_one_process_is_the_command_twice(run: Run, tiny_arguments: list[str]) -> None:

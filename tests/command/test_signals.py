@@ -129,3 +129,37 @@ def test_closed_standard_streams_are_no_error(tmp_path: Path, tiny_arguments: li
     done = subprocess.run(["bash", "-c", f"{command} seed=0 <&- >&- 2>&-"], cwd=tmp_path, check=False)
     assert done.returncode == 0
     assert [r.status for r in load_results(tmp_path / "here")] == ["completed"]
+
+
+def ignore_all() -> None:
+    for name in NAMES:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def test_signals_that_whoever_started_the_command_ignores_stay_ignored(
+    tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    """As `nohup` does SIGHUP, and a shell SIGINT for what it runs in the background."""
+    slow = "callbacks=[{_target_:fault_callbacks.Slow,seconds:0.3}]"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_lightning", *tiny_arguments, slow, "hydra.run.dir=here"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=ignore_all,
+    )
+    try:
+        while process.poll() is None and not (tmp_path / "here" / "result.json").exists():
+            for name in NAMES:  # while it is imported, and while it trains
+                process.send_signal(getattr(signal, name))
+            time.sleep(0.2)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines()[-1] == "1 of 1 done: here"

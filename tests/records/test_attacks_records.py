@@ -17,7 +17,8 @@ from mnist_lightning.errors import RefusedError, UserError
 from mnist_lightning.records import results
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load_results
-from mnist_lightning.sweep.plan import commit_plan, stored_result
+from mnist_lightning.records.run_directory import stored_result
+from mnist_lightning.sweep.plan import commit_plan
 from mnist_lightning.sweep.sweep import Sweep
 
 pytestmark = pytest.mark.faults

@@ -23,7 +23,7 @@ from mnist_lightning.data import files
 from mnist_lightning.errors import DataError, RefusedError
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load, load_results, save
-from mnist_lightning.sweep.plan import QUARANTINE, stored_result
+from mnist_lightning.records.run_directory import QUARANTINE, stored_result
 from mnist_lightning.training.checkpoints import BEST, LAST, load_classifier
 
 pytestmark = pytest.mark.faults

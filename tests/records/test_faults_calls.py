@@ -133,7 +133,7 @@ def test_a_fault_while_the_last_fault_is_mended_leaves_the_old_record_or_the_new
     """All pairs: a commit that fails at its n-th call, and the next one, which begins as a sweep does, at its m-th."""
 
     def mend() -> None:
-        durable.remove_orphans(tmp_path)
+        durable.remove_orphans([tmp_path / "run"])
         save(NEW, tmp_path / "run")
 
     path, pairs = save(OLD, tmp_path / "run"), 0

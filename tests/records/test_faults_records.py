@@ -106,7 +106,7 @@ def test_no_acknowledged_record_is_lost_and_none_is_torn_by_a_thousand_kills(mem
     assert found["written"] > KILLS // 4  # the children did get to write
     assert {r.run_name for r in results.load_results(memory)} == {f"run{i}" for i in range(RUNS)}
     assert len(temporaries(memory)) > KILLS // 100  # and were hit in the middle of it
-    remove_orphans(memory)
+    remove_orphans(memory / f"run{i}" for i in range(RUNS))
     assert temporaries(memory) == []
 
 
@@ -173,7 +173,7 @@ def test_at_every_system_call_of_a_commit_the_record_is_the_old_one_or_the_new_o
         assert repr(found) in (repr(OLD), repr(NEW)), seen  # nan is not equal to itself
         if "KILL" not in fault:
             assert code == 5 or (code == 0 and found.seed == NEW.seed), seen
-        remove_orphans(run_dir)
+        remove_orphans([run_dir])
         assert temporaries(run_dir) == []
     assert n == CALLS[calls] + 1, seen  # as many as there are; then the child was left alone
     assert code == 0

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from conftest import write_mnist
 from mnist_lightning.config import DataConfig
-from mnist_lightning.data.places import require_files
+from mnist_lightning.data.places import are_there
 from mnist_lightning.errors import ConfigError, DataError
 from mnist_lightning.sweep.compositions import ReusedCompositions
 from mnist_lightning.sweep.size import MOST_RUNS, check_size
@@ -84,9 +84,10 @@ def test_missing_data_are_found_before_the_grid_is_composed(
 
 def test_a_data_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
-    require_files(DataConfig("mnist", str(tmp_path)))
-    require_files(DataConfig("synthetic", "/nowhere"))
+    assert are_there(DataConfig("mnist", str(tmp_path)))
+    assert are_there(DataConfig("synthetic", "/nowhere"))
+    assert not are_there(DataConfig("mnist", "/nowhere"))  # to be fetched
     access = os.access  # root may read everything, so that no real file will do
     monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != path and access(p, mode))
     with pytest.raises(DataError, match=rf"^{path}: cannot be read \(Permission denied\); check the path"):
-        require_files(DataConfig("mnist", str(tmp_path)))
+        are_there(DataConfig("mnist", str(tmp_path)))

@@ -20,7 +20,8 @@ import pandas as pd
 import pytest
 
 from commands import ENVIRONMENT, TESTS, Command, wait_for
-from mnist_lightning.records.results import load_results
+from mnist_lightning.records.results import load, load_results
+from mnist_lightning.training.checkpoints import read_checkpoint
 
 LONG = os.environ.get("MNIST_TEST_LONG") == "1"
 KILLS = {"basic": 25, "joblib": 25} if LONG else {"basic": 5, "joblib": 1}  # joblib's workers import everything anew
@@ -95,6 +96,34 @@ def test_a_sweep_killed_again_and_again_ends_as_an_undisturbed_one(
     kill_and_resume(start, tmp_path / "killed", KILLS[launcher], *grid)
     assert metrics(tmp_path / "killed") == metrics(undisturbed / "whole")
     assert len(metrics(tmp_path / "killed")) == RUNS
+
+
+def test_a_single_run_that_is_retrained_and_killed_again_and_again_is_always_there(
+    start: Start, tmp_path: Path
+) -> None:
+    """The command of a finished run, repeated and killed, destroyed its record in version 0.1.0."""
+    arguments = ["hydra.run.dir=here", "trainer.max_epochs=3", GRID[-1]]
+    assert start(*arguments).wait(120).code == 0
+    chance, record = random.Random(0), tmp_path / "here" / "result.json"
+    first, retrained = load(record), 0
+    for _ in range(KILLS["basic"]):
+        before = record.read_bytes()
+        command = start(*arguments, "retrain=true")
+        if chance.random() < 0.7:
+            wait_for(lambda c=command: c.poll() is not None or list(tmp_path.glob("here/.retrain*/config.yaml")), 120)
+        time.sleep(chance.uniform(0, 2))
+        command.kill()
+        found = load(record)
+        assert (found.loss, found.loss_test, found.best_epoch) == (first.loss, first.loss_test, first.best_epoch)
+        read_checkpoint(tmp_path / "here" / found.model_path.partition("/")[2])
+        retrained += record.read_bytes() != before
+    assert start(*arguments, "retrain=true").wait(120).code == 0
+    assert not list(tmp_path.glob("here/.retrain*"))
+    before = record.read_bytes()
+    code, out, err = start(*arguments).wait(120)
+    assert (code, out.splitlines()[0].startswith("stored already")) == (0, True), err
+    assert record.read_bytes() == before
+    assert retrained < KILLS["basic"], "no kill hit a training"
 
 
 SLEEPY = "callbacks=[],[{_target_:fault_callbacks.Slow,seconds:0.1}]"

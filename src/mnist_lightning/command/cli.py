@@ -26,10 +26,6 @@ from mnist_lightning.sweep.sweep import Sweep, shown
 PROGRAM = "mnist-lightning"
 
 
-class PassedOn(BaseException):
-    """Carries a UserError out of a job. Hydra would print and go on after an Exception."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line on `argv` (default: `sys.argv[1:]`) and returns the exit code; never raises."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -88,8 +84,8 @@ def _complain(line: str) -> None:
 
 @hydra.main(version_base="1.3", config_path="pkg://mnist_lightning.conf", config_name="config")
 def _job(composed: DictConfig) -> float:
-    from mnist_lightning.command.cli import PassedOn  # by name: workers get this function by value
-    from mnist_lightning.command.signals import closed_pipes_ignored
+    from mnist_lightning.command.signals import closed_pipes_ignored  # by name: workers get this function by value
+    from mnist_lightning.errors import PassedOn
     from mnist_lightning.sweep.job import run_job
 
     try:

@@ -62,14 +62,16 @@ class Signals:
 
 @contextmanager
 def signals_raised() -> Iterator[Signals]:
-    """Raises SIGINT, SIGTERM and SIGHUP as exceptions within the block.
+    """Raises SIGINT, SIGTERM and SIGHUP as exceptions within the block, except those that are ignored already.
 
-    Lightning leaves handlers alone that it finds; its own would end the process with 0.
+    Whoever started us with `nohup` wants that. Lightning leaves handlers alone that it finds; its own would end the
+    process with 0.
     """
     signals, hook = Signals(), sys.unraisablehook
     try:
         names = [name for name in _SIGNALS if hasattr(signal, name)]
-        before = {name: signal.signal(getattr(signal, name), signals.raise_) for name in names}
+        heeded = [name for name in names if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
+        before = {name: signal.signal(getattr(signal, name), signals.raise_) for name in heeded}
     except ValueError:  # not the main thread: whoever runs us has the signals
         before = {}
     sys.unraisablehook = partial(signals.dropped, otherwise=hook)

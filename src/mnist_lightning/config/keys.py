@@ -162,6 +162,9 @@ class RunConfig(Section):
         about="Lightning callbacks, each {_target_: package.Class, argument: value}", factory=list
     )
     ckpt_path: str | None = key(None, "last.ckpt of a run to be continued")
+    retrain: bool = key(
+        False, "train a finished single run anew; its record stays until the new one is whole", identity=False
+    )
 
     def problems(self) -> list[Problem]:
         """All problems of the values and of the sections, which are made from plain values where they are none yet."""

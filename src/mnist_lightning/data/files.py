@@ -58,8 +58,11 @@ def _verified_digest(paths: list[Path]) -> str:
     # of MNIST's files alone: QMNIST has the same training images
     names = {digest: key.partition("/")[2] for key, (_, digest) in OFFICIAL.items()}
     for path in paths:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(path, error) from error
         size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, digest))
         if digest != official and digest in names:
             raise _misplaced(path, f"MNIST's {names[digest]}")
@@ -111,6 +114,10 @@ def read_idx(path: Path) -> Tensor:
         raise _damaged(path, f"{len(content):,} bytes, expected {expected:,}")
     values = np.frombuffer(content, np.uint8)[start:].view(number).reshape(shape)
     return torch.from_numpy(values.astype(number.newbyteorder("=")))
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions")
 
 
 def _damaged(path: Path, what: str) -> DataError:

@@ -76,20 +76,20 @@ def unreadable(path: Path, error: OSError | ValueError) -> DataError:
     return DataError(f"{path}: cannot be read ({what}); check the path and its permissions")
 
 
-def require_files(config: DataConfig) -> None:
-    """Fetches missing data files if it may. Raises DataError for one that is missing or may not be read.
+def are_there(config: DataConfig) -> bool:
+    """Whether all data files are there; False where some are missing that may be fetched.
 
-    A look at the files alone, in an instant. What is in them is judged when they are read.
+    A look at the files alone, in an instant; what is in them is judged when they are read. Raises DataError for one
+    that is missing and may not be fetched, or that may not be read.
     """
     if config.name not in FILES:
-        return
+        return True
     root = Path(config.root).absolute()
     if missing := missing_file(config.name, root):
-        if not config.download:
-            raise not_found(missing)
-        from mnist_lightning.data.datasets import load_dataset
-
-        load_dataset(config)
+        if config.download:
+            return False
+        raise not_found(missing)
     for path in (raw_directory(config.name, root) / file for file in FILES[config.name].names()):
         if not os.access(path, os.R_OK):
             raise unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return True

@@ -60,6 +60,7 @@ class FusedClassifier(L.LightningModule):
         self.dataset = dataset
         self.group_size = len(members)
         self.train_seconds = 0.0
+        self.began = False  # the group's checkpoint, if there was one, has been restored
         self.checkpoint: Path | None = None  # where the group's state is kept between epochs
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self._started = time.perf_counter()
@@ -112,6 +113,9 @@ class FusedClassifier(L.LightningModule):
         rows = next(iter(self.rows))
         with self._autocast():
             self.net.choose_methods(self._batch(rows)[0])
+
+    def on_train_start(self) -> None:
+        self.began = True
 
     def on_train_epoch_start(self) -> None:
         self.train_sums.zero_()

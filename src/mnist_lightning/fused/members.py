@@ -17,7 +17,8 @@ from mnist_lightning.config import RunConfig
 from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.numerics.metrics import METRICS
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.training.checkpoints import BEST, LAST, DurableCheckpoints
+from mnist_lightning.records.run_directory import BEST, LAST
+from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.trainer import loggers

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,41 +23,72 @@ from mnist_lightning.fused.groups import Group, plan_groups, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
-from mnist_lightning.records.results import RECORD, RunResult, load
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.records.run_directory import finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.checkpoints import DurableCheckpoints
-from mnist_lightning.training.run import check, prepared, train_checked
-from mnist_lightning.training.runtime import is_out_of_memory
+from mnist_lightning.training.run import check, prepared, require_configuration, train_checked
+from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
 from mnist_lightning.training.trainer import plain_arguments
 
 CHECKPOINTS = ".fused"
 
 
 def train_many(
-    configs: Sequence[RunConfig],
-    directories: Sequence[str | os.PathLike[str]] | None = None,
+    configs: Iterable[RunConfig],
+    directories: Iterable[str | os.PathLike[str]] | None = None,
     *,
     continue_interrupted: bool = False,
+    retrain: bool = False,
 ) -> list[RunResult]:
     """Trains many configurations, those of one architecture as one stacked network; their records, in order.
 
     Each run's directory (default: its name in a fresh directory under `outputs/`) receives what `train` leaves
     there, except that checkpoints hold weights only. The metrics are those of the run trained alone, to rounding.
-    What cannot be fused is trained alone. With `continue_interrupted` a group that was cut off goes on after its
-    last stored epoch.
-    Raises ValueError for a repeated configuration, ConfigError, DataError or RefusedError before anything is
-    trained, and OutputError.
+    What cannot be fused is trained alone. A run whose finished record is in its directory is not trained again; with
+    `retrain` it is, beside it. With `continue_interrupted` a group that was cut off goes on after its last epoch.
+    Raises ValueError for a repeated configuration or directory and for another number of directories, TypeError,
+    ConfigError, DataError, RefusedError or OutputError before anything is trained, and OutputError.
     """
+    configs = _checked_list(configs)
+    paths = _paths(configs, directories)
+    stored = [finished_result(path, config.fingerprint) for path, config in zip(paths, configs, strict=True)]
+    chosen = [i for i, s in enumerate(stored) if s is None or retrain or configs[i].retrain]
+    for i in chosen:
+        check(configs[i])
+    todo = [configs[i] for i in chosen]
+    groups = train_groups(todo, [paths[i] for i in chosen], continue_interrupted=continue_interrupted)
+    for group, results in groups:
+        for i, result in zip(group.indices, results, strict=True):
+            path = paths[chosen[i]]
+            stored[chosen[i]] = result or train_checked(todo[i], path, continue_interrupted=continue_interrupted)
+    return [result for result in stored if result is not None]
+
+
+def _checked_list(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    if isinstance(configs, (RunConfig, str)) or not isinstance(configs, Iterable):
+        raise TypeError(f"configs: a {type(configs).__name__}, not a list of RunConfig; give [RunConfig(...), ...]")
+    configs = list(configs)
+    for config in configs:
+        require_configuration(config)
     if len({config.fingerprint for config in configs}) < len(configs):
         raise ValueError("configs: the same configuration twice; give each once")
-    root = Path(fresh_directory())
-    paths = [Path(d) for d in directories] if directories is not None else [root / c.run_name for c in configs]
-    for config in configs:
-        check(config)
-    for group in train_groups(configs, paths, continue_interrupted=continue_interrupted):
-        for i in group.indices:
-            if group.why_alone or not (paths[i] / RECORD).is_file():
-                train_checked(configs[i], paths[i], continue_interrupted=continue_interrupted)
-    return [load(path / RECORD) for path in paths]
+    return configs
+
+
+def _paths(configs: Sequence[RunConfig], directories: Iterable[str | os.PathLike[str]] | None) -> list[Path]:
+    """One directory for each configuration. Raises ValueError or TypeError for anything else."""
+    if directories is None:
+        root = Path(fresh_directory())
+        return [root / config.run_name for config in configs]
+    if isinstance(directories, (str, bytes, os.PathLike)) or not isinstance(directories, Iterable):
+        raise ValueError(f"directories={str(directories)[:60]}: not a list; give one directory for each configuration")
+    paths = [Path(directory) for directory in directories]
+    if len(paths) != len(configs):
+        raise ValueError(f"directories: {len(paths)} for {len(configs)} configurations; give one for each")
+    seen = Counter(path.resolve() for path in paths)
+    if twice := next((path for path in paths if seen[path.resolve()] > 1), None):
+        raise ValueError(f"directories: {twice} twice; give each run its own")
+    return paths
 
 
 def train_groups(
@@ -64,29 +97,33 @@ def train_groups(
     *,
     continue_interrupted: bool = False,
     say: Callable[[str], None] = lambda text: None,
-) -> Iterator[Group]:
-    """Trains the groups of checked configurations; yields each group once its records are stored in `paths`.
+) -> Iterator[tuple[Group, list[RunResult | None]]]:
+    """Trains the groups of checked configurations; yields each group once its records are stored in `paths`, with them.
 
-    A configuration that is to be trained alone is yielded untrained, and so is what is left of a group whose
-    training has failed, which is printed. `say` is told what is about to be trained. Raises UserError.
+    A configuration that is to be trained alone is yielded untrained, its record None, and so is what is left of a
+    group whose training has failed, which is printed. One whose finished record is in its directory is trained beside
+    it. `say` is told what is about to be trained. Raises UserError.
     """
     interrupted = [members for root in dict.fromkeys(p.parent for p in paths) for _, members in _checkpoints(root)]
     groups = plan_groups(configs, largest_group, interrupted)
     if reasons := sorted({group.why_alone for group in groups if group.why_alone}):
         say(f"trained one by one, where {'; '.join(reasons)}")
     for group in groups:
+        members = [Member(configs[i], paths[i]) for i in group.indices]
         if not group.why_alone:
             m = configs[group.indices[0]].model
             say(f"training {len(group.indices)} runs of {m.num_channels}/{m.num_conv}/{m.num_dense} together")
             try:
-                _train_group([Member(configs[i], paths[i]) for i in group.indices], continue_interrupted)
+                for member in members:
+                    member.path = place_of(member.path, member.config.fingerprint)
+                _train_group(members, continue_interrupted)
             except UserError:
                 raise
             except Exception as error:
                 what = one_line(f"{type(error).__name__}: {error}")
                 print(f"not trained together ({what}); going on one by one", flush=True)
                 gc.collect()
-        yield group
+        yield group, [member.result for member in members]
 
 
 def _train_group(members: Sequence[Member], continue_interrupted: bool) -> None:
@@ -109,7 +146,7 @@ def _train_group(members: Sequence[Member], continue_interrupted: bool) -> None:
 
 
 def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
-    config, root = members[0].config, members[0].path.parent
+    config, root = members[0].config, home_of(members[0].path).parent
     dataset = load_dataset(config.data)
     fingerprints = {m.config.fingerprint for m in members}
     stored = None
@@ -117,6 +154,9 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
         stored = next((path for path, inside in _checkpoints(root) if fingerprints <= inside), None)
     digest = hashlib.sha256("\n".join([shared_key(config), *sorted(fingerprints)]).encode()).hexdigest()
     checkpoint = stored or root / CHECKPOINTS / f"{digest[:16]}.ckpt"
+    if stored is None:
+        for member in members:
+            forget_retraining(member.path)
     with prepared([(m.config, m.path) for m in members]):
         _fit(members, dataset, checkpoint, resume=stored is not None)
     checkpoint.unlink(missing_ok=True)
@@ -130,8 +170,16 @@ def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resum
     # members of one rule stand side by side
     module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
     module.checkpoint = checkpoint if members[0].keeps_checkpoints else None
-    trainer = L.Trainer(**_arguments(members[0].config, checkpoint.parents[1]))
-    trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
+    trainer = leave_ignored(L.Trainer(**_arguments(members[0].config, checkpoint.parents[1])))
+    try:
+        trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
+    except Exception as error:
+        if not resume or module.began or is_out_of_memory(error):
+            raise
+        print(one_line(f"{checkpoint}: cannot be gone on from ({error}); the group starts anew"), flush=True)
+        for member in members:
+            member.best_loss, member.best_epoch = math.inf, None
+        _fit(members, dataset, checkpoint, resume=False)
 
 
 def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:

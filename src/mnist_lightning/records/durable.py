@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from mnist_lightning.errors import OutputError
 
-_TEMPORARY = ".*.tmp"
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")  # .NAME.PROCESS.RANDOM.tmp
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -42,14 +43,15 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another directory"
         ) from error
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Makes the names in a directory durable: which files there are, and under which names."""
     if os.name == "nt":  # Windows cannot open a directory; a rename is durable there without this
         return
     handle = os.open(directory, os.O_RDONLY)
@@ -59,8 +61,29 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def remove_orphans(directory: Path) -> None:
-    """Remove the temporary files that killed processes left. Only for who holds the directory's lock."""
-    for orphan in directory.rglob(_TEMPORARY):
-        with suppress(OSError):  # a directory that is not ours to write
-            orphan.unlink()
+def remove_orphans(directories: Iterable[Path]) -> None:
+    """Removes the temporary files that killed processes left in these directories, not below them, and no others.
+
+    Only for who holds their lock.
+    """
+    for directory in directories:
+        with suppress(OSError):  # there is none, or it is not ours to write
+            for path in directory.iterdir():
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink()
+
+
+def put_aside(path: Path, directory: Path) -> Path:
+    """Moves what is in the way, be it a file or not, to `directory` under its own name; returns where it is now.
+
+    Where something of that name was put aside before, to `directory.2`, and so on. Raises OutputError.
+    """
+    try:
+        aside, number = directory, 1
+        while os.path.lexists(aside / path.name):
+            number += 1
+            aside = directory.with_name(f"{directory.name}.{number}")
+        aside.mkdir(parents=True, exist_ok=True)
+        return path.replace(aside / path.name)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be put aside ({error.strerror or error}); move it away") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.errors import RefusedError
+from mnist_lightning.records.reading import TELLING, unreadable
 
 PLAN = "plan.json"
 
@@ -14,7 +15,7 @@ PLAN = "plan.json"
 def read_plan(root: Path) -> dict[str, Any]:
     """{runs: {fingerprint: {run_name, config}}, data: {...}, versions: {...}}; empty where there is no plan.
 
-    Raises RefusedError for a file that is none.
+    Raises RefusedError for a file that is none, UnreadableError for one that cannot be read now.
     """
     path = root / PLAN
     try:
@@ -29,5 +30,7 @@ def read_plan(root: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno not in TELLING:
+            raise unreadable(path, error) from error
         raise RefusedError(f"{path}: no plan of a sweep ({error!s:.40}); delete it and run again") from error
     return plan

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
+
+from mnist_lightning.errors import UnreadableError
+
+# The system's errors that say what is there, or that nothing is; after any other a file may be whole
+TELLING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 
 
 def read_regular(path: Path, most: int) -> bytes:
@@ -27,3 +33,8 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(content) > most:  # it grew meanwhile, or its size is no true one, as in /proc
         raise ValueError(f"more than {most:,} bytes, too large")
     return content
+
+
+def unreadable(path: Path, error: OSError) -> UnreadableError:
+    """What to raise for a file that may be whole, where the system cannot read it now."""
+    return UnreadableError(f"{path}: cannot be read ({error.strerror or error}); repeat when it can be")

@@ -15,12 +15,14 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 
 RECORD = "result.json"
 SCHEMA = 1
 _SEAL = ',\n  "sha256": "'
 _FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that spreadsheets compute
 _LARGEST_RECORD = 2**20
+FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
 Status = Literal["completed", "diverged", "failed"]
 
 
@@ -144,28 +146,48 @@ def save(result: RunResult, directory: Path) -> Path:
 
 
 def load(path: Path) -> RunResult:
-    """One record. Raises RefusedError naming a file that is no whole record or cannot be read."""
+    """One record. Raises RefusedError naming a file that is no whole record, UnreadableError if nobody can tell."""
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ValueError("not a file")
-        if path.stat().st_size > _LARGEST_RECORD:
-            raise ValueError("too large")
-        return from_json(path.read_text(encoding="utf-8"))
+        return from_json(read_regular(path, _LARGEST_RECORD).decode())
     except (ValueError, OverflowError, RecursionError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, OSError) and error.errno not in TELLING:
+            raise unreadable(path, error) from error
         raise RefusedError(f"{path}: no whole record ({what}); run the sweep again, or delete it") from error
 
 
 def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
     """All records of a sweep's directory, or the one of a run's directory, ordered by run name.
 
-    Raises RefusedError for a damaged record, FileNotFoundError where there is no such directory.
+    Raises RefusedError for a damaged record, UnreadableError for one that cannot be read, FileNotFoundError where
+    there is no such directory.
     """
-    root = Path(directory)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such directory")
-    paths = [root / RECORD] if (root / RECORD).is_file() else sorted(root.glob(f"*/{RECORD}"))
-    return sorted((load(path) for path in paths), key=lambda result: result.run_name)
+    return sorted((load(path) for path in record_paths(Path(directory))), key=lambda result: result.run_name)
+
+
+def record_paths(root: Path) -> list[Path]:
+    """Where the records of a sweep's directory are, or the one of a run's, by the names of the runs' directories.
+
+    Raises FileNotFoundError where there is no such directory, UnreadableError for what cannot be looked into now.
+    """
+    try:
+        if (root / RECORD).is_file():
+            return [root / RECORD]
+        return sorted(run / RECORD for run in root.iterdir() if _exists(run / RECORD))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(f"{root}: no such directory") from error
+    except OSError as error:
+        raise unreadable(Path(error.filename or root), error) from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in TELLING:
+            return False
+        raise
+    return True
 
 
 def to_csv(results: Iterable[RunResult]) -> str:

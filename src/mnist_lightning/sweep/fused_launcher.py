@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
 
+from mnist_lightning.records.run_directory import stored_result
 from mnist_lightning.sweep.compositions import ReusedCompositions
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class FusedLauncher(BasicLauncher):
         if getattr(self.task_function, "__module__", "") != _OUR_TASK:
             return super().launch(job_overrides, initial_job_idx)
         from mnist_lightning.fused import train_groups
-        from mnist_lightning.sweep.sweep import current
+        from mnist_lightning.sweep.sweep import current, is_final
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -45,7 +47,9 @@ class FusedLauncher(BasicLauncher):
             print("  ".join(filter(None, [text, progress and progress.left()])), flush=True)
 
         paths = [root / config.run_name for config in configs]
-        for group in train_groups(configs, paths, continue_interrupted=True, say=say):
-            for index in group.indices:
-                returns[index] = super().launch([job_overrides[index]], initial_job_idx + index)[0]
+        left = [i for i, path in enumerate(paths) if not is_final(stored_result(path), configs[i], path)]
+        groups = train_groups([configs[i] for i in left], [paths[i] for i in left], continue_interrupted=True, say=say)
+        done = (i for i in range(len(paths)) if i not in left)
+        for index in itertools.chain((left[i] for group, _ in groups for i in group.indices), done):
+            returns[index] = super().launch([job_overrides[index]], initial_job_idx + index)[0]
         return [returns[index] for index in range(len(job_overrides))]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
-import shutil
 import traceback
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +13,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import OutputError, UserError
+from mnist_lightning.errors import OutputError, RetrainingError, UnreadableError, UserError
 from mnist_lightning.records import locks
-from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import read_plan
-from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.results import RunResult, save
-from mnist_lightning.sweep.plan import stored_result
+from mnist_lightning.records.run_directory import TRACEBACK, finished_result, place_of, places_of, stored_result
+from mnist_lightning.sweep.attempts import attempts, begin, end
 from mnist_lightning.sweep.progress import count_records, line
-from mnist_lightning.sweep.sweep import ATTEMPTS, Sweep, current, holds_only, is_final, refuse_other_directory
-
-TRACEBACK = "error.txt"
+from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_other_directory, refuse_retraining, shown
 
 
 def run_job(composed: DictConfig) -> float:
@@ -36,31 +33,35 @@ def run_job(composed: DictConfig) -> float:
     hydra = HydraConfig.get()
     in_sweep = not OmegaConf.is_missing(hydra.job, "num")
     config, run_dir = parse(composed), Path(hydra.runtime.output_dir)
+    started_in = Path(hydra.runtime.cwd) if hydra.job.chdir else Path()  # where relative paths of the user's begin
+    config.data.root = str(started_in / config.data.root)
     if sweep := current():
         sweep.began = True
     if in_sweep:
         refuse_other_directory(hydra.overrides.hydra, in_sweep=True)
-    result = _run_in_sweep(config, run_dir) if in_sweep else _run_alone(config, run_dir)
+    result = (_run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
     if in_sweep and sweep and sweep.progress:
         sweep.progress.done += 1
     print(line(result, run_dir.parent if in_sweep else None, sweep and sweep.progress), flush=True)
     return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # Optuna ends a search for a NaN
 
 
-def _run_in_sweep(config: RunConfig, run_dir: Path) -> RunResult:
-    from mnist_lightning.training.run import train, train_checked
+def _run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
     from mnist_lightning.training.runtime import freeze_imports
 
+    refuse_retraining(config)
     freeze_imports()
     if config.trainer.enable_progress_bar is None:
         config.trainer.enable_progress_bar = False  # a grid has a line per run
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir)
-        if stored is not None and is_final(stored, config):
-            return stored
-        _note_attempt(run_dir)
-        train_it = train_checked if _is_planned(config, run_dir.parent) else train
-        return _recorded(partial(train_it, config, run_dir, continue_interrupted=stored is None), OutputError)
+        if stored is None or not is_final(stored, config, run_dir):
+            begin(run_dir)
+            checked = _is_planned(config, run_dir.parent)
+            train = partial(_train, config, run_dir, started_in, checked=checked)
+            stored = _recorded(train, config, run_dir, (OutputError, UnreadableError))
+        end(run_dir)
+        return stored
 
 
 def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
@@ -69,41 +70,49 @@ def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
     return config.fingerprint in planned
 
 
-def _run_alone(config: RunConfig, run_dir: Path) -> RunResult:
+def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
     sweep = current() or Sweep()
     sweep.enter(run_dir)
-    from mnist_lightning.data.datasets import forget_data
-    from mnist_lightning.training.run import train
-
-    forget_data()
+    remove_orphans(places_of(run_dir))
     try:
         refuse_other_directory(HydraConfig.get().overrides.hydra, in_sweep=False)
-        return _recorded(partial(train, config, run_dir), UserError)
+        stored = finished_result(run_dir, config.fingerprint)
+        if stored is not None and not config.retrain:
+            print("stored already, nothing was trained; retrain=true trains it anew")
+            return stored
+        from mnist_lightning.data.datasets import forget_data
+
+        forget_data()
+        sweep.retraining = stored is not None
+        result = _recorded(partial(_train, config, run_dir, started_in, checked=False), config, run_dir, (UserError,))
+        sweep.retraining = False
+        return result
     except UserError:
-        _remove_unused(run_dir, config)
+        sweep.remove_refused(run_dir, ".hydra")
         raise
 
 
-def _recorded(train: partial[RunResult], passed_on: type[UserError]) -> RunResult:
-    """Trains; what is raised becomes the record of a failed run, except signals and errors that are `passed_on`."""
-    config, run_dir = train.args
+def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool) -> RunResult:
+    from mnist_lightning.training.run import check, train_checked
+
+    if not checked:
+        check(config, started_in)
+    return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
+
+
+def _recorded(
+    train: Callable[[], RunResult], config: RunConfig, run_dir: Path, passed_on: tuple[type[UserError], ...]
+) -> RunResult:
+    """Trains; what is raised becomes the record of a failed run, except signals and errors that are `passed_on`.
+
+    Raises RetrainingError where a finished run's record is there, and stays.
+    """
     try:
-        result = train()
+        return train()
     except (Exception, SystemExit) as error:
         if isinstance(error, passed_on) or _was_signalled(error):
             raise
         return _record_failure(config, run_dir, error)
-    (run_dir / TRACEBACK).unlink(missing_ok=True)
-    return result
-
-
-def _remove_unused(run_dir: Path, config: RunConfig) -> None:
-    """Removes the directory of a refused run, in which there is only what Hydra and the lock have put there."""
-    with suppress(OSError):
-        if holds_only(run_dir, ".hydra"):
-            shutil.rmtree(run_dir)
-            if run_dir.name == config.run_name:  # the default: in a fresh directory of its own
-                run_dir.parent.rmdir()
 
 
 def _was_signalled(error: BaseException) -> bool:
@@ -111,23 +120,11 @@ def _was_signalled(error: BaseException) -> bool:
     return isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
 
 
-def _note_attempt(run_dir: Path) -> None:
-    """Counts an attempt on the disk, before anything that could kill the process."""
-    write_durably(run_dir / ATTEMPTS, f"{attempts(run_dir) + 1}\n".encode())
-
-
-def attempts(run_dir: Path) -> int:
-    """How often the run was begun by this sweep's command and has not ended."""
-    try:
-        return int(read_regular(run_dir / ATTEMPTS, 100))
-    except (OSError, ValueError):
-        return 0
-
-
 def record_killed(config: RunConfig, run_dir: Path) -> None:
     """Records a run as failed that has killed its worker again and again."""
     died = f"its worker died {attempts(run_dir)} times (killed, often by the system for want of memory)"
     result = _record_failure(config, run_dir, RuntimeError(died))
+    end(run_dir)
     progress = sweep.progress if (sweep := current()) else None
     if progress:
         progress.done = count_records(run_dir.parent)  # the others were done by workers
@@ -140,7 +137,10 @@ def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> R
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)  # they hold the trainer, the network and its data
     gc.collect()
-    write_durably(run_dir / TRACEBACK, text.encode())
-    result = failed_record(config, error)
+    result, place = failed_record(config, error), place_of(run_dir, config.fingerprint)
+    write_durably(place / TRACEBACK, text.encode())
+    if place != run_dir:
+        told = f"{shown(run_dir)}: not trained anew ({result.error:.90}); its record of before stays"
+        raise RetrainingError(f"{told}, see {place.name}/{TRACEBACK}") from error
     save(result, run_dir)
     return result

@@ -12,9 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.records.results import RECORD
+from mnist_lightning.sweep.attempts import attempts, has_ended
 from mnist_lightning.sweep.compositions import ReusedCompositions
-from mnist_lightning.sweep.job import attempts, record_killed
+from mnist_lightning.sweep.job import record_killed
 
 
 class PersistentLauncher(Launcher):
@@ -77,7 +77,7 @@ class PersistentLauncher(Launcher):
                 self._try([job], index)
 
     def _is_recorded(self, job: Sequence[str]) -> bool:
-        return (self._run_dir(job) / RECORD).is_file()
+        return has_ended(self._run_dir(job))
 
     def _run_dir(self, job: Sequence[str]) -> Path:
         return Path(self.sweep_dir) / self.run_names[tuple(job)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,11 +15,9 @@ from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load
 
-QUARANTINE = "quarantine"
 _VERSIONS = {"version": "mnist-lightning", "python_version": "Python", "torch_version": "torch"} | {
     f"{name}_version": name for name in ("torchvision", "lightning")
 }
-FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
 _BYTES, _COPIES = 4, 4  # float32; last.ckpt with up to two moments of the optimizer, and best.ckpt
 
 
@@ -111,25 +108,6 @@ def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
     for run in plan:
         walk("", run["config"])
     return values
-
-
-def stored_result(run_dir: Path) -> RunResult | None:
-    """The record of a run, or None. A damaged one is moved to the sweep's quarantine, and that is said."""
-    path = run_dir / RECORD
-    if not path.exists() and not path.is_symlink():
-        return None
-    try:
-        return load(path)
-    except RefusedError as error:
-        aside = run_dir.parent / QUARANTINE / run_dir.name
-        number = 1
-        while os.path.lexists(aside / RECORD):
-            number += 1
-            aside = aside.with_name(f"{run_dir.name}.{number}")
-        aside.mkdir(parents=True, exist_ok=True)
-        path.replace(aside / RECORD)
-        print(f"{str(error).partition(';')[0]}; moved to {QUARANTINE}/, the run will be done again")
-        return None
 
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:

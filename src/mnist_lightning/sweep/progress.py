@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RECORD, RunResult
+from mnist_lightning.sweep.attempts import has_ended
 
 
 @dataclass
@@ -52,8 +53,8 @@ def line(result: RunResult, sweep_dir: Path | None, progress: Progress | None) -
 
 
 def count_records(sweep_dir: Path) -> int:
-    """How many runs of a sweep have a record."""
-    return sum(1 for _ in sweep_dir.glob(f"*/{RECORD}"))
+    """How many runs of a sweep have a record, beside those that are tried again."""
+    return sum(has_ended(record.parent) for record in sweep_dir.glob(f"*/{RECORD}"))
 
 
 def _duration(seconds: float) -> str:

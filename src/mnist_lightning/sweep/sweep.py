@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -15,11 +16,11 @@ from mnist_lightning.errors import EXIT_OK, EXIT_RUNS_MISSING, BusyError, Config
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans
 from mnist_lightning.records.plan import read_plan
-from mnist_lightning.records.results import RECORD, RunResult, load_results
-from mnist_lightning.sweep.plan import FINAL, check_space, commit_plan, stored_result
+from mnist_lightning.records.results import FINAL, RECORD, RunResult, load_results
+from mnist_lightning.records.run_directory import places_of, refuse_another_runs, stored_result
+from mnist_lightning.sweep.attempts import expect
+from mnist_lightning.sweep.plan import check_space, commit_plan
 from mnist_lightning.sweep.progress import Progress
-
-ATTEMPTS = ".attempts"  # in a run's directory: how often it was begun
 
 
 @dataclass
@@ -35,7 +36,10 @@ class Sweep:
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
     is_run: bool = False  # a single run's directory is the record's own
+    retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
+    _made: list[Path] = field(default_factory=list)  # directories that were not there before, the innermost first
+    _found: frozenset[str] | None = None  # what was in the directory before; None: nobody looked
 
     def __enter__(self) -> Sweep:
         _current.set(self)
@@ -64,6 +68,8 @@ class Sweep:
         configs = [config for batch in batches for config in batch]
         if not configs:
             raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
+        for config in configs:
+            refuse_retraining(config)
         from mnist_lightning.data.datasets import forget_data  # torch is not for --help and --cfg
         from mnist_lightning.training.record import versions
         from mnist_lightning.training.run import check
@@ -76,12 +82,12 @@ class Sweep:
         except OSError as error:
             raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
         self.directory, self.began, self.planned = root, True, frozenset(config.fingerprint for config in configs)
-        remove_orphans(root)
         distinct = {config.fingerprint: config for config in configs}.values()
-        to_do = [c for c in distinct if not is_final(stored_result(root / c.run_name), c)]
+        remove_orphans(_directories_of(root, distinct))
+        to_do = [c for c in distinct if not is_final(stored_result(root / c.run_name), c, root / c.run_name)]
         check_space(root, [c for c in to_do if c.trainer.enable_checkpointing is not False])
         for config in to_do:
-            (root / config.run_name / ATTEMPTS).unlink(missing_ok=True)
+            expect(root / config.run_name)
         print("".join(f"{sentence}\n" for sentence in said), end="")
         self._announce(len(configs), len(to_do))
         return _once_each(batches, {config.fingerprint for config in to_do})
@@ -94,13 +100,32 @@ class Sweep:
         if planned > to_do:
             print(f"resuming: {planned - to_do} of {planned} done")
 
-    def remove_refused(self, root: Path) -> None:
-        """Removes the directory of a refused sweep if it holds nothing of use, and nobody is at work there."""
+    def find(self, key: str, name: str) -> None:
+        """Notes what there is of a directory before Hydra makes it. Raises ConfigError for an empty name.
+
+        Hydra would take the working directory for it. `key` is hydra.run.dir or hydra.sweep.dir.
+        """
+        if not name.strip():
+            raise ConfigError(f"{key}={name}: empty; name a directory, or leave it out for a fresh one")
+        directory = Path(name).resolve()
+        self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
+        self._found = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
+
+    def remove_refused(self, directory: Path, of_hydra: str) -> None:
+        """Removes what this command has made of a refused directory, if nothing else is there and nobody at work."""
         with suppress(OSError, BusyError):
-            if holds_only(root, "multirun.yaml"):
-                self._hold(root)
-                if holds_only(root, "multirun.yaml"):
-                    shutil.rmtree(root)
+            if not holds_only(directory, of_hydra):
+                return
+            self._hold(directory)
+            if not holds_only(directory, of_hydra):
+                return
+            if directory.resolve() in self._made[:1]:
+                shutil.rmtree(directory)
+                for parent in self._made[1:]:
+                    parent.rmdir()
+            elif self._found is not None:
+                for name in {of_hydra, locks.LOCK} - self._found:
+                    _remove(directory / name)
 
     def collect(self) -> None:
         """Rebuilds tables, figures and page, or a single run's tables, from the records, if there is one."""
@@ -138,7 +163,9 @@ class Sweep:
         counts = {status: sum(r.status == status for r in results) for status in ("failed", "diverged")}
         counts["missing"] = len(wanted - recorded)
         wrong = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        everything = bool(wanted) and wanted <= completed
+        if self.retraining:
+            wrong = "not trained anew"
+        everything = bool(wanted) and wanted <= completed and not self.retraining
         line = f"{len(completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "")
         return (EXIT_OK if everything else EXIT_RUNS_MISSING), f"{line}: {shown(self.directory)}"
 
@@ -153,9 +180,24 @@ def current() -> Sweep | None:
     return _current.get()
 
 
-def is_final(stored: RunResult | None, config: RunConfig) -> bool:
-    """Whether a stored record is of this configuration, and need not be made again."""
-    return stored is not None and stored.status in FINAL and stored.fingerprint == config.fingerprint
+def is_final(stored: RunResult | None, config: RunConfig, run_dir: Path) -> bool:
+    """Whether the record stored in a run's directory need not be made again. Raises ConfigError for another run's."""
+    if stored is None:
+        return False
+    refuse_another_runs(stored, run_dir, config.fingerprint)
+    return stored.status in FINAL
+
+
+def shown(where: Path) -> Path:
+    """A path as it is told: from the working directory, where it is below that."""
+    return where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where
+
+
+def refuse_retraining(config: RunConfig) -> None:
+    """Raises ConfigError where a run of a sweep was to be trained anew: a resumed sweep could not tell which were."""
+    if config.retrain:
+        way_out = "choose another hydra.sweep.dir, or retrain one run by hydra.run.dir"
+        raise ConfigError(f"retrain=true: a sweep keeps its finished runs; {way_out}")
 
 
 def holds_only(directory: Path, of_hydra: str) -> bool:
@@ -172,6 +214,21 @@ def refuse_other_directory(overrides: Iterable[str], *, in_sweep: bool) -> None:
             raise ConfigError(f"{override}: is for {place}'s directory is hydra.{used}.dir")
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _directories_of(root: Path, configs: Iterable[RunConfig]) -> list[Path]:
+    """The directories of a sweep that are ours to write in."""
+    from mnist_lightning.fused.training import CHECKPOINTS
+    from mnist_lightning.report.write import FIGURES
+
+    return [root, root / FIGURES, root / CHECKPOINTS, *(p for c in configs for p in places_of(root / c.run_name))]
+
+
 def _once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:
     """True where a wanted configuration stands for the first time, by fingerprint, in the shape of `batches`."""
     left = set(wanted)
@@ -182,8 +239,3 @@ def _once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list
         return taken
 
     return [[take(config.fingerprint) for config in batch] for batch in batches]
-
-
-def shown(where: Path) -> Path:
-    """A path as it is printed: relative to the working directory where it lies in it."""
-    return where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where

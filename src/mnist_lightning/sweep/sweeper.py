@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lightning.data.places import require_files
+from mnist_lightning.config import DataConfig
+from mnist_lightning.data.places import are_there
 from mnist_lightning.errors import ConfigError, OutputError
 from mnist_lightning.sweep.compositions import ReusedCompositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
@@ -35,17 +36,15 @@ class GridSweeper(BasicSweeper):
         self.launcher = PersistentLauncher(self.launcher, loader, config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Sweeps as Hydra does, unless the file that it writes first is one it would wait for."""
+        """Sweeps as Hydra does, unless the grid is too large to be written out, or Hydra would wait for its file."""
+        assert self.hydra_context is not None
         assert isinstance(self.launcher, PersistentLauncher)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        check_size(parser.parse_overrides([*self._parse_config(), *arguments]))
         path = Path(self.launcher.sweep_dir) / "multirun.yaml"
         if path.exists() and not path.is_file():
             raise OutputError(f"{path}: not a regular file; delete it, or choose another directory")
         return super().sweep(arguments)
-
-    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride] - Hydra's is static, and called on self
-        """Writes the grid out as Hydra does, unless it is too large, once its data files are there."""
-        check_size(overrides)
-        return super().split_arguments(overrides, max_batch_size)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Composes every job, as Hydra does here, lets the sweep refuse or plan them, and drops what is done."""
@@ -62,15 +61,23 @@ class GridSweeper(BasicSweeper):
             _require_named_directories(self.launcher.config)
             refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
             for job in _one_of_each_data_set(batches):  # before hundreds are composed, at 0.14 s each
-                require_files(self.launcher.compose(job).data)
+                _find_data(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
             todo = sweep.plan(root, configs)
         except Exception:
-            sweep.remove_refused(root)
+            sweep.remove_refused(root, "multirun.yaml")
             raise
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
         self.launcher.loader.keep_only(job for jobs in batches for job in jobs)
+
+
+def _find_data(config: DataConfig) -> None:
+    """Fetches data files that are missing. Raises DataError where that may not, or cannot, be done."""
+    if not are_there(config):
+        from mnist_lightning.data.datasets import load_dataset  # torch is not for a look at files
+
+        load_dataset(config)
 
 
 def _one_of_each_data_set(batches: Iterable[Iterable[list[str]]]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import os
@@ -13,12 +14,13 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
-from mnist_lightning.errors import RefusedError
+from mnist_lightning.errors import RefusedError, UserError
 from mnist_lightning.records.durable import durable_file
-from mnist_lightning.records.results import RECORD, load
+from mnist_lightning.records.reading import TELLING, unreadable
+from mnist_lightning.records.results import load
+from mnist_lightning.records.run_directory import BEST, LAST, records_of
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
-LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PLAIN = (int, float, str, bool, type(None))
 
@@ -47,20 +49,23 @@ def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
     """Loads a checkpoint's content: tensors and plain types, all weights of our network, finite if `finite`.
 
     Nothing in the file is executed or imported, and nothing is built from it before its shapes are checked. If the
-    run's record is beside it, the file must have the record's checksum. Raises RefusedError for anything else.
+    run's record is beside it, the file must have the record's checksum. Raises RefusedError for anything else,
+    UnreadableError for a file that the system does not let us read now.
     """
     try:
         expected = _recorded_sha256(path)
-        if expected and sha256(path) != expected:
+        if expected and sha256(path) not in expected:
             raise ValueError("damaged, its checksum is not the record's")
         _refuse_odd_files(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         _check_weights(content)
-    except RefusedError:
+    except UserError:
         raise
     except FileNotFoundError as error:
         raise RefusedError(f"{path}: no such file; give the path of a last.ckpt or best.ckpt") from error
     except Exception as error:  # torch has no one type for a file that is no checkpoint
+        if isinstance(error, OSError) and error.errno not in TELLING | {None, errno.EINVAL}:  # torch may seek anywhere
+            raise unreadable(path, error) from error
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RefusedError(
             f"{path}: refused, no plain-weights checkpoint of ours ({what:.70}); train it again"
@@ -79,13 +84,11 @@ def _refuse_odd_files(path: Path) -> None:
                 raise ValueError("compressed")  # torch compresses nothing, and would unpack gigabytes
 
 
-def _recorded_sha256(path: Path) -> str:
-    record = path.parent.parent / RECORD
-    if not record.is_file():
-        return ""
-    result = load(record)
-    named = {LAST: result.checkpoint_sha256, BEST: result.best_checkpoint_sha256}
-    return named.get(f"{path.parent.name}/{path.name}", "")
+def _recorded_sha256(path: Path) -> set[str]:
+    """The checksums that the file may have; none where no record names it."""
+    results = [load(record) for record in records_of(path.parent.parent)]
+    named = [{LAST: r.checkpoint_sha256, BEST: r.best_checkpoint_sha256} for r in results]
+    return {names.get(f"{path.parent.name}/{path.name}", "") for names in named} - {""}
 
 
 def _check_weights(content: Any) -> None:

@@ -20,6 +20,9 @@ from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.epochs import read_epochs
+from mnist_lightning.records.run_directory import METRICS as METRICS_FILE
+from mnist_lightning.records.run_directory import is_there
 
 EVALUATION_BATCH = 500
 
@@ -206,7 +209,7 @@ class EpochCSVLogger(Logger):
 
     def __init__(self, directory: str) -> None:
         super().__init__()
-        self.path = Path(directory) / "metrics.csv"
+        self.path = Path(directory) / METRICS_FILE
         self.rows: dict[int, dict[str, float]] = {}
 
     @property
@@ -232,11 +235,17 @@ class EpochCSVLogger(Logger):
             self._write()
 
     def _earlier_rows(self, epoch: int) -> dict[int, dict[str, float]]:
-        if epoch == 1 or not self.path.is_file():
+        """The lines of the epochs before this one, as far as they can be read."""
+        if epoch == 1 or not is_there(self.path):
             return {}
-        with open(self.path, newline="") as file:
-            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-        return {int(row.pop("epoch")): row for row in rows if row["epoch"] < epoch}
+        try:
+            rows = read_epochs(self.path, epoch - 1)
+        except ValueError as error:
+            print(f"{self.path}: damaged ({error}); the lines of the epochs before are lost", flush=True)
+            return {}
+        if len(rows) < epoch - 1:
+            print(f"{self.path}: damaged; {len(rows)} of the {epoch - 1} epochs before are kept", flush=True)
+        return rows
 
     def _write(self) -> None:
         columns = [f"{part}_{metric}" for part in ("train", "val") for metric in METRICS]

@@ -20,7 +20,8 @@ from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
 from mnist_lightning.records.predictions import make_predictions, save_predictions
 from mnist_lightning.records.results import RunResult, save
-from mnist_lightning.training.checkpoints import BEST, LAST, sha256
+from mnist_lightning.records.run_directory import BEST, LAST, TRACEBACK, finish_retraining, home_of
+from mnist_lightning.training.checkpoints import sha256
 from mnist_lightning.training.runtime import is_out_of_memory
 
 
@@ -45,17 +46,22 @@ class Trained:
 
 
 def store(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> RunResult:
-    """Stores a trained run in its directory, beside its checkpoints: predictions for the figures, then the record."""
+    """Stores a trained run in its place, beside its checkpoints: predictions for the figures, then the record.
+
+    If the place is beside a finished run, this one takes over the directory.
+    """
     p, train = probabilities(trained.test_logits), dataset.train
     tested = dataset.test.part(0, len(p))  # fewer than all with limit_test_batches
     save_predictions(make_predictions(p, tested.images, tested.labels, train.images, train.labels, config.seed), path)
     record = trained_record(config, trained, dataset, path)
+    (path / TRACEBACK).unlink(missing_ok=True)  # of a failed run before
     save(record, path)
+    finish_retraining(home_of(path))
     return record
 
 
 def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> RunResult:
-    """Builds the record of a run that was trained in the directory `path`, where its checkpoints are."""
+    """Builds the record of a run that was trained in the place `path`, where its checkpoints are."""
     diverged = trained.diverged or not all(math.isfinite(split["loss"]) for split in (trained.train, trained.test))
     last = sha256(path / LAST)
     columns: dict[str, Any] = _columns_of(config) | trained.train
@@ -71,7 +77,7 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
         accuracy_val=trained.val["accuracy"],
         device=device_name(trained.device),
         duration_seconds=trained.seconds,
-        model_path=f"{path.name}/{LAST}" if last else "",
+        model_path=f"{home_of(path).name}/{LAST}" if last else "",
         checkpoint_sha256=last,
         best_checkpoint_sha256=sha256(path / BEST),
     )

@@ -9,133 +9,153 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
-from yaml import YAMLError
 
-from mnist_lightning.config import RunConfig, fresh_directory, parse
+from mnist_lightning.config import RunConfig, fresh_directory
 from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
-from mnist_lightning.errors import ConfigError, Problem, RefusedError, UserError
+from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.durable import write_durably
-from mnist_lightning.records.results import RECORD, RunResult, load
-from mnist_lightning.training.checkpoints import LAST, read_checkpoint
+from mnist_lightning.records.durable import put_aside, write_durably
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.records.run_directory import (
+    CONFIG,
+    METRICS,
+    QUARANTINE,
+    finished_result,
+    forget_retraining,
+    place_of,
+)
+from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.record import Trained, store
-from mnist_lightning.training.runtime import flushed_denormals, keep_memory, quiet_lightning
+from mnist_lightning.training.runtime import (
+    flushed_denormals,
+    interrupts_raised,
+    is_out_of_memory,
+    keep_memory,
+    quiet_lightning,
+)
 from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trainer
 
 
-def check(config: RunConfig) -> Dataset:
+def check(config: RunConfig, base: Path | None = None) -> Dataset:
     """Finds whatever can be known to be wrong before training; returns the data.
 
-    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data.
-    Raises ConfigError, DataError or RefusedError.
+    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data. A relative `ckpt_path`
+    is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or RefusedError.
     """
     config.check()  # its values may have been changed since it was made
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
-    if config.ckpt_path is not None:
-        if not Path(config.ckpt_path).is_file():
+    if (given := _given_checkpoint(config, base)) is not None:
+        if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        _check_continuation(config, read_checkpoint(Path(config.ckpt_path)))
+        check_continuation(config, read_checkpoint(given))
     return load_dataset(config.data)
 
 
 def train(
-    config: RunConfig, directory: str | os.PathLike[str] | None = None, *, continue_interrupted: bool = False
+    config: RunConfig,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    continue_interrupted: bool = False,
+    retrain: bool = False,
 ) -> RunResult:
-    """Trains one configuration, stores its record and returns it.
+    """Trains one configuration, stores its record and returns it; a run that is finished already is not trained again.
 
     `directory` (default: a fresh one under `outputs/`) receives config.yaml, metrics.csv, checkpoints/last.ckpt
     and best.ckpt, and, last, result.json. The metrics are those of the final weights on the whole training and
     test set. A run whose loss became NaN or infinite stops and has the status `diverged`.
-    With `continue_interrupted` a run that was cut off in this directory goes on after its last whole epoch, to the
-    same end as if it had not been. Raises ConfigError, DataError, RefusedError or OutputError; whatever else
-    training raises is passed on.
+    Where the finished record of this very configuration is there, it is returned; with `retrain` the run is trained
+    anew beside it, and takes its place when it is whole. With `continue_interrupted` a run that was cut off in this
+    directory, or failed, goes on after its last whole epoch, to the same end as if it had not been.
+    Raises TypeError, ConfigError, DataError, RefusedError, UnreadableError or OutputError; whatever else training
+    raises is passed on, Ctrl-C as KeyboardInterrupt.
     """
+    require_configuration(config)
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
+    stored = finished_result(path, config.fingerprint)
+    if stored is not None and not (retrain or config.retrain):
+        return stored
     check(config)
     return train_checked(config, path, continue_interrupted=continue_interrupted)
 
 
-def train_checked(config: RunConfig, path: Path, *, continue_interrupted: bool = False) -> RunResult:
-    """Does what `train` does, for a configuration that `check` has passed."""
+def require_configuration(config: object) -> None:
+    """Raises TypeError for anything that is no RunConfig, ConfigError for values that are out of range meanwhile."""
+    if not isinstance(config, RunConfig):
+        raise TypeError(f"config: a {type(config).__name__}, not a RunConfig; give RunConfig(...)")
+    config.check()
+
+
+def train_checked(
+    config: RunConfig, path: Path, *, continue_interrupted: bool = False, base: Path | None = None
+) -> RunResult:
+    """Trains a configuration that `check` has passed, beside a finished record of it if there is one; see `train`."""
     started = time.perf_counter()
-    checkpoint = _interrupted_checkpoint(config, path) if continue_interrupted else config.ckpt_path
-    with prepared([(config, path)]):
-        trained, dataset = _fit_and_evaluate(config, path, checkpoint, started)
-    return store(config, trained, dataset, path)
+    place = place_of(path, config.fingerprint)
+    interrupted = interrupted_checkpoint(config, place) if continue_interrupted else None
+    if interrupted is None:
+        forget_retraining(place)
+    with prepared([(config, place)]):
+        trained, dataset = _trained(config, place, interrupted, _given_checkpoint(config, base), started)
+    return store(config, trained, dataset, place)
+
+
+def _given_checkpoint(config: RunConfig, base: Path | None) -> Path | None:
+    return (base or Path()) / config.ckpt_path if config.ckpt_path is not None else None
 
 
 @contextmanager
 def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[None]:
-    """Prepares directories and process for training these runs, and collects the garbage when they are trained.
+    """Prepares places and process for training these runs, and collects the garbage when they are trained.
 
-    Writes each run's config.yaml. Raises ConfigError for a directory with another run's record, OutputError.
+    Writes each run's config.yaml. Ctrl-C in the block is a KeyboardInterrupt. Raises OutputError.
     """
-    for config, path in runs:
-        _refuse_another_runs_directory(config, path)
-        (path / RECORD).unlink(missing_ok=True)  # from here on the directory is not that of the record any more
-        write_durably(path / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
+    for config, place in runs:
+        for name in (CONFIG, METRICS):
+            if (place / name).is_dir():  # no file can take its place
+                aside = put_aside(place / name, place / QUARANTINE)
+                print(f"{place / name}: a directory, not a file; moved to {aside.parent.name}/", flush=True)
+        write_durably(place / CONFIG, OmegaConf.to_yaml(asdict(config)).encode())
     keep_memory()
-    with quiet_lightning(), flushed_denormals():
+    with quiet_lightning(), flushed_denormals(), interrupts_raised():
         yield
     gc.collect()  # Lightning's trainer and module refer to each other: up to 300 MB a run
 
 
-def _check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
-    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, and has its optimizer's state.
-
-    Its state, the learning rate among it, would silently override the configuration.
-    """
-    wanted, stored = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
-    differing = [k for k in wanted if k != "seed" and stored.get(k) != wanted[k]]
-    if differing:
-        told = ", ".join(f"{k} {stored.get(k)}" for k in differing)
-        raise ConfigError([Problem("ckpt_path", config.ckpt_path, f"was trained with {told}", "configure the same")])
-    if not checkpoint.get("optimizer_states"):
-        raise ConfigError([Problem("ckpt_path", config.ckpt_path, "holds weights only", "give the run's last.ckpt")])
-    if checkpoint.get("epoch", 0) + 1 >= config.trainer.max_epochs:
-        done = checkpoint.get("epoch", 0) + 1
-        raise ConfigError(
-            [Problem("ckpt_path", config.ckpt_path, f"has its {done} epochs", "raise trainer.max_epochs")]
-        )
+def _trained(
+    config: RunConfig, place: Path, interrupted: Path | None, given: Path | None, started: float
+) -> tuple[Trained, Dataset]:
+    """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
+    if interrupted is not None:
+        watch = FitWatch()
+        try:
+            return _fit_and_evaluate(config, place, interrupted, watch, started)
+        except Exception as error:
+            if watch.began or is_out_of_memory(error):
+                raise
+            print(one_line(f"{interrupted}: cannot be gone on from ({error}); the run starts anew"), flush=True)
+    return _fit_and_evaluate(config, place, given, FitWatch(), started)
 
 
-def _refuse_another_runs_directory(config: RunConfig, path: Path) -> None:
-    try:
-        stored = load(path / RECORD)
-    except UserError:  # none, or a damaged one
-        return
-    if stored.fingerprint != config.fingerprint:
-        raise ConfigError(f"{path}: holds the record of another run, {stored.run_name}; choose another directory")
-
-
-def _interrupted_checkpoint(config: RunConfig, path: Path) -> str | None:
-    """Returns last.ckpt if it is whole and of this very configuration; otherwise what a new run starts from."""
-    try:
-        before = parse(OmegaConf.load(path / "config.yaml"))  # pyright: ignore[reportArgumentType] - a list would be refused by parse
-        read_checkpoint(path / LAST, finite=False)  # cut off while it diverged, it goes on to say so
-    except (OSError, UserError, YAMLError):
-        return config.ckpt_path
-    return str(path / LAST) if before.fingerprint == config.fingerprint else config.ckpt_path
-
-
-def _fit_and_evaluate(config: RunConfig, path: Path, checkpoint: str | None, started: float) -> tuple[Trained, Dataset]:
+def _fit_and_evaluate(
+    config: RunConfig, path: Path, checkpoint: Path | None, watch: FitWatch, started: float
+) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
-    watch = FitWatch()
     trainer = build_trainer(config, path, watch)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except RefusedError as error:
         raise RefusedError(f"{checkpoint}: {error}") from error
+    watch.began = True  # also where all epochs were done before
     if trainer.global_step == 0:
         raise ConfigError("trainer: not a single step was trained; see max_epochs, max_steps and limit_train_batches")
     dataset = data.dataset

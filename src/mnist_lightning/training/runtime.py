@@ -6,12 +6,14 @@ import atexit
 import ctypes
 import gc
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
+import lightning as L
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -60,6 +62,30 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+def leave_ignored(trainer: L.Trainer) -> L.Trainer:
+    """Lets a trainer leave SIGTERM ignored where it is; Lightning would end the run with 0 then, without a word."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        trainer._signal_connector.register_signal_handlers = lambda: None
+    return trainer
+
+
+@contextmanager
+def interrupts_raised() -> Iterator[None]:
+    """Raises Ctrl-C within the block as KeyboardInterrupt.
+
+    Lightning makes a SystemExit of it, and ignores SIGINT from then on.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        with suppress(ValueError):  # not the main thread: there Lightning cannot have replaced it
+            signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from error
 
 
 @contextmanager

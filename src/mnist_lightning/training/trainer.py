@@ -24,9 +24,10 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from mnist_lightning.config import RunConfig
 from mnist_lightning.config.dotted_names import load_class
 from mnist_lightning.errors import ConfigError, Problem, RefusedError
-from mnist_lightning.training.checkpoints import LAST, DurableCheckpoints
+from mnist_lightning.records.run_directory import LAST
+from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
-from mnist_lightning.training.runtime import quiet_lightning
+from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
 
 # Trainer arguments that may be given as {_target_: class, ...}, and the base classes they may have
 _BUILT = {
@@ -48,7 +49,7 @@ def build_trainer(config: RunConfig, path: Path, *callbacks: Callback) -> L.Trai
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins = [*plugins, DurableCheckpoints()]
     arguments["plugins"] = plugins
-    return L.Trainer(**arguments)
+    return leave_ignored(L.Trainer(**arguments))
 
 
 def _checkpoints(path: Path, validates: bool) -> list[Callback]:
@@ -179,11 +180,15 @@ class FitWatch(Callback):
         self.best_epoch: int | None = None
         self.best_loss = math.inf
         self.diverged = False
+        self.began = False  # a checkpoint, if there was one, has been restored
         self.epochs, self.train_seconds, self._started = 0, 0.0, 0.0
 
     def samples_per_second(self, num_images: int) -> float:
         """The training speed, of epochs with that many images; NaN where nothing was trained."""
         return self.epochs * num_images / self.train_seconds if self.train_seconds else math.nan
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.perf_counter()

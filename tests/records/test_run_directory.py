@@ -1,0 +1,253 @@
+"""A run's directory: what cannot be read is left alone, and a retrained run takes the old one's place or does not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import exit_code, forked
+from mnist_lightning.errors import ConfigError, OutputError, RefusedError, UnreadableError
+from mnist_lightning.records.durable import put_aside, remove_orphans
+from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.records.results import RECORD, RunResult, load, load_results, save
+from mnist_lightning.records.run_directory import (
+    BEST,
+    LAST,
+    METRICS,
+    QUARANTINE,
+    STAGING,
+    finish_retraining,
+    finished_result,
+    place_of,
+    records_of,
+    stored_result,
+)
+
+OLD = RunResult(run_name="run", fingerprint="ab12", status="completed", seed=1)
+NEW = replace(OLD, seed=2)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+# 1. Records that cannot be read now
+
+
+def without_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
+def without_rights() -> None:
+    os.setuid(65534)
+
+
+@needs_fork
+@pytest.mark.parametrize("hinder", [without_files, without_rights])
+def test_a_record_that_cannot_be_read_now_is_named_and_stays_where_it_is(
+    hinder: Callable[[], None], tmp_path: Path
+) -> None:
+    if hinder is without_rights and os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    record = save(OLD, tmp_path / "run")
+    record.chmod(0o600)
+    before = record.read_bytes()
+
+    def read() -> int:
+        hinder()
+        for reader in (stored_result, load_results, lambda d: finished_result(d, "ab12")):
+            try:
+                reader(record.parent)
+            except UnreadableError as error:
+                assert f"{tmp_path / 'run'}" in str(error)
+                assert "cannot be read (" in str(error)
+                assert error.exit_code == 6
+            else:
+                return 1
+        return 0
+
+    assert exit_code(forked(read)) == 0
+    assert record.read_bytes() == before
+    assert not (tmp_path / QUARANTINE).exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_an_error_of_the_disk_is_no_damage_of_a_record_or_a_plan(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = save(OLD, tmp_path / "run")
+    (tmp_path / PLAN).write_text("{}")
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        with pytest.raises(UnreadableError, match=rf"result.json: cannot be read \({os.strerror(number)}\); repeat"):
+            stored_result(tmp_path / "run")
+        patch.setattr(Path, "read_text", failing)
+        with pytest.raises(UnreadableError, match=r"plan.json: cannot be read \("):
+            read_plan(tmp_path)
+    assert load(record).seed == 1
+
+
+# 2. What is in the way, and whose files are whose
+
+
+def test_a_damaged_record_of_a_single_run_is_kept_inside_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / RECORD).write_text("damaged")
+    assert finished_result(tmp_path / "run", "ab12") is None
+    assert (tmp_path / "run" / QUARANTINE / "run" / RECORD).read_text() == "damaged"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_another_runs_record_and_a_file_in_place_of_the_directory_are_refused(tmp_path: Path) -> None:
+    save(OLD, tmp_path / "run")
+    with pytest.raises(ConfigError, match="run: holds the record of another run, ab12; choose another directory"):
+        place_of(tmp_path / "run", "cd34")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file: a file, not a directory; choose another directory"):
+        place_of(tmp_path / "file", "ab12")
+
+
+def test_what_is_put_aside_again_and_again_is_kept_each_time(tmp_path: Path) -> None:
+    for text in ("first", "second", "third"):
+        (tmp_path / "thing").write_text(text)
+        put_aside(tmp_path / "thing", tmp_path / "aside")
+    assert [(tmp_path / f"aside{n}" / "thing").read_text() for n in ("", ".2", ".3")] == ["first", "second", "third"]
+
+
+def test_what_cannot_be_put_aside_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="thing: cannot be put aside .*; move it away"):
+        put_aside(tmp_path / "thing", tmp_path / "aside")
+
+
+def test_only_temporary_files_of_ours_are_removed_and_only_in_the_directories_named(tmp_path: Path) -> None:
+    ours = [".result.json.123.0a1b2c3d.tmp", "..attempts.1.00000000.tmp"]
+    theirs = [".chapter1.tmp", ".a.b.tmp", ".x.12.0a1b2c3.tmp", ".x.12.0A1B2C3D.tmp", "x.12.0a1b2c3d.tmp", ".x.tmp"]
+    for where in (tmp_path, tmp_path / "thesis"):
+        where.mkdir(exist_ok=True)
+        for name in (*ours, *theirs):
+            (where / name).touch()
+    remove_orphans([tmp_path, tmp_path / "nowhere"])
+    assert {path.name for path in tmp_path.iterdir()} == {*theirs, "thesis"}
+    assert {path.name for path in (tmp_path / "thesis").iterdir()} == {*ours, *theirs}
+
+
+# 3. A retrained run takes the place of the old one
+
+
+def run_in(directory: Path, record: RunResult, best: bool = True) -> None:
+    """The files of a run; each says whose it is."""
+    for name in (METRICS, LAST, *([BEST] if best else [])):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(f"{record.seed}")
+    save(record, directory)
+
+
+def whose(directory: Path) -> dict[str, str]:
+    files = {str(p.relative_to(directory)): p.read_text() for p in sorted(directory.rglob("*")) if p.is_file()}
+    record = files.pop(RECORD, None)
+    return files | {RECORD: str(load(directory / RECORD).seed) if record else ""}
+
+
+def state(directory: Path) -> tuple[Path, dict[str, str]]:
+    """The old run with the new one beside it, and a file of the user's in both."""
+    run_in(directory, OLD)
+    run_in(directory / STAGING, NEW, best=False)
+    for where in (directory, directory / STAGING):
+        (where / f"mine-{where.name}").write_text("mine")
+    return directory, {LAST: "2", METRICS: "2", RECORD: "2", f"mine-{directory.name}": "mine", "mine-.retrain": "mine"}
+
+
+def test_a_whole_retrained_run_takes_the_place_of_the_old_one_and_a_users_files_stay(tmp_path: Path) -> None:
+    directory, after = state(tmp_path / "run")
+    finish_retraining(directory)
+    assert whose(directory) == after
+    finish_retraining(directory)
+    assert whose(directory) == after
+
+
+@pytest.mark.parametrize("record", [None, "", "damaged", "failed"])
+def test_a_retrained_run_that_is_not_whole_takes_no_place(record: str | None, tmp_path: Path) -> None:
+    directory, _ = state(tmp_path / "run")
+    staged = directory / STAGING / RECORD
+    staged.unlink()
+    if record == "failed":
+        save(replace(NEW, status="failed"), staged.parent)
+    elif record is not None:
+        staged.write_text(record)
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    finish_retraining(directory)
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def killed_at(step: int, directory: Path) -> bool:
+    """Whether a process that lets the new run take its place is killed at its `step`-th change of a name."""
+
+    def work() -> int:
+        count = 0
+
+        def hook(event: str, arguments: Any) -> None:
+            nonlocal count
+            if event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+                count += 1
+                if count == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        finish_retraining(directory)
+        return 0
+
+    code = exit_code(forked(work))
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_killed_at_every_step_the_old_run_or_the_new_one_is_there_and_whoever_comes_next_ends_it(
+    tmp_path: Path,
+) -> None:
+    step = 0
+    while True:
+        step += 1
+        directory, after = state(tmp_path / f"run{step}")
+        was_killed = killed_at(step, directory)
+        if not was_killed:
+            break
+        assert load(directory / RECORD).seed in (1, 2)
+        assert load(directory / RECORD).fingerprint == OLD.fingerprint
+        seeds = {load(record).seed for record in records_of(directory)}
+        assert (directory / LAST).read_text() in map(str, seeds), "its checkpoint has no record"
+        killed_at(step, directory)  # and again
+        stored = stored_result(directory)
+        assert stored is not None
+        assert stored.seed == 2
+        assert whose(directory) == after
+    assert step > 8
+
+
+def test_a_retrained_run_that_cannot_take_its_place_is_told_and_the_old_one_stays(tmp_path: Path) -> None:
+    directory, _ = state(tmp_path / "run")
+    (directory / METRICS).unlink()
+    (directory / METRICS).mkdir()
+    with pytest.raises(OutputError, match=r"metrics.csv: cannot take the place of the old run \(.*\); free the disk"):
+        finish_retraining(directory)
+    assert load(directory / RECORD).seed == 1
+    (directory / METRICS).rmdir()
+    finish_retraining(directory)
+    assert whose(directory)[METRICS] == "2"
+
+
+def test_a_damaged_record_is_still_refused(tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text("damaged")
+    with pytest.raises(RefusedError, match=r"no whole record \(damaged, checksum\)"):
+        load(tmp_path / RECORD)

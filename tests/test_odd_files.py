@@ -39,7 +39,9 @@ def test_in_the_place_of_a_data_file(flag: list[str], run: Run, tiny_arguments: 
     pipe(an_image_file(Path("own")))
     code, out, err = run(*flag, *tiny_arguments, "data.root=own")
     assert (code, out) == (4, "")
-    assert re.fullmatch(r"mnist-lightning: error: \S+/own/\S+: damaged, not a regular file; delete it .*\n", err)
+    assert re.fullmatch(
+        r"mnist-lightning: error: \S+/own/\S+: cannot be read \(not a regular file\); check the path.*\n", err
+    )
 
 
 def test_in_the_place_of_what_is_stored_of_a_sweep(run: Run, tiny_arguments: list[str]) -> None:

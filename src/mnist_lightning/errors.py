@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
 
 EXIT_OK = 0
@@ -107,6 +108,24 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     flat = " ".join(text.split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
     return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """The words as one line from which a shell reads exactly these; control characters stand there as `$'\\x1b'`."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped_for_shell(word) for word in words)
+
+
+def _escaped_for_shell(word: str) -> str:
+    def escaped(c: str) -> str:
+        if c in "\\'":
+            return f"\\{c}"
+        if c.isprintable():
+            return c
+        undecoded = "\udc80" <= c <= "\udcff"  # how Python holds a byte of an argument that is no UTF-8
+        content = c.encode("utf-8", "surrogateescape" if undecoded else "surrogatepass")
+        return "".join(f"\\x{byte:02x}" for byte in content)
+
+    return "$'" + "".join(escaped(c) for c in word) + "'"
 
 
 def exit_code_of(work: Callable[[], None]) -> int:

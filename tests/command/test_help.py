@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 
 import pytest
 
@@ -62,3 +64,15 @@ def test_the_text_needs_no_hydra_and_no_torch() -> None:
     code = "import sys; from mnist_lightning.command.help import help_text; help_text(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"hydra", "torch", "lightning"} & set(loaded)
+
+
+def test_version_is_ours_and_that_of_each_library_and_none_is_imported_for_it() -> None:
+    script = (
+        "import sys; from mnist_lightning.command import cli; cli.main(['--version']); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    ours, *others = done.stdout.splitlines()
+    assert re.fullmatch(r"mnist-lightning (\d+\.\d+\.\d+\S*|not installed)", ours)
+    packages = {"torch": "torch", "lightning": "lightning", "hydra": "hydra-core"}
+    assert others == [f"{name} {version(package)}" for name, package in packages.items()]

@@ -49,6 +49,37 @@ def test_a_signal_ends_a_sweep_with_its_table_and_the_way_to_resume(
     assert len(pd.read_excel(tmp_path / "here" / "results.xlsx")) == 1
 
 
+HARD = [
+    'callbacks=[{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: "val_loss", patience: 99}]',
+    "data.batch_size=${model.num_channels}",
+]
+
+
+@pytest.mark.parametrize("grid", [["-m", "seed=${data.val_size},1"], []], ids=["a sweep", "a run"])
+def test_what_is_printed_to_resume_goes_on_in_the_same_directory_when_a_shell_runs_it(
+    grid: list[str], run: Run, tiny_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the command named no directory, so that it got a fresh one."""
+
+    def fit(*_: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lightning.Trainer.fit", fit)
+        code, _, err = run(*grid, *tiny_arguments, *HARD)
+    assert code == 143
+    *_, line = err.splitlines()
+    (directory,) = (p.parent if grid else p for p in Path("outputs").glob("*/*_*") if p.is_dir())
+    said = f"terminated: 0 of {2 if grid else 1} done ({2 if grid else 1} missing): {directory}; resume: "
+    assert line.startswith(said)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(line.removeprefix(said), shell=True, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
+    assert len(load_results(directory)) == (2 if grid else 1)
+    assert len(list(Path("outputs").iterdir())) == 1
+
+
 def test_a_signal_that_python_drops_in_a_destructor_is_sent_again(
     run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,11 +147,45 @@ def test_every_key_has_a_sentence() -> None:
         ("model", "model=x: not a group of keys; use its keys, such as model.num_channels"),
         ("data.rot", r"data.rot=x: no such key; did you mean data.root?"),
         ("nonsense", "nonsense=x: no such key; see --help for the keys"),
-        ("hydra.run", "hydra.run=x: refused by Hydra; see --hydra-help"),
     ],
 )
 def test_a_word_of_the_wrong_type_on_the_command_line(key: str, message: str) -> None:
     assert str(wrong_type(key, "x")) == message
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("learning_rate", "lr"),
+        ("LR", "lr"),
+        ("epochs", "trainer.max_epochs"),
+        ("num_epochs", "trainer.max_epochs"),
+        ("trainer.epochs", "trainer.max_epochs"),
+        ("Batch_Size", "data.batch_size"),
+        ("channels", "model.num_channels"),
+        ("model.channels", "model.num_channels"),
+        ("dataset", "data"),
+    ],
+)
+def test_the_name_that_another_library_has_for_a_key_leads_to_ours(word: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{re.escape(word)}=1: no such key; did you mean {key}\?"):
+        parse({word.partition(".")[0]: {word.partition(".")[2]: 1} if "." in word else 1})
+
+
+def test_no_other_name_of_a_key_is_a_key_or_leads_to_two() -> None:
+    others = [word for known in all_keys() for word in known.field.metadata["also"]]
+    assert len(others) == len(set(others))
+    assert not set(others) & {known.name.rpartition(".")[2] for known in all_keys()}
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("ADAM", "adam"), ("adma", "adam"), ("amdaw", "adamw"), ("RMSProp", "rmsprop"), ("sdg", "sgd")]
+)
+def test_a_near_miss_is_of_any_case_and_a_slip_of_two_letters_counts_less_than_another_word(
+    word: str, meant: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"optimizer.name={word}: unknown; did you mean {meant}\?"):
+        OptimizerConfig(word)
 
 
 def test_a_section_judges_itself_without_the_rest() -> None:

@@ -25,6 +25,7 @@ from commands import exit_code, forked
 from conftest import write_idx, write_mnist
 from mnist_lightning.config import DATASETS, DataConfig
 from mnist_lightning.data import datasets as data
+from mnist_lightning.data import files
 from mnist_lightning.data.datasets import Batches, Split, batch_order, load_dataset, scale
 from mnist_lightning.data.files import FILES, _verified_digest, read_idx
 from mnist_lightning.data.synthetic import synthetic_digits
@@ -62,7 +63,7 @@ def test_qmnist_is_read_with_its_eight_label_columns(tmp_path: Path) -> None:
     labels = torch.zeros(12, 8, dtype=torch.int32)
     labels[:, 0], labels[:, 5] = torch.arange(12) % 10, 70_000
     for part in ("train", "test"):
-        write_idx(raw / f"qmnist-{part}-images-idx3-ubyte", torch.zeros(12, 28, 28))
+        write_idx(raw / f"qmnist-{part}-images-idx3-ubyte", torch.full((12, 28, 28), len(part)))
         body = labels.numpy().astype(">i4").tobytes()
         (raw / f"qmnist-{part}-labels-idx2-int").write_bytes(bytes([0, 0, 12, 2, 0, 0, 0, 12, 0, 0, 0, 8]) + body)
     ours = load_dataset(config(tmp_path, name="qmnist")).train
@@ -82,6 +83,58 @@ def test_a_label_that_is_no_digit_is_named(label: int, refused: bool, tmp_path: 
             load_dataset(config(tmp_path, name="qmnist"))
     else:
         assert load_dataset(config(tmp_path, name="qmnist")).train.labels.tolist() == labels
+
+
+def swap(raw: Path) -> None:
+    """Gives the training files the names of the test files, and the other way about."""
+    for kind in ("images-idx3", "labels-idx1"):
+        train, test = raw / f"train-{kind}-ubyte", raw / f"t10k-{kind}-ubyte"
+        train.rename(raw / "aside")
+        test.rename(train)
+        (raw / "aside").rename(test)
+
+
+def test_mnists_own_files_under_each_others_names_are_refused(
+    mini_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_mnist(tmp_path) / "MNIST" / "raw"
+    official = {p.name: (p.stat().st_size, hashlib.sha256(p.read_bytes()).hexdigest()) for p in raw.iterdir()}
+    monkeypatch.setattr(files, "OFFICIAL", {f"MNIST/{name}": known for name, known in official.items()})
+    assert len(load_dataset(config(tmp_path)).train) == 192
+    data._load_whole.cache_clear()
+    swap(raw)
+    refused = "train-images-idx3-ubyte: holds MNIST's t10k-images-idx3-ubyte; give each file its own name, or delete it"
+    with pytest.raises(DataError, match=refused):
+        load_dataset(config(tmp_path))
+
+
+def test_a_test_set_that_is_the_training_set_is_refused(tmp_path: Path) -> None:
+    raw = write_mnist(tmp_path, 20, 10, "FashionMNIST") / "FashionMNIST" / "raw"
+    for kind in ("images-idx3", "labels-idx1"):
+        shutil.copy(raw / f"t10k-{kind}-ubyte", raw / f"train-{kind}-ubyte")
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte: holds the images of train-images-idx3-ubyte; give"):
+        load_dataset(config(tmp_path, name="fashion_mnist"))
+
+
+def test_a_swapped_set_of_mnists_sizes_is_refused_whatever_its_images(tmp_path: Path) -> None:
+    raw = tmp_path / "KMNIST" / "raw"
+    for part, count in (("train", 10_000), ("t10k", 60_000)):
+        write_idx(raw / f"{part}-images-idx3-ubyte", torch.zeros(count, 28, 28, dtype=torch.uint8))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", torch.zeros(count))
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte: holds 10,000 images, and t10k-images-idx3-ubyte "):
+        load_dataset(config(tmp_path, name="kmnist"))
+    swap(raw)
+    assert len(load_dataset(config(tmp_path, name="kmnist")).train) == 60_000
+
+
+def test_the_real_files_are_in_their_places_and_known_when_swapped(real_mnist: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in FILES["mnist"].names():
+        shutil.copy(real_mnist / "MNIST" / "raw" / name, raw)
+    swap(raw)
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: holds MNIST's t10k-images-idx3-ubyte"):
+        load_dataset(config(tmp_path))
 
 
 def test_every_data_set_is_known(mini_mnist: Path) -> None:

@@ -14,13 +14,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.command.explain import Failure, explain
-from mnist_lightning.command.help import help_text
+from mnist_lightning.command.help import help_text, versions_text
+from mnist_lightning.command.overrides import for_hydra, refuse_early, to_resume
 from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, signals_raised
 from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
-from mnist_lightning.errors import ConfigError, UserError, one_line
+from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.sweep.hydra_internals import called_with, files_read_within, forget_launchers
-from mnist_lightning.sweep.sweep import Sweep
+from mnist_lightning.sweep.sweep import Sweep, shown
 
 PROGRAM = "mnist-lightning"
 
@@ -29,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line on `argv` (default: `sys.argv[1:]`) and returns the exit code; never raises."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "-v" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
-    arguments = _for_hydra(arguments)
+    arguments = for_hydra(arguments)
     code, line = 0, ""
     with Sweep() as sweep, closed_pipes_ignored(), signals_raised() as signals:
         try:
-            _refuse_early(arguments)
+            refuse_early(arguments)
             code = _run(arguments)
         except BaseException as error:
             code, line = explain(Failure(error, arguments, sweep.began))
@@ -54,14 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
 
 
-def _for_hydra(arguments: list[str]) -> list[str]:
-    """The arguments as Hydra takes them: without -v, and -m in front of every key=value."""
-    arguments = [a for a in arguments if a != "-v"]
-    if any(re.fullmatch("--cfg(=.*)?|-c(job|hydra|all)?", a) for a in arguments):  # to show a grid's configuration
-        arguments = [a for a in arguments if a not in ("-m", "--multirun")]
-    return sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
-
-
 def _end(sweep: Sweep, code: int, line: str, arguments: list[str], *, interrupted: bool) -> int:
     """Writes the tables if they are still missing, prints the last line, and returns the exit code."""
     if sweep.directory is None or not sweep.has_runs():
@@ -76,9 +69,8 @@ def _end(sweep: Sweep, code: int, line: str, arguments: list[str], *, interrupte
             raise
     unfinished, summary = sweep.outcome()
     if interrupted:
-        quoted = (f"'{a}'" if re.search(r"[^\w=.,/+:-]", a) else a for a in arguments)
-        command = " ".join(["python -m mnist_lightning", *quoted])
-        print(f"{line}: {summary}" + (f"; resume: {command}" if unfinished else ""), file=sys.stderr)
+        resume = f"; resume: {to_resume(arguments, shown(sweep.directory), is_run=sweep.is_run)}" if unfinished else ""
+        print(f"{line}: {summary}{resume}", file=sys.stderr)
     else:
         print(summary)
         if line:
@@ -135,6 +127,9 @@ def _run(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(help_text())
         return 0
+    if "--version" in arguments:
+        print(versions_text())
+        return 0
     register(arguments)
     with files_read_within(refused_in_one_line), called_with(PROGRAM, arguments):
         try:
@@ -144,11 +139,3 @@ def _run(arguments: list[str]) -> int:
         finally:
             GlobalHydra.instance().clear()
     return 0
-
-
-def _refuse_early(arguments: Sequence[str]) -> None:
-    for argument in arguments:
-        if argument.startswith("~") and not argument.startswith("~hydra"):
-            raise ConfigError(f"{argument}: a key cannot be removed; give it a value")
-        if re.fullmatch(r"\+*experiment=.*,.*", argument):  # the sweep of one would win, without a word
-            raise ConfigError(f"{argument}: each is a sweep of its own; give one at a time")

@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import TypeVar
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import YAMLError
 
 from mnist_lightning.command import yaml_files
-from mnist_lightning.config import suggest_key, wrong_type
+from mnist_lightning.config import suggest_key, takes_list, unresolved, wrong_type
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, EXIT_RUNS_MISSING, UserError
 
@@ -72,7 +72,10 @@ def _unknown_choice(failure: Failure) -> Explanation:
     error = failure.of(MissingConfigException)
     if error is None or error.options is None:
         return None
-    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    missing, keys = str(error.missing_cfg_file), [a.lstrip("+").partition("=")[0] for a in failure.arguments]
+    named = [key for key in keys if missing.startswith(f"{key}/")]  # the choice may have slashes, too
+    group = max(named, key=len) if named else missing.rpartition("/")[0]
+    choice = missing.removeprefix(f"{group}/")
     if (group, choice) == ("hydra/sweeper", "optuna"):
         return EXIT_BAD_INPUT, f'{group}={choice}: not installed; pip install "mnist-lightning[optuna]"'
     options = [str(option) for option in error.options]
@@ -123,19 +126,41 @@ def _hydra(failure: Failure) -> Explanation:
     """Hydra or OmegaConf refuses a key, its type, or several values of it."""
     if not isinstance(failure.error, (HydraException, OmegaConfBaseException)):
         return None
+    if isinstance(failure.error, InterpolationResolutionError):
+        return EXIT_BAD_INPUT, unresolved(failure.error, _value_of(str(failure.error.full_key), failure.arguments))
     text = str(failure.error)
-    refusals = (_several_values, _no_such_key, _wrong_type)
-    line = next((line for refusal in refusals if (line := refusal(text, failure.arguments))), None)
+    refusals = (_a_search, _several_values, _no_such_key, _wrong_type)
+    line = _hydras_key(failure) or next((line for r in refusals if (line := r(text, failure.arguments))), None)
     return EXIT_BAD_INPUT, line or f"{' '.join(text.split())}; see --help"
 
 
-def _several_values(text: str, arguments: Sequence[str]) -> str | None:
-    key = re.search(r"Ambiguous value for argument '([^']+)'", text)
-    if key is None:
+def _value_of(key: str, arguments: Sequence[str]) -> str:
+    """The value that a key has on the command line; empty where it has none there."""
+    return next((a.partition("=")[2] for a in arguments if a.lstrip("+").partition("=")[0] == key), "")
+
+
+def _a_search(text: str, arguments: Sequence[str]) -> str | None:
+    """A range without steps, which only a search can draw from."""
+    if "INTERVAL_SWEEP" not in text and not re.search(r"=interval\(.*requires --multirun", text):
         return None
+    argument = next((a for a in arguments if "=interval(" in a), "interval")
+    way_out = 'pip install "mnist-lightning[optuna]" and add -m hydra/sweeper=optuna'
+    return f"{argument}: for a search, not for a grid; {way_out}, or list values"
+
+
+def _several_values(text: str, arguments: Sequence[str]) -> str | None:
+    """Several values of a key, without -m."""
+    found = re.search(r"(?s)Ambiguous value for argument '(.+)'\n1\.|Sweep parameters '(.+)' requires", text)
+    if found is None:
+        return None
+    argument = found[1] or found[2]
     if any(a.startswith(("--cfg", "-c")) for a in arguments):
-        return f"{key[1]}: several values; --cfg shows one run, give it one"
-    return f"{key[1]}: several values; put -m in front to train each of them, or write a list as [a,b]"
+        return f"{argument}: several values; --cfg shows one run, give it one"
+    key = argument.lstrip("+").partition("=")[0]
+    if key.startswith("hydra"):
+        return f"{argument}: several values; give it one"
+    or_list = ", or write a list as [a,b]" if found[1] and takes_list(key) else ""
+    return f"{argument}: several values; put -m in front to train each of them{or_list}"
 
 
 def _no_such_key(text: str, arguments: Sequence[str]) -> str | None:
@@ -143,8 +168,16 @@ def _no_such_key(text: str, arguments: Sequence[str]) -> str | None:
     if override is None:
         return None
     key = override[1].lstrip("+")
-    value = next((a.partition("=")[2] for a in arguments if a.lstrip("+").partition("=")[0] == key), "")
-    return f"{key}={value}: no such key; {suggest_key(key) or 'see --help for the keys'}"
+    return f"{key}={_value_of(key, arguments)}: no such key; {suggest_key(key) or 'see --help for the keys'}"
+
+
+def _hydras_key(failure: Failure) -> str | None:
+    """A key of Hydra's own has a value that Hydra does not take."""
+    override = re.search(r"Error merging override \+*(hydra\b.*)", str(failure.error))
+    if override is None:
+        return None
+    why = [str(cause).splitlines()[0] for cause in failure.chain[1:] if str(cause)]
+    return f"{override[1]}: {why[0] if why else 'refused by Hydra'}; see --hydra-help"
 
 
 def _wrong_type(text: str, arguments: Sequence[str]) -> str | None:
@@ -164,16 +197,17 @@ def _name_too_long(failure: Failure) -> Explanation:
 
 def _odd_argument(failure: Failure) -> Explanation:
     """Hydra stumbles over some arguments with Python's own errors; before anything began, it can only be these."""
-    if failure.began or not isinstance(failure.error, (ValueError, TypeError, AttributeError)):
+    if failure.began or not isinstance(failure.error, (ValueError, TypeError, AttributeError, AssertionError)):
         return None
     arguments = failure.arguments
     culprit = arguments[0] if len(arguments) == 1 else next((a for a in arguments if _is_odd(a)), "key=value")
-    return EXIT_BAD_INPUT, f"{culprit}: cannot be read ({failure.error!s:.60}); see --help for the keys"
+    why = f" ({failure.error!s:.60})" if str(failure.error) else ""
+    return EXIT_BAD_INPUT, f"{culprit}: cannot be read{why}; see --help for the keys"
 
 
 def _is_odd(argument: str) -> bool:
     key, _, value = argument.lstrip("+~").partition("=")
-    return not re.fullmatch(r"[\w./@-]+", key) or "(" in value or value.startswith("[")
+    return not re.fullmatch(r"[\w./@-]+", key) or "(" in value or value.startswith(("[", "{"))
 
 
 def _operating_system(failure: Failure) -> Explanation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import textwrap
 from typing import Any
@@ -33,6 +34,20 @@ def help_text(width: int | None = None) -> str:
     paragraphs = [[_filled(_ABOUT, width)], usage, [_filled(_KEYS, width)], *_paragraphs_of_keys(chosen, width)]
     paragraphs += [[_filled(_CHOICES, width)], choices, [_filled(_FOOTER, width)]]
     return "\n\n".join("\n".join(lines) for lines in paragraphs)
+
+
+def versions_text() -> str:
+    """What --version prints: our version, then those of torch, lightning and hydra, as they are installed."""
+    packages = {"torch": "torch", "lightning": "lightning", "hydra": "hydra-core"}
+    lines = [f"{shown} {_version(package)}" for shown, package in packages.items()]
+    return "\n".join([f"mnist-lightning {_version('mnist-lightning')}", *lines])
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # ours, when it is run from the source tree
+        return "not installed"
 
 
 def _paragraphs_of_keys(chosen: dict[str, Any], width: int) -> list[list[str]]:

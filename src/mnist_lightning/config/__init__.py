@@ -11,9 +11,12 @@ from mnist_lightning.config.keys import DataConfig as DataConfig
 from mnist_lightning.config.keys import ModelConfig as ModelConfig
 from mnist_lightning.config.keys import OptimizerConfig as OptimizerConfig
 from mnist_lightning.config.keys import RunConfig as RunConfig
+from mnist_lightning.config.keys import fingerprint_of as fingerprint_of
 from mnist_lightning.config.keys import suggest_key as suggest_key
+from mnist_lightning.config.keys import takes_list as takes_list
 from mnist_lightning.config.parse import parse as parse
 from mnist_lightning.config.parse import schema as schema
+from mnist_lightning.config.parse import unresolved as unresolved
 from mnist_lightning.config.parse import wrong_type as wrong_type
 from mnist_lightning.config.section import check_values as check_values
 from mnist_lightning.config.trainer_keys import TrainerConfig as TrainerConfig

@@ -48,9 +48,22 @@ class ModelConfig(Section):
 
     prefix = "model."
 
-    num_channels: int = key(32, "filters of the first convolution; each later one has twice as many", low=1, high=4096)
-    num_conv: int = key(2, "convolutions after the first, each followed by 2x2 max pooling", low=0)
-    num_dense: int = key(1, "hidden dense layers between the convolutions and the output", low=0, high=100)
+    num_channels: int = key(
+        32,
+        "filters of the first convolution; each later one has twice as many",
+        low=1,
+        high=4096,
+        also="channels filters num_filters",
+    )
+    num_conv: int = key(
+        2,
+        "convolutions after the first, each followed by 2x2 max pooling",
+        low=0,
+        also="conv convolutions num_convolutions",
+    )
+    num_dense: int = key(
+        1, "hidden dense layers between the convolutions and the output", low=0, high=100, also="dense num_hidden"
+    )
 
     @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
@@ -97,7 +110,7 @@ class DataConfig(Section):
         identity=False,
     )
     download: bool = key(True, "fetch missing data files", identity=False)
-    batch_size: int = key(64, "images per update of the weights", low=1, high=1_000_000)
+    batch_size: int = key(64, "images per update of the weights", low=1, high=1_000_000, also="bs batch batchsize")
     train_size: int | None = key(None, "first n training images; null is all", low=1)
     test_size: int | None = key(None, "first n test images; null is all", low=1)
     val_size: int = key(
@@ -131,12 +144,14 @@ class RunConfig(Section):
     A section may be given as plain values too: `RunConfig(optimizer="adam", model={"num_conv": 3})`.
     """
 
-    optimizer: OptimizerConfig = key(about="how the weights are updated", factory=OptimizerConfig)
-    lr: float = key(0.001, "learning rate, the size of each update", above=0, high=1e30)
-    loss: str = key("mse", "the function that training makes small", choices=LOSSES)
-    seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1)
-    model: ModelConfig = key(about="the network's size", factory=ModelConfig)
-    data: DataConfig = key(about="the data set and how much of it is used", factory=DataConfig)
+    optimizer: OptimizerConfig = key(about="how the weights are updated", factory=OptimizerConfig, also="opt optim")
+    lr: float = key(0.001, "learning rate, the size of each update", above=0, high=1e30, also="learning_rate rate")
+    loss: str = key(
+        "mse", "the function that training makes small", choices=LOSSES, also="loss_func loss_function criterion"
+    )
+    seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1, also="random_seed")
+    model: ModelConfig = key(about="the network's size", factory=ModelConfig, also="network net")
+    data: DataConfig = key(about="the data set and how much of it is used", factory=DataConfig, also="dataset")
     trainer: TrainerConfig = key(
         about="training itself; every argument of lightning.Trainer is a key, and null is Lightning's default",
         factory=TrainerConfig,
@@ -168,8 +183,7 @@ class RunConfig(Section):
         Where and how fast a run computes (accelerator, strategy, plugins, what `precision=auto` stands for) is no
         part of them: the record says that.
         """
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), default=str)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return fingerprint_of(self.identity())
 
     @property
     def run_name(self) -> str:
@@ -181,6 +195,12 @@ class RunConfig(Section):
         )
         label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
         return label[: LONGEST_NAME - len(rest)] + rest
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """The fingerprint of a configuration's `identity()`, also when that has been stored as JSON."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 class Key(NamedTuple):
@@ -203,11 +223,19 @@ def all_keys(kind: type[Section] = RunConfig) -> list[Key]:
 
 
 def suggest_key(key: str) -> str:
-    """`did you mean X?` for an unknown key: one with the same last word elsewhere, or one spelt alike."""
-    known = [known.name for known in all_keys()]
-    elsewhere = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
-    alike = [k for k in known if ("." in k) == ("." in key)]
-    return f"did you mean {elsewhere[0]}?" if elsewhere else near_miss(key, alike)
+    """`did you mean X?` for an unknown key: one of the same name elsewhere, of the same meaning, or spelt alike."""
+    last = {known.name: known.name.rpartition(".")[2] for known in all_keys()}
+    also = {word: known.name for known in all_keys() for word in known.field.metadata["also"]}
+    word = key.rpartition(".")[2].lower()
+    if found := next((name for name, own in last.items() if own == word), also.get(word)):
+        return f"did you mean {found}?"
+    return near_miss(key, [name for name in last if ("." in name) == ("." in key)])
+
+
+def takes_list(key: str) -> bool:
+    """Whether a list may be the value of a key; that of an unknown one may."""
+    hint = next((known.hint for known in all_keys() if known.name == key), Any)
+    return not type_problem([], hint)
 
 
 def unknown_key(key: str, value: Any) -> Problem:

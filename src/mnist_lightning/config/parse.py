@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from mnist_lightning.config.keys import RunConfig, all_keys, section_from, unknown_key
 from mnist_lightning.config.section import remedy, type_problem
@@ -31,15 +31,22 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> RunConfig:
     """
     try:
         plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore - OmegaConf's types know no Mapping
+    except InterpolationResolutionError as error:
+        raise ConfigError(unresolved(error)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {error.msg}; see --help") from error
     return section_from(RunConfig, plain)
 
 
+def unresolved(error: InterpolationResolutionError, value: str = "") -> str:
+    """What to say about a key whose value refers to something that is not there, as `${oc.env:NOPE}` may."""
+    key, reason = getattr(error, "full_key", None) or "configuration", str(error.msg).splitlines()[0]
+    what = reason.partition("resolving interpolation: ")[2].strip("\"'") or reason
+    return f"{key}={value}: {what}; write the value itself" if value else f"{key}: {what}; write the value itself"
+
+
 def wrong_type(key: str, value: str) -> Problem:
     """What to say when `key`, written on the command line, has a value of another type than its field's."""
-    if key.partition(".")[0] == "hydra":
-        return Problem(key, value, "refused by Hydra", "see --hydra-help")
     for name, field, hint in all_keys():
         if name == key:
             return Problem(key, value, type_problem(object(), hint), remedy(value, field, hint))

@@ -27,14 +27,16 @@ def key(
     dotted: bool = False,
     identity: bool = True,
     factory: Any = None,
+    also: str = "",
 ) -> Any:
     """A dataclass field with the sentence that --help shows and its range.
 
     `low` and `high` are inclusive, `above` is exclusive; `dotted` allows a dotted name besides the `choices`.
     `identity=False` marks what changes where or how a run is done but not what it computes; such a key is no
-    part of the fingerprint, so that a sweep moved to another machine still recognises its runs.
+    part of the fingerprint, so that a sweep moved to another machine still recognises its runs. `also` are the names
+    that other libraries have for it.
     """
-    rule = {"about": about, "low": low, "high": high, "above": above, "dotted": dotted}
+    rule = {"about": about, "low": low, "high": high, "above": above, "dotted": dotted, "also": also.split()}
     metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
@@ -117,8 +119,12 @@ def example_of(kind: Any) -> str:
 
 def near_miss(word: str, known: Iterable[str]) -> str:
     """`did you mean X?` for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else ""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=0.6)
+    if not close:
+        return ""
+    same_letters = [name for name in close if sorted(name) == sorted(word.lower())]  # adma: adam, not adamax
+    return f"did you mean {by_lower[(same_letters or close)[0]]}?"
 
 
 @dataclass

@@ -21,7 +21,9 @@ class TrainerConfig(Section):
 
     prefix = "trainer."
 
-    max_epochs: int = key(20, "how many times each training image is seen", low=1)
+    max_epochs: int = key(
+        20, "how many times each training image is seen", low=1, also="epochs num_epochs n_epochs epoch"
+    )
     precision: str = key(
         "auto", "number format; auto is bf16-mixed on hardware made for it, else 32-true", choices=PRECISIONS
     )

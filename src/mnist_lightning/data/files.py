@@ -10,13 +10,13 @@ import tempfile
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES
+from mnist_lightning.data.places import FILES, OFFICIAL, missing_file, not_found, raw_directory, unreadable
 from mnist_lightning.errors import DataError
 from mnist_lightning.records.locks import waiting
 from mnist_lightning.records.reading import read_regular
@@ -24,43 +24,7 @@ from mnist_lightning.records.reading import read_regular
 DOWNLOAD_TIMEOUT_SECONDS = 30
 _UINT8, _INT32 = 0x08, 0x0C  # types of numbers in an IDX file
 _LARGEST_FILE = 2**30
-
-
-class _Files(NamedTuple):
-    """The files of a data set where torchvision keeps them: `<root>/<torchvision_class>/raw/<name>`."""
-
-    torchvision_class: str
-    train_images: str = "train-images-idx3-ubyte"
-    train_labels: str = "train-labels-idx1-ubyte"
-    test_images: str = "t10k-images-idx3-ubyte"
-    test_labels: str = "t10k-labels-idx1-ubyte"
-
-    def names(self) -> tuple[str, ...]:
-        """The four files' names."""
-        return self[1:]
-
-
-FILES = {
-    "mnist": _Files("MNIST"),
-    "fashion_mnist": _Files("FashionMNIST"),
-    "kmnist": _Files("KMNIST"),
-    "qmnist": _Files(
-        "QMNIST",
-        "qmnist-train-images-idx3-ubyte",
-        "qmnist-train-labels-idx2-int",
-        "qmnist-test-images-idx3-ubyte",
-        "qmnist-test-labels-idx2-int",
-    ),
-}
-
-
-# Bytes and SHA-256 of MNIST's four files. A set of another size is somebody's own and is read without this check
-OFFICIAL = {
-    "MNIST/train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "MNIST/train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "MNIST/t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "MNIST/t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-}
+_SWAPPED = (10_000, 60_000)  # training and test images: those of MNIST, FashionMNIST and KMNIST the other way about
 
 
 def read_files(name: str, root: Path, download: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]:
@@ -68,46 +32,48 @@ def read_files(name: str, root: Path, download: bool) -> tuple[tuple[Tensor, Ten
 
     Fetches missing files if it may. Raises DataError for missing or damaged files.
     """
-    files = FILES[name]
-    raw = root / files.torchvision_class / "raw"
-    if (missing := _missing(raw, files)) and download:
+    files, raw = FILES[name], raw_directory(name, root)
+    if (missing := missing_file(name, root)) and download:
         with waiting(root / ".download.lock"):  # one process fetches, the others wait and find the files
-            if _missing(raw, files):
+            if missing_file(name, root):
                 fetch(name, root)
     elif missing:
-        raise DataError(f"{raw / missing[0]}: missing; set data.root or $MNIST_LIGHTNING_DATA, or data.download=true")
+        raise not_found(missing)
     train = _read_split(raw / files.train_images, raw / files.train_labels)
     test = _read_split(raw / files.test_images, raw / files.test_labels)
-    return train, test, _verified_digest([raw / file for file in files.names()])
+    digest = _verified_digest([raw / file for file in files.names()])
+    if (len(train[0]), len(test[0])) == _SWAPPED:
+        raise _misplaced(raw / files.train_images, f"10,000 images, and {files.test_images} 60,000")
+    if torch.equal(train[0], test[0]):  # a network that is tested on what it has seen says nothing
+        raise _misplaced(raw / files.test_images, f"the images of {files.train_images}")
+    return train, test, digest
 
 
 def _verified_digest(paths: list[Path]) -> str:
-    """Returns one digest for a data set's files. Raises DataError for a file of MNIST's size that is not MNIST's."""
+    """Returns one digest for a data set's files.
+
+    Raises DataError for a file of MNIST's size that is not MNIST's, and for another file of MNIST's in its place.
+    """
     together = hashlib.sha256()
+    # of MNIST's files alone: QMNIST has the same training images
+    names = {digest: key.partition("/")[2] for key, (_, digest) in OFFICIAL.items()}
     for path in paths:
         try:
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise _unreadable(path, error) from error
-        size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, ""))
-        if path.stat().st_size == size and digest != official:
+            raise unreadable(path, error) from error
+        size, official = OFFICIAL.get(f"{path.parents[1].name}/{path.name}", (0, digest))
+        if digest != official and digest in names:
+            raise _misplaced(path, f"MNIST's {names[digest]}")
+        if digest != official and path.stat().st_size == size:
             raise _damaged(path, "its SHA-256 is not MNIST's")
         together.update(digest.encode())
     return together.hexdigest()
 
 
-def _missing(raw: Path, files: _Files) -> list[str]:
-    """The files that are not there. Raises DataError where the system cannot tell: they are not to be fetched then."""
-    missing = []
-    for file in files.names():
-        try:
-            (raw / file).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            missing.append(file)
-        except OSError as error:
-            raise _unreadable(raw / file, error) from error
-    return missing
+def _misplaced(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: holds {what}; give each file its own name, or delete it to fetch it again")
 
 
 def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:
@@ -134,10 +100,8 @@ def read_idx(path: Path) -> Tensor:
     """
     try:
         content = read_regular(path, _LARGEST_FILE)
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in (_UINT8, _INT32):
         raise _damaged(path, "not an IDX file")
     number, rank = np.dtype("u1" if content[2] == _UINT8 else ">i4"), content[3]
@@ -168,7 +132,7 @@ def fetch(name: str, root: Path) -> None:
     from torchvision import datasets
 
     files = FILES[name]
-    raw = root / files.torchvision_class / "raw"
+    raw = raw_directory(name, root)
     kind = getattr(datasets, files.torchvision_class)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)  # torchvision sets none: a dead host would hang us

@@ -158,7 +158,7 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
     if stored is None:
         for member in members:
             forget_retraining(member.path)
-    at_work = locks.together(checkpoint.with_suffix(".lock"), [m.path for m in members])
+    at_work = locks.together(checkpoint.with_suffix(".lock"), [home_of(m.path) for m in members])
     with prepared([(m.config, m.path) for m in members]), at_work:
         _fit(members, dataset, checkpoint, resume=stored is not None)
     checkpoint.unlink(missing_ok=True)

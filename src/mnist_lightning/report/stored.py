@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.plan import is_run_name
@@ -17,6 +15,7 @@ from mnist_lightning.records.predictions import Predictions, load_predictions
 from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.results import RECORD
 from mnist_lightning.report.frame import runs
+from mnist_lightning.report.provenance import command_in
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.state import State
 
@@ -117,11 +116,4 @@ def _text(directory: Path, path: Path, problems: list[str]) -> str:
 
 def _command(directory: Path, problems: list[str]) -> str:
     """The command that made a sweep, from the overrides Hydra stored in multirun.yaml; empty if it is not there."""
-    try:
-        overrides = yaml.safe_load(_text(directory, directory / "multirun.yaml", problems))["hydra"]["overrides"][
-            "task"
-        ]
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):  # somebody else's file, or damaged
-        return ""
-    plain = isinstance(overrides, list) and all(re.fullmatch(r"[\w=.,/+:@-]+", str(o)) for o in overrides)
-    return " ".join(["python -m mnist_lightning -m", *map(str, overrides)]) if overrides and plain else ""
+    return command_in(_text(directory, directory / "multirun.yaml", problems))

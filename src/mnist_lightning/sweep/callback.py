@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class CollectResults(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _find("hydra.sweep.dir", config)
         if sweep := current():
-            sweep.directory = Path(config.hydra.sweep.dir)
+            with suppress(OmegaConfBaseException):  # Hydra says it once more
+                sweep.directory = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         (current() or Sweep(Path(config.hydra.sweep.dir))).collect()

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
+from mnist_lightning.errors import OutputError, RetrainingError, UnreadableError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import read_plan
@@ -21,7 +21,7 @@ from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.records.run_directory import TRACEBACK, finished_result, place_of, places_of, stored_result
 from mnist_lightning.sweep.attempts import attempts, begin, end
 from mnist_lightning.sweep.progress import count_records, line
-from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_retraining, shown
+from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_other_directory, refuse_retraining, shown
 
 
 def run_job(composed: DictConfig) -> float:
@@ -37,6 +37,8 @@ def run_job(composed: DictConfig) -> float:
     config.data.root = str(started_in / config.data.root)
     if sweep := current():
         sweep.began = True
+    if in_sweep:
+        refuse_other_directory(hydra.overrides.hydra, in_sweep=True)
     result = (_run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
     if in_sweep and sweep and sweep.progress:
         sweep.progress.done += 1
@@ -73,8 +75,7 @@ def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
     sweep.enter(run_dir)
     remove_orphans(places_of(run_dir))
     try:
-        if ignored := [o for o in HydraConfig.get().overrides.hydra if o.startswith("hydra.sweep.dir=")]:
-            raise ConfigError(f"{ignored[0]}: is for sweeps (-m); a single run's directory is hydra.run.dir")
+        refuse_other_directory(HydraConfig.get().overrides.hydra, in_sweep=False)
         stored = finished_result(run_dir, config.fingerprint)
         if stored is not None and not config.retrain:
             print("stored already, nothing was trained; retrain=true trains it anew")

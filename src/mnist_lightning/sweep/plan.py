@@ -5,29 +5,37 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.config import RunConfig
-from mnist_lightning.errors import ConfigError, DataError, OutputError
+from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError, UserError, one_line
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.records.results import RECORD, RunResult, load
 
+_VERSIONS = {"version": "mnist-lightning", "python_version": "Python", "torch_version": "torch"} | {
+    f"{name}_version": name for name in ("torchvision", "lightning")
+}
 _BYTES, _COPIES = 4, 4  # float32; last.ckpt with up to two moments of the optimizer, and best.ckpt
 
 
-def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], versions: dict[str, str]) -> None:
-    """Write the plan, or compare it with the one that is there.
+def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], versions: dict[str, str]) -> list[str]:
+    """Writes the plan, or compares it with the one that is there; returns sentences of what the user should know.
 
-    `data` has the SHA-256 of each data set by name. Raises ConfigError naming the keys in which the plans differ,
-    DataError when the data are not those of the runs before.
+    `data` has the SHA-256 of each data set by name. Raises ConfigError naming the keys in which the plans differ, or
+    for the records of another grid without its plan, RefusedError for a plan that was edited, DataError when the data
+    are not those of the runs before.
     """
     runs = {config.fingerprint: {"run_name": config.run_name, "config": config.identity()} for config in configs}
     text = json.dumps({"runs": runs, "data": data, "versions": versions}, indent=1, default=str) + "\n"
     stored = read_plan(root)
     if not stored:
+        found = _records_without_plan(root, runs.keys())
         write_durably(root / PLAN, text.encode())
-        return
+        return [f"{PLAN} was gone: written again, {found} of {len(runs)} runs have a record"] if found else []
+    _refuse_edited(root / PLAN, stored["runs"], json.loads(text)["runs"])
     if stored["runs"].keys() != runs.keys():
         differences = _differences(stored["runs"].values(), json.loads(text)["runs"].values())
         raise ConfigError(f"hydra.sweep.dir={root}: holds another sweep ({differences}); choose another directory")
@@ -36,6 +44,45 @@ def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], 
             raise DataError(
                 f"data={name}: not the data this sweep began with; restore them, or choose another hydra.sweep.dir"
             )
+    return _other_versions(stored.get("versions"), versions)
+
+
+def _records_without_plan(root: Path, planned: Iterable[str]) -> int:
+    """How many planned runs have a record where there is no plan. Raises ConfigError for those of another grid."""
+    stored = (_readable(path) for path in sorted(root.glob(f"*/{RECORD}")))
+    found = {record.fingerprint for record in stored if record is not None}
+    if others := len(found - set(planned)):
+        what = f"{others:,} record{'s' * (others > 1)} of another grid, and no {PLAN}"
+        raise ConfigError(f"hydra.sweep.dir={root}: holds {what}; choose another directory")
+    return len(found)
+
+
+def _readable(path: Path) -> RunResult | None:
+    """A sweep's record, in the directory of its name; None for what is none, or lies elsewhere, as a single run may."""
+    with suppress(UserError):
+        if (record := load(path)).run_name == path.parent.name:
+            return record
+    return None
+
+
+def _refuse_edited(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises RefusedError for a run in the stored plan that is not what its fingerprint says."""
+    for fingerprint, run in stored.items():
+        if fingerprint in wanted:
+            is_whole = json.dumps(run, sort_keys=True) == json.dumps(wanted[fingerprint], sort_keys=True)
+        else:
+            is_whole = fingerprint_of(run["config"]) == fingerprint
+        if not is_whole:
+            what = f"was edited, its run {fingerprint[:16]} is not what this fingerprint stands for"
+            raise RefusedError(f"{path}: {what}; restore it, or delete it and run again")
+
+
+def _other_versions(before: Any, now: dict[str, str]) -> list[str]:
+    """The sentence that says which versions a sweep was begun with, if they are others now."""
+    before = before if isinstance(before, dict) else {}
+    changed = [(name, str(before[name]), now[name]) for name in now if before.get(name) and now[name]]
+    told = [f"{_VERSIONS.get(name, name)} {old}, now {new}" for name, old, new in changed if old != new]
+    return [one_line(f"{PLAN}: begun with {'; '.join(told)}: what is stored stays as it is")] if told else []
 
 
 def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> str:

@@ -36,6 +36,7 @@ class Sweep:
     began: bool = False  # whether anything was planned or run; an error before that is about the input
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
+    is_run: bool = False  # a single run's directory is the record's own
     retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
     _made: list[Path] = field(default_factory=list)  # directories that were not there before, the innermost first
@@ -53,7 +54,7 @@ class Sweep:
     def enter(self, directory: Path) -> None:
         """Locks the directory for this process and takes it for the sweep's. Raises BusyError."""
         self._hold(directory)
-        self.directory = directory
+        self.directory, self.is_run = directory, True
 
     def _hold(self, directory: Path) -> None:
         if self._lock is None:
@@ -78,7 +79,7 @@ class Sweep:
         data = {config.data.name: check(config).sha256 for config in configs}
         try:
             self._hold(root)
-            commit_plan(root, configs, data, versions())
+            said = commit_plan(root, configs, data, versions())
         except OSError as error:
             raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
         self.directory, self.began = root, True
@@ -89,6 +90,7 @@ class Sweep:
         check_space(root, [c for c in to_do if c.trainer.enable_checkpointing is not False])
         for config in to_do:
             expect(root / config.run_name)
+        print("".join(f"{sentence}\n" for sentence in said), end="")
         self._announce(len(configs), len(to_do))
         return _once_each(batches, {config.fingerprint for config in to_do})
 
@@ -145,10 +147,14 @@ class Sweep:
         return find_results(self.directory) if self.directory and self.directory.is_dir() else Found({}, {})
 
     def has_runs(self) -> bool:
-        """Whether this process planned something, or there is a plan or a record in the directory."""
+        """Whether this process planned or began something, or there is a plan or a record in the directory."""
         if self.planned or self.directory is None or not self.directory.is_dir():
             return bool(self.planned)
-        return bool(read_plan(self.directory) or self._found().records)
+        return bool(read_plan(self.directory) or self._found().records or self._began_alone())
+
+    def _began_alone(self) -> bool:
+        """Whether this is a single run that passed all checks: then its configuration is written."""
+        return self.is_run and self.directory is not None and (self.directory / "config.yaml").is_file()
 
     def outcome(self) -> tuple[int, str]:
         """The exit code and the last line, from what is on disk beside what was planned.
@@ -161,6 +167,8 @@ class Sweep:
         recorded = {r.fingerprint for r in stock.own}
         completed = {r.fingerprint for r in stock.own if r.status == "completed"}
         wanted = set(planned) or recorded
+        if not wanted and self._began_alone():
+            wanted = {"the run itself"}
         counts = {status: sum(r.status == status for r in stock.own) for status in ("failed", "diverged")}
         counts |= {"missing": len(wanted - recorded), "not of this plan": len(stock.strangers)}
         counts |= {"copies": len(stock.copies), "damaged": len(found.refused)}
@@ -206,6 +214,15 @@ def refuse_retraining(config: RunConfig) -> None:
 def holds_only(directory: Path, of_hydra: str) -> bool:
     """Whether nothing is in a directory but the lock and the one file or directory that Hydra has put there."""
     return {path.name for path in directory.iterdir()} <= {of_hydra, locks.LOCK}
+
+
+def refuse_other_directory(overrides: Iterable[str], *, in_sweep: bool) -> None:
+    """Raises ConfigError for a single run's directory given to a sweep, or the other way about: Hydra ignores it."""
+    given, place = ("run", "a single run; a sweep") if in_sweep else ("sweep", "sweeps (-m); a single run")
+    used = "sweep" if in_sweep else "run"
+    for override in (o.lstrip("+") for o in overrides):
+        if override.startswith(f"hydra.{given}.dir="):
+            raise ConfigError(f"{override}: is for {place}'s directory is hydra.{used}.dir")
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,38 @@
+"""How many runs a sweep's overrides ask for: counted before any of them is written out, which would fill the memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+
+from mnist_lightning.errors import ConfigError
+
+MOST_RUNS = 100_000  # composing as many takes hours
+
+
+def check_size(overrides: Iterable[Override]) -> None:
+    """Raises ConfigError for more runs than a sweep can have, with their number."""
+    counts = [(override.get_key_element(), _count(override)) for override in overrides]
+    key, most = max(counts, key=lambda pair: pair[1], default=("", 1))
+    total = max(math.prod(dict(counts).values()), most)  # a key given twice is written out twice
+    if total > MOST_RUNS:
+        runs, values = (f"{n:,}" if math.isfinite(n) else "endlessly many" for n in (total, most))
+        raise ConfigError(f"sweep: {runs} runs, more than {MOST_RUNS:,} ({values} values of {key}); give fewer values")
+
+
+def _count(override: Override) -> int | float:
+    """The number of values; infinite for a range without an end."""
+    values = override.value()
+    if not override.is_sweep_override() or not override.is_discrete_sweep():
+        return 1
+    if isinstance(values, ChoiceSweep):
+        return len(values.list)
+    if isinstance(values, RangeSweep):
+        start, stop, step = values.start, values.stop, values.step
+        if start is None or stop is None or not step:
+            return 1  # Hydra says what is wrong
+        steps = (stop - start) / step
+        return max(0, math.ceil(steps)) if math.isfinite(steps) else math.inf
+    return sum(1 for _ in override.sweep_string_iterator())

@@ -1,0 +1,128 @@
+"""The plan beside the records: other versions are said, what was edited or lost is noticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.errors import ConfigError, DataError, RefusedError
+from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.records.results import RunResult, save
+from mnist_lightning.sweep.plan import commit_plan
+
+GRID = [RunConfig(seed=seed) for seed in (0, 1)]
+DATA, VERSIONS = {"mnist": "ab"}, {"version": "0.2.0", "torch_version": "2.15.0", "commit": "abc"}
+
+
+def commit(root: Path, grid: list[RunConfig] = GRID, **changes: Any) -> list[str]:
+    return commit_plan(root, grid, **({"data": DATA, "versions": VERSIONS} | changes))
+
+
+def record(root: Path, config: RunConfig, directory: str = "") -> None:
+    result = RunResult(fingerprint=config.fingerprint, run_name=config.run_name, status="completed")
+    save(result, root / (directory or config.run_name))
+
+
+def edit(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    plan = read_plan(root)
+    change(plan)
+    (root / PLAN).write_text(json.dumps(plan))
+
+
+def test_the_same_plan_again_says_and_changes_nothing(tmp_path: Path) -> None:
+    assert commit(tmp_path) == []
+    before = (tmp_path / PLAN).read_bytes()
+    assert commit(tmp_path) == []
+    assert commit(tmp_path, list(reversed(GRID))) == []
+    assert (tmp_path / PLAN).read_bytes() == before
+
+
+def test_other_versions_are_said_in_a_line_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    commit(tmp_path)
+    (line,) = commit(tmp_path, versions={"version": "0.3.0", "torch_version": "2.16.0", "commit": ""})
+    begun = "begun with mnist-lightning 0.2.0, now 0.3.0; torch 2.15.0, now 2.16.0"
+    assert line == f"plan.json: {begun}: what is stored stays as it is"
+    assert read_plan(tmp_path)["versions"] == VERSIONS
+
+
+@pytest.mark.parametrize("versions", [None, [], {"torch_version": None}, {"torch_version": "\x1b[31m" + "9" * 999}])
+def test_odd_versions_in_a_plan_are_no_error_and_leave_the_terminal_alone(versions: Any, tmp_path: Path) -> None:
+    commit(tmp_path)
+    edit(tmp_path, lambda plan: plan.update(versions=versions))
+    assert all(line.isprintable() and len(line) <= 200 for line in commit(tmp_path))
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    """What is stored was trained on the old ones."""
+    commit(tmp_path)
+    with pytest.raises(DataError, match=r"^data=mnist: not the data this sweep began with; restore them, or choose"):
+        commit(tmp_path, data={"mnist": "cd"})
+    assert commit(tmp_path, data={"mnist": "ab", "synthetic": "new"}) == []
+
+
+def renamed(plan: dict[str, Any]) -> None:
+    plan["runs"]["0123456789abcdef"] = plan["runs"].pop(GRID[0].fingerprint)
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a fingerprint": renamed,
+    "a value": lambda plan: plan["runs"][GRID[0].fingerprint]["config"].update(lr=5.0),
+    "a name": lambda plan: plan["runs"][GRID[0].fingerprint].update(run_name="other"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_a_plan_in_which_something_was_edited_is_refused_in_a_sentence(what: str, tmp_path: Path) -> None:
+    commit(tmp_path)
+    edit(tmp_path, EDITS[what])
+    fingerprint = "0123456789abcdef" if what == "a fingerprint" else GRID[0].fingerprint
+    edited = f"was edited, its run {fingerprint} is not what this fingerprint stands for; restore it, or delete it"
+    with pytest.raises(RefusedError) as refused:
+        commit(tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path / PLAN}: {edited}")
+
+
+def test_another_grid_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
+    commit(tmp_path)
+    with pytest.raises(ConfigError, match=r"holds another sweep \(seed 0 1 -> 0 2\); choose another directory"):
+        commit(tmp_path, [RunConfig(seed=0), RunConfig(seed=2)])
+
+
+def test_a_plan_that_was_lost_is_written_again_and_that_is_said(tmp_path: Path) -> None:
+    commit(tmp_path)
+    record(tmp_path, GRID[0])
+    before = (tmp_path / PLAN).read_bytes()
+    (tmp_path / PLAN).unlink()
+    assert commit(tmp_path) == ["plan.json was gone: written again, 1 of 2 runs have a record"]
+    assert (tmp_path / PLAN).read_bytes() == before
+
+
+def test_records_of_another_grid_without_its_plan_do_not_become_a_new_sweep(tmp_path: Path) -> None:
+    record(tmp_path, GRID[0])
+    record(tmp_path, RunConfig(seed=7))
+    refused = f"^hydra.sweep.dir={tmp_path}: holds 1 record of another grid, and no plan.json; choose another directory"
+    with pytest.raises(ConfigError, match=refused):
+        commit(tmp_path)
+    assert not (tmp_path / PLAN).exists()
+
+
+def test_a_single_run_below_the_directory_is_no_other_grid(tmp_path: Path) -> None:
+    """Nor is what is no record."""
+    record(tmp_path, RunConfig(seed=7), "mine")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "result.json").write_text("mine")
+    assert commit(tmp_path) == []
+
+
+def test_a_stored_plan_has_the_fingerprints_of_its_configurations() -> None:
+    """Of version 0.1.0 and of today: else an older sweep would be taken for an edited one."""
+    old = read_plan(Path(__file__).parents[1] / "fixtures" / "v0_1_0" / "sweep")["runs"]
+    assert old
+    assert all(fingerprint_of(run["config"]) == fingerprint for fingerprint, run in old.items())
+    odd = RunConfig(callbacks=[{"_target_": "a.B", "x": [1, 2.5, None, "é"]}], lr=1e-7)
+    assert fingerprint_of(json.loads(json.dumps(odd.identity(), default=str))) == odd.fingerprint

@@ -1,0 +1,93 @@
+"""A grid that is too large, or whose data are not there, is refused before it is written out or composed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from conftest import write_mnist
+from mnist_lightning.config import DataConfig
+from mnist_lightning.data.places import are_there
+from mnist_lightning.errors import ConfigError, DataError
+from mnist_lightning.sweep.compositions import ReusedCompositions
+from mnist_lightning.sweep.size import MOST_RUNS, check_size
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def check(*overrides: str) -> None:
+    check_size(OverridesParser.create().parse_overrides(list(overrides)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "number"),
+    [
+        (["seed=range(0,10000000)"], "10,000,000 runs, more than 100,000 (10,000,000 values of seed)"),
+        (["seed=range(0,10000)", "lr=range(0,1,0.001)"], "10,000,000 runs, more than 100,000 (10,000 values of seed)"),
+        (["loss=mse,mae,mae", "seed=range(9,100000,3)"], "99,993 runs"),
+        (["seed=range(100000,-1,-1)"], "100,001 runs"),
+        (["lr=range(0,inf)"], "endlessly many runs, more than 100,000 (endlessly many values of lr)"),
+        (["seed=range(0,10000000)", "seed=1"], "10,000,000 runs"),
+        (["seed=shuffle(range(0,10000000))"], "10,000,000 runs"),
+    ],
+)
+def test_a_grid_of_too_many_runs_is_refused_with_their_number_and_written_out_nowhere(
+    overrides: list[str], number: str
+) -> None:
+    began = time.process_time()
+    if number == "99,993 runs":
+        check(*overrides)  # 3 x 33,331
+        overrides = [*overrides, "optimizer=sgd,adam"]
+        number = "199,986 runs"
+    with pytest.raises(ConfigError) as refused:
+        check(*overrides)
+    assert str(refused.value).startswith(f"sweep: {number}")
+    assert str(refused.value).endswith("; give fewer values")
+    assert time.process_time() - began < 1
+
+
+def test_a_grid_of_the_most_runs_is_none_too_many() -> None:
+    check(f"seed=range(0,{MOST_RUNS})", "lr=0.1", "loss=mse", "model.num_conv=range(0,0)")
+    check("lr=range(1,0)", "seed=range(0,3,0)", "lr=interval(0,1)")  # Hydra has words for these
+    check()
+
+
+def test_the_command_refuses_ten_million_runs_at_once(run: Run, tiny_arguments: list[str]) -> None:
+    began = time.process_time()
+    code, out, err = run("-m", *tiny_arguments, "seed=range(0,10000000)", "hydra.sweep.dir=here")
+    said = "sweep: 10,000,000 runs, more than 100,000 (10,000,000 values of seed); give fewer values"
+    assert (code, out, err) == (2, "", f"mnist-lightning: error: {said}\n")
+    assert time.process_time() - began < 10
+    assert not Path("here").exists()
+
+
+def test_missing_data_are_found_before_the_grid_is_composed(
+    run: Run, tiny_arguments: list[str], mini_mnist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One job of each choice of data is composed: 2 of 200."""
+    composed: list[Any] = []
+    compose = ReusedCompositions.compose
+    monkeypatch.setattr(ReusedCompositions, "compose", lambda *a: composed.append(a) or compose(*a))
+    grid = ["-m", *tiny_arguments, "data.download=false", f"data.root={mini_mnist},/nowhere", "seed=range(0,100)"]
+    code, out, err = run(*grid, "hydra.sweep.dir=here")
+    assert (code, out) == (4, "")
+    assert err.startswith("mnist-lightning: error: /nowhere/MNIST/raw/train-images-idx3-ubyte: missing; set data.root")
+    assert len(composed) == 2
+    assert not Path("here").exists()
+
+
+def test_a_data_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    assert are_there(DataConfig("mnist", str(tmp_path)))
+    assert are_there(DataConfig("synthetic", "/nowhere"))
+    assert not are_there(DataConfig("mnist", "/nowhere"))  # to be fetched
+    access = os.access  # root may read everything, so that no real file will do
+    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != path and access(p, mode))
+    with pytest.raises(DataError, match=rf"^{path}: cannot be read \(Permission denied\); check the path"):
+        are_there(DataConfig("mnist", str(tmp_path)))

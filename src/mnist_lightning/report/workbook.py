@@ -16,10 +16,11 @@ from openpyxl.writer.excel import ExcelWriter
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
+from mnist_lightning.report.curves import link
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.sheets import BOLD, put_link, put_table, set_value
-from mnist_lightning.report.stored import Stored, link
+from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
 from mnist_lightning.report.versus import versus_table
 

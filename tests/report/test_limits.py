@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 
 import openpyxl
 import pytest
@@ -15,7 +16,7 @@ from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.workbook import workbook_bytes
-from report_cases import quickstart, record
+from report_cases import full_grid, quickstart, record
 
 CUT = {"accuracy_by_learning_rate", "time_and_accuracy"}
 
@@ -56,3 +57,15 @@ def test_a_key_of_very_many_values_is_not_said_to_have_taken_one() -> None:
     runs = [record(lr=0.001 * (i + 1), seed=0) for i in range(30)]
     told = answers(Ranking(frame_of(runs)), Stored())[WHAT_MATTERED]
     assert told.sentences == ["No key of the configuration took 2 to 20 values among the completed runs."]
+
+
+def test_a_workbook_is_never_whole_in_memory() -> None:
+    ranking = Ranking(frame_of(full_grid()))
+    workbook_bytes(Ranking(frame_of(quickstart())), Stored())  # what is imported and compiled once
+    tracemalloc.start()
+    try:
+        workbook_bytes(ranking, Stored())
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * 2**20  # 216 runs: 2 MiB, and 6 with all cells in memory

@@ -76,7 +76,7 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
 def unfinished_named(state: State) -> list[tuple[str, str]]:
     """The planned runs without a record: why, and their names."""
     return [
-        (what.capitalize(), enumerated(names, MOST_LISTED))
+        ("Wrong record" if what == "refused" else what.capitalize(), enumerated(names, MOST_LISTED))
         for what in WHY
         if (names := [run.run_name for run in state.unfinished if run.what == what])
     ]

@@ -10,9 +10,8 @@ from openpyxl.chart.series_factory import SeriesFactory
 from openpyxl.chart.shapes import GraphicalProperties
 from openpyxl.drawing.line import LineProperties
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.worksheet import Worksheet
 
-from mnist_lightning.report.sheets import put_header, set_value
+from mnist_lightning.report.sheets import Cells, cell_of, header_of
 from mnist_lightning.report.style import COLOURS
 from mnist_lightning.report.table import Column
 
@@ -20,23 +19,24 @@ MOST_CHARTS, MOST_SERIES, MOST_CATEGORIES = 4, 8, 20
 _SYMBOLS = ("circle", "square", "triangle", "diamond")
 
 
-def add_optimizer_charts(sheet: Worksheet, finished: pd.DataFrame, column: int) -> None:
-    """To the right of the table, from `column`: for each loss a block of means and its chart."""
-    row = 1
+def optimizer_charts(sheet: Any, finished: pd.DataFrame, column: int) -> Cells:
+    """Adds charts to the right of the table, from `column`; returns what they draw: for each loss a block of means."""
+    row, cells = 1, Cells()
     groups = list(finished.groupby("loss_func"))
     for loss, runs in groups[:MOST_CHARTS]:
         whole = runs.pivot_table(index="learning_rate", columns="optimizer", values="accuracy_test")
         means = whole.iloc[:MOST_CATEGORIES, :MOST_SERIES]
-        _put_means(sheet, row, column, means)
+        cells |= _means(sheet, row, column, means)
         chart = _line_chart(sheet, row, column, *means.shape)
         chart.title = f"Mean test accuracy, loss {''.join(c for c in str(loss) if c.isprintable())[:40]}"
         sheet.add_chart(chart, f"{get_column_letter(column + len(means.columns) + 2)}{row}")
-        set_value(sheet.cell(row + len(means) + 1, column), _shown(means.shape, whole.shape))
+        cells[row + len(means) + 1, column] = cell_of(sheet, _shown(means.shape, whole.shape))
         row += max(len(means) + 3, 17)
     if len(groups) > MOST_CHARTS:
-        set_value(sheet.cell(row, column), f"The first {MOST_CHARTS} of {len(groups):,} losses.")
+        cells[row, column] = cell_of(sheet, f"The first {MOST_CHARTS} of {len(groups):,} losses.")
     for i in range(MOST_SERIES + 1):
         sheet.column_dimensions[get_column_letter(column + i)].width = 13
+    return cells
 
 
 def _shown(shown: tuple[int, int], whole: tuple[int, int]) -> str:
@@ -46,17 +46,19 @@ def _shown(shown: tuple[int, int], whole: tuple[int, int]) -> str:
     return f"The first {', '.join(parts)}." if parts else ""
 
 
-def _put_means(sheet: Worksheet, row: int, column: int, means: pd.DataFrame) -> None:
+def _means(sheet: Any, row: int, column: int, means: pd.DataFrame) -> Cells:
+    """The cells of a block: learning rates down, optimizers across."""
     head = Column("Learning rate", about="mean test accuracy (top-1) of all completed runs with this loss")
-    put_header(sheet, row, column, [head, *(Column(str(name)) for name in means.columns)])
+    header = header_of(sheet, [head, *(Column(str(name)) for name in means.columns)])
+    cells = {(row, column + j): cell for j, cell in enumerate(header)}
     for i, (rate, *values) in enumerate(means.itertuples(), start=row + 1):
-        set_value(sheet.cell(i, column), rate)
+        cells[i, column] = cell_of(sheet, rate)
         for j, value in enumerate(values, start=column + 1):
-            set_value(sheet.cell(i, j), None if pd.isna(value) else value)
-            sheet.cell(i, j).number_format = "0.0000"
+            cells[i, j] = cell_of(sheet, None if pd.isna(value) else value, "0.0000")
+    return cells
 
 
-def _line_chart(sheet: Worksheet, row: int, column: int, rates: int, optimizers: int) -> LineChart:
+def _line_chart(sheet: Any, row: int, column: int, rates: int, optimizers: int) -> LineChart:
     chart = LineChart()
     chart.height, chart.width = 8, 15  # cm
     values = Reference(sheet, min_col=column + 1, max_col=column + optimizers, min_row=row, max_row=row + rates)
@@ -69,7 +71,7 @@ def _line_chart(sheet: Worksheet, row: int, column: int, rates: int, optimizers:
     return chart
 
 
-def add_size_chart(sheet: Worksheet, rows: int, column: int) -> None:
+def add_size_chart(sheet: Any, rows: int, column: int) -> None:
     """Best and mean accuracy against parameters, from the table's own columns 4, 6 and 7."""
     chart = ScatterChart()
     chart.style, chart.height, chart.width = 13, 9, 18

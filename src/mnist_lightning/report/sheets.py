@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from openpyxl.cell import Cell, WriteOnlyCell
 from openpyxl.comments import Comment
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.properties import PageSetupProperties
-from openpyxl.worksheet.worksheet import Worksheet
 
 from mnist_lightning.report.table import Column, Table, shown
 
@@ -32,6 +32,7 @@ FILLS = {
 }
 _READ_AS_FORMULA = ("=", "+", "-", "@")  # by Excel, when such a text is edited; a hidden quote prevents it
 BOLD = Font(bold=True)
+Cells = dict[tuple[int, int], Cell]  # by row and column, from 1
 
 
 def set_value(cell: Any, value: Any) -> None:
@@ -56,30 +57,58 @@ def _plain(value: Any) -> Any:
     return _ILLEGAL.sub("?", value)[:LONGEST_CELL] if isinstance(value, str) else value
 
 
-def put_header(sheet: Worksheet, row: int, column: int, columns: Sequence[Column]) -> None:
-    """Writes the names of columns into a row, each with its sentence as a comment."""
-    for i, c in enumerate(columns, start=column):
-        cell = sheet.cell(row, i)
-        set_value(cell, c.name)
+def cell_of(sheet: Any, value: Any, number_format: str = "General") -> Cell:
+    """Makes a cell for a row that is still to be written; a sheet of thousands of rows is never whole in memory."""
+    cell = WriteOnlyCell(sheet)
+    set_value(cell, value)
+    cell.number_format = number_format
+    return cell
+
+
+def header_of(sheet: Any, columns: Sequence[Column]) -> list[Cell]:
+    """Makes the cells of a header: names of columns, each with its sentence as a comment."""
+    cells = [cell_of(sheet, c.name) for c in columns]
+    for cell, c in zip(cells, columns, strict=True):
         cell.font, cell.fill, cell.alignment = BOLD, _HEADER, Alignment(vertical="top", wrap_text=True)
         if c.about:
             cell.comment = Comment(c.about, "mnist-lightning", height=70, width=220)
+    return cells
 
 
-def put_table(sheet: Worksheet, table: Table) -> None:
-    """Fills a sheet from its first cell."""
-    put_header(sheet, 1, 1, table.columns)
-    for i, row in enumerate(table.rows):
-        mark = table.marks.get(i, "")
-        for j, (value, column) in enumerate(zip(row, table.columns, strict=True)):
-            cell: Any = sheet.cell(i + 2, j + 1)
-            set_value(cell, value)
-            cell.number_format = column.number_format
-            if mark in FILLS:
-                cell.fill = FILLS[mark]
-            if mark == "best":
-                cell.font = BOLD
-    _arrange(sheet, table)
+def put_table(sheet: Any, table: Table, beside: Cells | None = None, links: Mapping[int, str] | None = None) -> None:
+    """Writes a sheet: the table from its first cell, and what stands beside or below it.
+
+    `links` has addresses by row of the table, for its last column named `run_name`.
+    """
+    beside = beside or {}
+    arrange(sheet, table)
+    last = max([len(table.rows) + 1, *(row for row, _ in beside)])
+    extra: dict[int, dict[int, Cell]] = {}
+    for (row, column), cell in beside.items():
+        extra.setdefault(row, {})[column] = cell
+    linked = [c.key for c in table.columns].index("run_name") if links else -1
+    for number in range(1, last + 1):
+        i = number - 2
+        cells: list[Cell | None] = list(header_of(sheet, table.columns)) if number == 1 else []
+        if 0 <= i < len(table.rows):
+            cells = list(_row(sheet, table, i))
+            if links and i in links:
+                put_link(cells[linked], links[i])
+        for column, cell in extra.get(number, {}).items():
+            cells += [None] * (column - len(cells))
+            cells[column - 1] = cell
+        sheet.append(cells)
+
+
+def _row(sheet: Any, table: Table, i: int) -> list[Cell]:
+    mark = table.marks.get(i, "")
+    cells = [cell_of(sheet, v, c.number_format) for v, c in zip(table.rows[i], table.columns, strict=True)]
+    for cell in cells:
+        if mark in FILLS:
+            cell.fill = FILLS[mark]
+        if mark == "best":
+            cell.font = BOLD
+    return cells
 
 
 def put_link(cell: Any, address: str) -> None:
@@ -88,18 +117,18 @@ def put_link(cell: Any, address: str) -> None:
     cell.font = Font(bold=cell.font.bold, color="0B5CAD", underline="single")
 
 
-def _arrange(sheet: Worksheet, table: Table) -> None:
-    """Sets widths, frozen header, filters, and how the sheet is printed."""
+def arrange(sheet: Any, table: Table) -> None:
+    """Sets widths, frozen header, filters, and how the sheet is printed; before any row is written."""
     for j, column in enumerate(table.columns):
         longest = max((len(shown(row[j], column.number_format)) for row in table.rows[:_MEASURED_ROWS]), default=0)
         # a long header wraps between its words; the arrow of the filter needs room too
         header = max(len(word) for word in column.name.split()) + 3
         sheet.column_dimensions[get_column_letter(j + 1)].width = min(max(header, longest + 2, 9), WIDEST)
     sheet.row_dimensions[1].height = 45  # points: three lines
-    sheet.freeze_panes = "A2"
+    sheet.freeze_panes = sheet.freeze_panes or "A2"
     if table.rows:
         sheet.auto_filter.ref = f"A1:{get_column_letter(len(table.columns))}{len(table.rows) + 1}"
     sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = sheet.page_setup.fitToWidth or 1, 0
     sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     sheet.print_title_rows = "1:1"

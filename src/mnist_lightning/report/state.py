@@ -19,8 +19,8 @@ _NOT_OURS = {".hydra", locks.LOCK}  # what is in a run's directory before the ru
 What = Literal["running", "interrupted", "refused", "never begun"]
 WHY: dict[What, str] = {
     "running": "at work",
-    "interrupted": "begun, and no record left; the same command goes on after its last whole epoch",
-    "refused": "the record in its directory is damaged, unreadable or another run's; see About",
+    "interrupted": "begun, and no record left; the same command goes on",
+    "refused": "a damaged, unreadable or another run's record; see About",
     "never begun": "never begun; the same command trains it",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from openpyxl.writer.excel import ExcelWriter
 
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
-from mnist_lightning.report.charts import add_optimizer_charts, add_size_chart
+from mnist_lightning.report.charts import add_size_chart, optimizer_charts
 from mnist_lightning.report.curves import link
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.sheets import BOLD, put_link, put_table, set_value
+from mnist_lightning.report.sheets import BOLD, Cells, arrange, cell_of, header_of, put_table
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
 from mnist_lightning.report.versus import versus_table
@@ -30,13 +31,11 @@ _NOTE_ROWS = 2  # between a table and the sentences under it
 
 def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
     """Returns the workbook as the bytes of an .xlsx file. A run's name leads to its directory."""
-    book = Workbook()
-    book.remove(book.worksheets[0])
+    book = Workbook(write_only=True)  # rows go to the disk as they are made: 20,000 runs are a million cells
     _results(book, ranking, stored.linked)
     _with_note(book, tables.best_table(ranking))
     pairs = tables.optimizer_lr_table(ranking)
-    _with_note(book, pairs)
-    add_optimizer_charts(book["Optimizer x lr"], ranking.finished, len(pairs.columns) + 2)
+    _with_note(book, pairs, charts=lambda sheet: optimizer_charts(sheet, ranking.finished, len(pairs.columns) + 2))
     sizes = tables.network_size_table(ranking)
     _with_note(book, sizes)
     if len(sizes.rows) > 1:
@@ -55,37 +54,40 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
 def _results(book: Workbook, ranking: Ranking, linked: bool) -> None:
     """Adds every run with every field of its record, in the records' order."""
     table = tables.results_table(ranking)
-    sheet = book.create_sheet(table.title)
-    put_table(sheet, table)
+    sheet: Any = book.create_sheet(table.title)
     sheet.freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight
     sheet.page_setup.fitToWidth = 4  # pages; on one nobody could read so many columns
-    column = [c.key for c in table.columns].index("run_name") + 1
-    for i, name in enumerate(ranking.frame["run_name"], start=2):
-        if linked and (address := link(name)):
-            put_link(sheet.cell(i, column), address)
+    names = ranking.frame["run_name"] if linked else []
+    put_table(sheet, table, links={i: address for i, name in enumerate(names) if (address := link(name))})
 
 
-def _with_note(book: Workbook, table: Table, *notes: str) -> None:
-    """Adds a table as a sheet, with its note and the others in lines below it."""
-    sheet = book.create_sheet(table.title)
-    put_table(sheet, table)
-    for i, note in enumerate((table.note, *notes)):
-        set_value(sheet.cell(len(table.rows) + 1 + _NOTE_ROWS + i, 1), note)
+def _with_note(
+    book: Workbook, table: Table, *notes: str, charts: Callable[[Any], Cells] = lambda sheet: Cells()
+) -> None:
+    """Adds a table as a sheet, with its note and the others in lines below it, and charts beside it."""
+    sheet: Any = book.create_sheet(table.title)
+    below = len(table.rows) + 1 + _NOTE_ROWS
+    lines = {(below + i, 1): cell_of(sheet, note) for i, note in enumerate((table.note, *notes))}
+    put_table(sheet, table, charts(sheet) | lines)
 
 
 def _about(book: Workbook, table: Table) -> None:
     """Adds the sheet of provenance: a wide column of sentences that wrap."""
-    sheet = book.create_sheet(table.title)
-    put_table(sheet, table)
+    sheet: Any = book.create_sheet(table.title)
+    arrange(sheet, table)
     sheet.auto_filter.ref = None
     sheet.row_dimensions[1].height = 18
     for column, width in (("A", 42), ("B", 110)):
         sheet.column_dimensions[column].width = width
-    for number, row in enumerate(sheet.iter_rows(min_row=2, max_row=len(table.rows) + 1), start=2):
-        row[0].font, row[0].alignment = BOLD, Alignment(vertical="top")
-        row[1].alignment = Alignment(wrap_text=True, vertical="top", horizontal="left")
-        lines = -(-len(str(row[1].value or "")) // 100)
+    for number, row in enumerate(table.rows, start=2):
+        lines = -(-len(str(row[1])) // 100)
         sheet.row_dimensions[number].height = 15 * max(lines, 1)  # LibreOffice fits it by itself, Excel does not
+    sheet.append(header_of(sheet, table.columns))
+    for row in table.rows:
+        name, value = (cell_of(sheet, text) for text in row)
+        name.font, name.alignment = BOLD, Alignment(vertical="top")
+        value.alignment = Alignment(wrap_text=True, vertical="top", horizontal="left")
+        sheet.append([name, value])
 
 
 class _Timeless(zipfile.ZipFile):

@@ -16,16 +16,18 @@ from mnist_lightning import load_frame
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.results import COLUMNS, RECORD, RunResult
 from mnist_lightning.report.frame import frame_of, runs
-from report_cases import HOSTILE, failed, quickstart, record, store
+from report_cases import HOSTILE, failed, judged, quickstart, record, store
 
 DTYPES = {"float": "float64", "int | None": "Int64"}
 DERIVED = {
     "architecture": "object",
     "setting": "object",
+    "further": "object",
+    "planned": "Int64",
     "finished": "bool",
-    "collapsed": "bool",
-    "how_collapsed": "object",
     "verdict": "object",
+    "collapsed": "bool",
+    "why": "object",
 }
 WRITABLE = [text for text in HOSTILE if "\ud800" not in text]
 
@@ -55,18 +57,19 @@ def test_a_number_of_more_than_64_bits_is_kept() -> None:
 
 
 def test_finished_collapsed_and_verdict_are_judged_once_in_the_frame() -> None:
-    diverged = replace(record(), status="diverged", accuracy_test=0.1)
-    frame = frame_of([record(), record(accuracy=0.1), record(accuracy=math.nan), diverged, failed()])
+    diverged = replace(record(seed=3), status="diverged", accuracy_test=0.1)
+    results = [record(), record(accuracy=0.1, seed=1), record(accuracy=math.nan, seed=2), diverged, failed(seed=4)]
+    frame = judged(results)
     assert frame["finished"].tolist() == [True, True, False, False, False]
     assert frame["collapsed"].tolist() == [False, True, False, False, False]
-    assert frame["verdict"].tolist() == ["ok", "collapsed", "ok", "diverged", "failed"]
-    assert frame["setting"].iloc[0] == "Adam mse 0.001 32/2/1"
+    assert frame["verdict"].tolist() == ["learned", "collapsed", "no accuracy", "diverged", "failed"]
+    assert frame["setting"].tolist() == ["Adam mse 0.001 32/2/1"] * 5
 
 
 def test_load_frame_reads_a_sweep_or_a_run_ordered_by_name(tmp_path: Path) -> None:
     store(quickstart()[::-1], tmp_path)
     frame = mnist_lightning.load_frame(tmp_path)
-    pd.testing.assert_frame_equal(frame, frame_of(sorted(quickstart(), key=lambda r: r.run_name)))
+    pd.testing.assert_frame_equal(frame, frame_of(sorted(quickstart(), key=lambda r: r.run_name), tmp_path))
     assert load_frame(tmp_path / frame["run_name"].iloc[3])["run_name"].tolist() == [frame["run_name"].iloc[3]]
 
 

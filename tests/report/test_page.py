@@ -15,13 +15,12 @@ import pytest
 
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.figures import Figures, draw_figures
-from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.inline_svg import inline
 from mnist_lightning.report.page import page
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import Stored
 from report_browser import CHROMIUM, Browser
-from report_cases import HOSTILE, failed, full_grid, quickstart, record, reported
+from report_cases import HOSTILE, failed, full_grid, judged, quickstart, record, reported
 
 
 class Elements(HTMLParser):
@@ -37,7 +36,7 @@ class Elements(HTMLParser):
 
 
 def page_of(results: list[RunResult]) -> str:
-    return page(Ranking(frame_of(results)), Stored(), Figures([], {}))
+    return page(Ranking(judged(results)), Stored(), Figures([], {}))
 
 
 def hostile() -> list[RunResult]:
@@ -49,7 +48,7 @@ def hostile() -> list[RunResult]:
 
 
 def test_no_text_of_a_record_becomes_markup_script_or_link() -> None:
-    ranking = Ranking(frame_of(hostile()))
+    ranking = Ranking(judged(hostile()))
     text = page(ranking, Stored(command="x", problems=list(HOSTILE)), draw_figures(ranking, Stored()))
     found = Elements(text).found
     assert [tag for tag, _ in found].count("script") == 1
@@ -75,7 +74,7 @@ def test_another_process_gives_the_same_page() -> None:
 
 
 def test_the_page_asks_nobody_for_anything() -> None:
-    ranking = Ranking(frame_of(quickstart()))
+    ranking = Ranking(judged(quickstart()))
     text = page(ranking, Stored(), draw_figures(ranking, Stored()))
     policies = [a["content"] for tag, a in Elements(text).found if a.get("http-equiv") == "Content-Security-Policy"]
     assert "default-src 'none'" in str(policies[0])
@@ -86,7 +85,7 @@ def test_the_page_asks_nobody_for_anything() -> None:
 
 
 def test_every_id_of_the_page_and_its_figures_is_used_once() -> None:
-    ranking = Ranking(frame_of(full_grid()))
+    ranking = Ranking(judged(full_grid()))
     figures = draw_figures(ranking, Stored())
     ids = [a["id"] for _, a in Elements(page(ranking, Stored(), figures)).found if "id" in a]
     owners = {i for i in ids if ids.count(i) > 1}
@@ -95,7 +94,7 @@ def test_every_id_of_the_page_and_its_figures_is_used_once() -> None:
 
 
 def test_figures_take_the_pages_text_colour() -> None:
-    ranking = Ranking(frame_of(quickstart()))
+    ranking = Ranking(judged(quickstart()))
     assert all("currentColor" in inline(p) for p in draw_figures(ranking, Stored()).pictures)
 
 

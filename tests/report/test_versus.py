@@ -9,10 +9,9 @@ from omegaconf import OmegaConf
 
 from mnist_lightning.config import OPTIMIZERS, conf_dir
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.published import MISPRINTS, PublishedRow, published_rows
-from mnist_lightning.report.versus import NOT_RUN, judge, prediction_interval, versus_table
-from report_cases import failed, full_grid, record
+from mnist_lightning.report.versus import NOT_RUN, judge, versus_table
+from report_cases import failed, full_grid, judged, record
 
 
 def row(accuracy: float) -> PublishedRow:
@@ -43,7 +42,7 @@ def test_the_published_parameters_are_those_of_the_networks_they_are_compared_wi
 
 
 def test_a_full_grid_matches_all_27_rows() -> None:
-    assert all(r[-1] != NOT_RUN for r in versus_table(frame_of(full_grid())).rows)
+    assert all(r[-1] != NOT_RUN for r in versus_table(judged(full_grid())).rows)
 
 
 def test_both_misprints_are_explained() -> None:
@@ -51,7 +50,7 @@ def test_both_misprints_are_explained() -> None:
     assert "32 channels" in MISPRINTS[1]
 
 
-TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little; 1 of our 3 runs collapsed"
+TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little; of our 3 runs 1 collapsed"
 
 
 @pytest.mark.parametrize(
@@ -62,25 +61,29 @@ TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little
         (0.9989, (0.9988, 0.9990, 0.9991), "within our spread"),
         (0.9900, (0.9988, 0.9990, 0.9991), "outside our spread"),
         (0.9989, (0.9988, 0.9990, 0.82), TWO_RUNS),
-        (0.9989, (0.82, 0.9), "the study's run learned, all 2 of ours collapsed"),
-        (0.8206, (0.82,), "both collapsed"),
-        (0.8206, (0.82, 0.9, 0.9990), "the study's run collapsed, as 2 of our 3 did"),
-        (0.8206, (0.9990,), "the study's run collapsed, ours learned; one seed says little"),
+        (0.9989, (0.82, 0.9), "the study's run learned, none of our 2 did (2 collapsed)"),
+        (0.8206, (0.82,), "both no better than guessing (ours: 1 collapsed)"),
+        (0.8206, (0.82, 0.9, 0.9990), "the study's run was no better than guessing, as 2 of our 3 were (2 collapsed)"),
+        (0.8206, (0.9990,), "the study's run was no better than guessing, ours learned; one seed says little"),
     ],
 )  # fmt: skip
 def test_the_verdict_looks_at_spread_and_collapse(published: float, binary: tuple[float, ...], verdict: str) -> None:
-    assert judge(row(published), frame_of(ours(*binary))).startswith(verdict)
+    assert judge(row(published), judged(ours(*binary))).startswith(verdict)
 
 
 def test_a_run_under_other_conditions_is_not_comparable_and_the_verdict_names_them() -> None:
-    verdict = judge(row(0.99), frame_of([record(dataset="synthetic", train_size=3000)]))
+    verdict = judge(row(0.99), judged([record(dataset="synthetic", train_size=3000)]))
     assert verdict == "not comparable: dataset synthetic instead of mnist, train_size 3000 instead of 60000"
 
 
 def test_failed_runs_alone_are_no_result() -> None:
-    assert judge(row(0.99), frame_of([failed()])) == "no result: 1 of 1 runs failed or diverged"
+    assert judge(row(0.99), judged([failed()])) == "no result: 1 of 1 runs failed or diverged"
 
 
-def test_the_prediction_interval_is_students() -> None:
-    low, high = prediction_interval([1.0, 2.0, 3.0])  # mean 2, s 1, t 4.303, sqrt(4/3)
-    assert (low, high) == pytest.approx((2 - 4.9687, 2 + 4.9687), abs=1e-3)
+def test_runs_that_have_not_yet_learned_are_not_called_collapsed() -> None:
+    frame = judged(ours(0.9, 0.82, 0.9990))
+    slow = frame.assign(verdict=frame["verdict"].where(frame.index != 0, "not yet learned"))
+    assert judge(row(0.8206), slow).endswith("as 2 of our 3 were (1 collapsed, 1 not yet learned)")
+    assert judge(row(0.9989), slow[:2]) == (
+        "the study's run learned, none of our 2 did (1 collapsed, 1 not yet learned)"
+    )

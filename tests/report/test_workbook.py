@@ -12,18 +12,17 @@ import pandas as pd
 import pytest
 
 from mnist_lightning.records.results import COLUMNS, RunResult
-from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.workbook import workbook_bytes
-from report_cases import HOSTILE, failed, full_grid, quickstart, record
+from report_cases import HOSTILE, failed, full_grid, judged, quickstart, record
 
 SHEETS = ["Results", "Best", "Optimizer x lr", "Network size", "Versus report", "Seeds", "Failures", "About"]
 NUMBERS = [c.name for c in COLUMNS if c.type in ("float", "int | None")]
 
 
 def opened(results: list[RunResult]) -> openpyxl.Workbook:
-    return openpyxl.load_workbook(io.BytesIO(workbook_bytes(Ranking(frame_of(results)), Stored())))
+    return openpyxl.load_workbook(io.BytesIO(workbook_bytes(Ranking(judged(results)), Stored())))
 
 
 def column(sheet: Any, name: str) -> list[Any]:
@@ -44,7 +43,7 @@ def test_pandas_reads_the_records_back_exactly() -> None:
         record(seed=9), loss=math.inf, mse=-math.inf, mae=math.nan, accuracy=0.1 + 0.2, loss_test=5e-324, error="NA"
     )
     results = [*quickstart(), odd, failed(seed=11)]
-    content = workbook_bytes(Ranking(frame_of(results)), Stored())
+    content = workbook_bytes(Ranking(judged(results)), Stored())
     frame = pd.read_excel(io.BytesIO(content), keep_default_na=False, na_values={name: ["nan", ""] for name in NUMBERS})
     for result, row in zip(results, frame.to_dict("records"), strict=True):
         for name, value in asdict(result).items():
@@ -86,7 +85,7 @@ def test_each_run_links_to_its_directory_and_the_best_is_marked() -> None:
     sheet = opened(results)["Results"]
     names = column(sheet, "run_name")
     assert all(c.hyperlink and c.hyperlink.target == f"{c.value}/" for c in names)
-    best = Ranking(frame_of(results)).best
+    best = Ranking(judged(results)).best
     assert best is not None
     assert [c.value for c in names if c.font.b] == [best.run_name]
 
@@ -94,10 +93,10 @@ def test_each_run_links_to_its_directory_and_the_best_is_marked() -> None:
 def test_failed_diverged_and_collapsed_rows_have_colours_of_their_own() -> None:
     runs = [
         record(seed=0),
-        record(seed=1),
-        record(accuracy=0.1, seed=2),
-        replace(record(seed=3), status="diverged"),
-        failed(seed=4),
+        record("RMSprop", accuracy=0.8, seed=1),
+        record("SGD", accuracy=0.1, seed=2),
+        replace(record("SGD", seed=3), status="diverged"),
+        failed(optimizer="SGD", seed=4),
     ]
     cells = column(opened(runs)["Results"], "optimizer")
     assert len({c.fill.fgColor.rgb for c in cells}) == 5
@@ -117,6 +116,6 @@ def test_charts_are_native_for_optimizers_and_for_sizes() -> None:
 
 
 def test_the_same_records_give_the_same_bytes() -> None:
-    assert workbook_bytes(Ranking(frame_of(quickstart())), Stored()) == workbook_bytes(
-        Ranking(frame_of(quickstart())), Stored()
+    assert workbook_bytes(Ranking(judged(quickstart())), Stored()) == workbook_bytes(
+        Ranking(judged(quickstart())), Stored()
     )

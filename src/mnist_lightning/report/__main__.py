@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from mnist_lightning.errors import CommandParser, exit_code_of
 from mnist_lightning.report import write_report
@@ -29,7 +30,7 @@ def _report(directory: str) -> None:
         print(path)
     from mnist_lightning.report.terminal import standing  # imports pandas
 
-    for line in standing(results, state):
+    for line in standing(results, state, Path(directory)):
         print(line)
     for error in state.refused:
         raise error

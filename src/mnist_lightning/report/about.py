@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mnist_lightning.report.frame import COLLAPSED_MEANS
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.state import WHY, State, enumerated
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Column, Table
+from mnist_lightning.report.verdicts import COLLAPSED, MEANING, NOT_YET, UNCLEAR
 
 _KEYS = {
     "Data": "dataset",
@@ -40,6 +40,11 @@ _RESUME = (
 )
 
 
+ROW_COLOURS = (
+    "green: the best setting; grey: collapsed; blue: not yet learned; violet: unclear; yellow: diverged; red: failed"
+)
+
+
 def about_table(ranking: Ranking, stored: Stored) -> Table:
     """Pairs of a subject and a sentence."""
     frame = ranking.frame
@@ -52,8 +57,8 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
         ("Training and evaluation, all runs together", duration(seconds.sum())),
         ("Longest run", duration(seconds.max(initial=0.0))),
         *((name, values(frame, column)) for name, column in _VERSIONS.items()),
-        ("Ranking", ranking.rule.sentence),
-        ("Collapsed", COLLAPSED_MEANS),
+        ("Ranking", ranking.sentence),
+        ("Learned or not", MEANING),
         ("The study's accuracy", WHAT_ACCURACY_IS),
         *(("The study's misprints", text) for text in MISPRINTS),
         ("Command", stored.command or "not stored"),
@@ -62,7 +67,7 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
             "To rebuild these files",
             "python -m mnist_lightning.report DIR, with the sweep's directory; nothing is trained",
         ),
-        ("Row colours", "green: the best run; grey: collapsed; yellow: diverged; red: failed"),
+        ("Row colours", ROW_COLOURS),
         *(("Left out", problem) for problem in stored.problems),
     ]
     return Table("About", [Column("Subject"), Column("Value")], [[name, value] for name, value in pairs if value])
@@ -81,8 +86,8 @@ def counts(ranking: Ranking, state: State | None = None) -> str:
     """`18 runs: 18 completed, of which 11 collapsed`, or `18 runs planned: 2 completed; 16 missing (...)`."""
     state = state or State()
     numbers, n = ranking.verdicts, len(ranking.frame)
-    collapsed = f", of which {numbers['collapsed']} collapsed" if numbers["collapsed"] else ""
-    parts = [f"{ranking.num_completed} completed{collapsed}"]
+    low = [f"{n:,} {verdict}" for verdict, n in numbers.items() if n and verdict in (COLLAPSED, NOT_YET, UNCLEAR)]
+    parts = [f"{ranking.num_completed} completed" + (f", of which {', '.join(low)}" if low else "")]
     parts += [f"{numbers[s]} {s}" for s in ("diverged", "failed") if numbers[s]]
     n, planned = (n, "") if state.planned is None else (state.planned, " planned")
     return f"{n} run{'s' * (n != 1)}{planned}: {'; '.join([*parts, *state.parts()])}"

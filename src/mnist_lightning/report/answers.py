@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.predictions import Predictions
+from mnist_lightning.report.comparison import Comparison
 from mnist_lightning.report.effects import FACTORS, MOST_VALUES, Effect
 from mnist_lightning.report.frame import runs
-from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
+from mnist_lightning.report.ranking import BY_VALIDATION, Ranking, seeds_of
 from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored, confusions
+from mnist_lightning.report.verdicts import NOT_YET, UNCLEAR, WHY
 
 MOST_LISTED = 24
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about
@@ -36,7 +38,7 @@ WINNER, WHAT_MATTERED, COLLAPSED, MISTAKES, FAILED = "winner", "what-mattered", 
 def answers(ranking: Ranking, stored: Stored) -> dict[str, Answer]:
     """{what it is about: the answer}, in the order in which people ask."""
     return {
-        WINNER: _of_these(_winner(ranking), ranking, stored.state),
+        WINNER: _of_these(_winner(ranking, stored.comparison), ranking, stored.state),
         WHAT_MATTERED: _what_mattered(ranking),
         COLLAPSED: _collapsed(ranking),
         MISTAKES: _mistakes(ranking, stored.predictions),
@@ -45,59 +47,60 @@ def answers(ranking: Ranking, stored: Stored) -> dict[str, Answer]:
 
 
 def _name(ranking: Ranking, run: Any) -> str:
-    """The keys of a run that vary in the sweep, and always optimizer, loss and learning rate."""
-    text = f"{run.optimizer}, {run.loss_func}, learning rate {run.learning_rate:g}"
-    if ranking.several_sizes:
-        text += f", network {run.architecture}"
-    return text + (f", seed {run.seed}" if ranking.num_seeds > 1 else "")
+    """The setting of a run, and its seed where there are several."""
+    return ranking.name(run) + (f", seed {run.seed}" if ranking.several_seeds else "")
 
 
-def _winner(ranking: Ranking) -> Answer:
-    question, best = "Which setting won, and by how much?", ranking.best
+def _winner(ranking: Ranking, comparison: Comparison | None) -> Answer:
+    question, best = "Which setting won, and by how much?", ranking.winner
     if best is None:
         return Answer(question, "None", ["No run was completed, so there is nothing to rank."])
-    n = best.test_size or 0
-    right = f": {round(best.accuracy_test * n):,} of {n:,} test images right" if n else ""
-    sentences = [
-        f"Test accuracy {best.accuracy_test:.4f}{right}. As the study "
-        f"counts it (binary accuracy): {best.binary_accuracy_test:.4f}."
-    ]
+    sentences = [_result(best)]
     if ranking.rule is BY_VALIDATION:
         sentences.append(f"It was chosen by its validation accuracy, {best.accuracy_val:.4f}.")
-    if len(ranking.ranked) > 1:
-        sentences += _margin(ranking, *runs(ranking.ranked.head(2)))
-    if ranking.num_seeds > 1:
-        sentences.append(_best_mean(ranking))
-    return Answer(question, _name(ranking, best), sentences)
-
-
-def _margin(ranking: Ranking, best: Any, second: Any) -> list[str]:
-    a, b = (getattr(run, ranking.rule.column) for run in (best, second))
-    n = (best.val_size if ranking.rule is BY_VALIDATION else best.test_size) or 0
-    lead = a - b
-    second_name = f"the second ({_name(ranking, second)}, {b:.4f})"
-    images = f", which is {round(lead * n):,} image{'s' * (round(lead * n) != 1)}" if n else ""
-    sentences = [f"{lead:.4f} ahead of {second_name}{images}." if lead > 0 else f"No better than {second_name}."]
-    if n and 0 < a < 1:
-        luck = 2 * math.sqrt((a * (1 - a) + b * (1 - b)) / n)
-        judged = "so this lead may be luck" if lead < luck else "so this lead is more than that"
-        sentences.append(
-            f"On {n:,} images a lead below about {luck:.4f} (two "
-            f"standard errors) can be the luck of the images, {judged}."
-        )
-    if ranking.num_seeds < 2:
+    if len(ranking.ranked_settings) > 1:
+        best, second = runs(ranking.ranked_settings.head(2))
+        sentences += _margin(ranking, best, second, comparison)
+    sentences += _passed_over(ranking)
+    if not ranking.several_seeds:
         sentences.append("How much the seed changes is not known from one seed: add seed=0,1,2 to the command.")
-    return sentences
+    return Answer(question, ranking.name(best), sentences if len(ranking.frame) > 1 else sentences[:1])
 
 
-def _best_mean(ranking: Ranking) -> str:
-    settings = ranking.settings.dropna(subset="accuracy_test")
-    if settings.empty:
-        return ""
-    (top,) = runs(settings.loc[[settings["accuracy_test"].idxmax()]])
-    spread = f", standard deviation {top.deviation:.4f}" if math.isfinite(top.deviation) else ""
-    where = f"{top.optimizer}, {top.loss_func}, learning rate {top.learning_rate:g}, network {top.architecture}"
-    return f"Best mean over seeds: {where}, {top.accuracy_test:.4f}{spread}, n = {top.runs}."
+def _result(best: Any) -> str:
+    """What the best setting got: one run's images, or of several the mean, the deviation and how many collapsed."""
+    binary = f" As the study counts it (binary accuracy): {best.binary_accuracy_test:.4f}."
+    if best.all_runs == 1:
+        n = best.test_size or 0
+        right = f": {round(best.accuracy_test * n):,} of {n:,} test images right" if n else ""
+        return f"Test accuracy {best.accuracy_test:.4f}{right}.{binary}"
+    spread = f", standard deviation {best.deviation:.4f}" if math.isfinite(best.deviation) else ""
+    collapsed = f", {best.collapsed:.0%} of them collapsed" if best.collapsed else ", none collapsed"
+    return f"Mean test accuracy {best.accuracy_test:.4f} over {seeds_of(best)}{spread}{collapsed}.{binary}"
+
+
+def _margin(ranking: Ranking, best: Any, second: Any, comparison: Comparison | None) -> list[str]:
+    n = (best.val_size if ranking.rule is BY_VALIDATION else best.test_size) or 0
+    lead, mean = best.score - second.score, " mean" if ranking.several_seeds else ""
+    count = round(lead * n)
+    images = f", which is {count:,} image{'s' * (count != 1)}" if n and best.all_runs == second.all_runs == 1 else ""
+    over = f" over {seeds_of(second)}" if second.all_runs > 1 else ""
+    name = f"the second ({ranking.name(second)},{mean} {second.score:.4f}{over})"
+    if lead < 0:  # it lost runs: `_passed_over` says so
+        return []
+    sentences = [f"{lead:.4f} ahead of {name}{images}." if lead > 0 else f"No better than {name}."]
+    return [*sentences, comparison.sentence] if comparison else sentences
+
+
+def _passed_over(ranking: Ranking) -> list[str]:
+    """The setting with the highest mean, if it is not the winner because it lost runs."""
+    highest = next(iter(runs(ranking.ranked_settings.nlargest(1, "score"))))
+    if highest.score <= ranking.winner.score:
+        return []
+    return [
+        f"{ranking.name(highest)} has a higher mean, {highest.score:.4f}, but over {seeds_of(highest)}: "
+        "what is left after losses is not ranked before what lost nothing."
+    ]
 
 
 def _what_mattered(ranking: Ranking) -> Answer:
@@ -105,7 +108,10 @@ def _what_mattered(ranking: Ranking) -> Answer:
     lr, optimizer = by_name.get("learning rate"), by_name.get("optimizer")
     question = "Does the learning rate matter more than the optimizer?" if lr and optimizer else "What mattered most?"
     if not by_name:
-        none = f"No key of the configuration took 2 to {MOST_VALUES} values among the completed runs."
+        which = "No key of the configuration"
+        if (ranking.frame["further"] != "").any():  # one that varies, but is no factor
+            which = f"None of {', '.join(FACTORS.values())}"
+        none = f"{which} took 2 to {MOST_VALUES} values among the completed runs."
         return Answer(question, "Nothing to compare", [none])
     sentences = [_effect_sentence(e) for e in ranking.effects[:3]]
     if lr and optimizer:
@@ -130,18 +136,21 @@ def _effect_sentence(e: Effect) -> str:
 
 
 def _well_chosen(optimizer: Effect) -> str:
-    levels = runs(optimizer.levels.sort_values("best", ascending=False, kind="stable").head(6))
+    levels = runs(optimizer.levels.dropna(subset="best").sort_values("best", ascending=False, kind="stable").head(6))
     listed = ", ".join(f"{level.value} {level.best:.3f}" for level in levels)
     return f"At the best setting of each optimizer: {listed}."
 
 
 def _collapsed(ranking: Ranking) -> Answer:
-    question, n = "Which runs collapsed?", ranking.num_completed
-    lost = ranking.frame[ranking.frame["collapsed"]]
+    question, n, frame = "Which runs collapsed?", ranking.num_completed, ranking.frame
+    lost = frame[frame["collapsed"]]
+    more = " more" if len(lost) else ""
+    others = [_still_low(state, n_of, more) for state in (NOT_YET, UNCLEAR) if (n_of := ranking.verdicts[state])]
     if lost.empty:
-        return Answer(question, f"None of {n}", ["Every completed run is clearly better than guessing."] if n else [])
-    kinds = lost["how_collapsed"].value_counts().sort_index(ascending=False)
-    sentences = [f"{'; '.join(f'{count:,} with {kind}' for kind, count in kinds.items())}."]
+        fine = [] if others or not n else ["Every completed run is clearly better than guessing."]
+        return Answer(question, f"None of {n:,}", fine + others)
+    reasons = lost["why"].value_counts().sort_index(ascending=False)
+    sentences = [f"{'; '.join(f'{count:,}: {why}' for why, count in reasons.items())}."]
     if whole := _wholly_collapsed(ranking):
         sentences.append(f"Without exception: {', '.join(whole)}.")
     if len(lost) > MOST_LISTED:
@@ -149,7 +158,13 @@ def _collapsed(ranking: Ranking) -> Answer:
     else:
         ordered = runs(lost.sort_values(["optimizer", "loss_func", "learning_rate", "run_name"]))
         names = [_name(ranking, run).replace("learning rate ", "") for run in ordered]
-    return Answer(question, f"{len(lost):,} of {n:,}", sentences, names)
+    return Answer(question, f"{len(lost):,} of {n:,}", sentences + others, names)
+
+
+def _still_low(state: str, n: int, more: str) -> str:
+    """Which of the runs that are no better than guessing are not called collapsed, and why."""
+    what = {NOT_YET: "had not yet learned when training ended", UNCLEAR: "may have collapsed or not"}[state]
+    return f"{n:,}{more} {'run' if n == 1 else 'runs'} {what}: {WHY[state]}."
 
 
 def _counted(finished: pd.DataFrame) -> list[str]:
@@ -176,15 +191,15 @@ def _wholly_collapsed(ranking: Ranking) -> list[str]:
 def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     question = "What does a mistake look like?"
     if predictions is None:
-        none = ["The best run has no predictions beside its record."]
-        return Answer(question, "Not stored", none if ranking.best else [])
+        none = f"No predictions lie beside the record of {ranking.best_is}."
+        return Answer(question, "Not stored", [none] if ranking.best else [])
     n, num_wrong = len(predictions.labels), predictions.num_wrong
     if not num_wrong:
         return Answer(question, "There is none", [f"All {n:,} test images are right."])
     counts = confusions(predictions)
     wrong = counts - np.diag(counts.diagonal())
     (true, said), most = divmod(int(wrong.argmax()), len(wrong)), wrong.max()
-    sentences = [f"The best run is wrong on {num_wrong:,} of {n:,} test images."]
+    sentences = [f"{ranking.best_is.capitalize()} is wrong on {num_wrong:,} of {n:,} test images."]
     if most > 1:
         sentences.append(f"Its most frequent confusion: a {true} taken for a {said}, {most} times.")
     label, called = predictions.mistake_labels[0], predictions.mistake_predicted[0]

@@ -76,7 +76,7 @@ def add_size_chart(sheet: Any, rows: int, column: int) -> None:
     chart = ScatterChart()
     chart.style, chart.height, chart.width = 13, 9, 18
     sizes = Reference(sheet, min_col=4, min_row=2, max_row=rows + 1)
-    for i, (source, title) in enumerate(((6, "best run"), (7, "mean of runs that learned"))):
+    for i, (source, title) in enumerate(((6, "best setting"), (7, "mean of runs that learned"))):
         series = SeriesFactory(Reference(sheet, min_col=source, min_row=2, max_row=rows + 1), sizes, title=title)
         _paint(series, i, line=False)
         chart.series.append(series)

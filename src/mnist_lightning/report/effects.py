@@ -28,8 +28,8 @@ MOST_VALUES = 20  # a key with more values was drawn at random, and its means ar
 class Effect:
     """A key that takes several values.
 
-    `levels`, a row per value from best to worst mean: its `value` as a text, the number of runs `n`, `mean` and `best`
-    of their test accuracy, how many `collapsed`.
+    `levels`, a row per value from best to worst mean: its `value` as a text, the number of runs `n`, the `mean` of
+    their test accuracy, how many `collapsed`, the test accuracy of the `best` setting, NaN if none of them is ranked.
     """
 
     factor: str
@@ -41,18 +41,24 @@ class Effect:
         return float(self.levels["mean"].iloc[0] - self.levels["mean"].iloc[-1])
 
 
-def effects(finished: pd.DataFrame) -> list[Effect]:
-    """The keys that take several values among runs that finished, the one that moves the mean most first."""
-    several = [Effect(name, _levels(finished, column)) for column, name in FACTORS.items()]
+def effects(finished: pd.DataFrame, ranked_settings: pd.DataFrame) -> list[Effect]:
+    """The keys that take several values among runs that finished, the one that moves the mean most first.
+
+    `ranked_settings`, best first, tell the best setting of each value.
+    """
+    several = [Effect(name, _levels(finished, ranked_settings, column)) for column, name in FACTORS.items()]
     return sorted((e for e in several if 2 <= len(e.levels) <= MOST_VALUES), key=lambda e: (-e.spread, e.factor))
 
 
-def _levels(finished: pd.DataFrame, column: str) -> pd.DataFrame:
-    by_value = finished.assign(value=pd.Series(texts(finished[column]), finished.index, dtype="object"))
-    levels = by_value.groupby("value", as_index=False).agg(
-        n=("accuracy_test", "size"),
-        mean=("accuracy_test", "mean"),
-        best=("accuracy_test", "max"),
-        collapsed=("collapsed", "sum"),
+def _levels(finished: pd.DataFrame, ranked_settings: pd.DataFrame, column: str) -> pd.DataFrame:
+    levels = (
+        _with_value(finished, column)
+        .groupby("value", as_index=False)
+        .agg(n=("accuracy_test", "size"), mean=("accuracy_test", "mean"), collapsed=("collapsed", "sum"))
     )
-    return levels.sort_values(["mean", "value"], ascending=[False, True])
+    best = _with_value(ranked_settings, column).drop_duplicates("value").set_index("value")["accuracy_test"]
+    return levels.assign(best=levels["value"].map(best)).sort_values(["mean", "value"], ascending=[False, True])
+
+
+def _with_value(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    return frame.assign(value=pd.Series(texts(frame[column]), frame.index, dtype="object"))

@@ -22,7 +22,7 @@ HEADINGS = {
     "heat_map": "The whole grid",
     "accuracy_by_network_size": "Accuracy by network size",
     "learning_curves": "Learning curves",
-    "confusion_matrix": "Confusion matrix of the best run",
+    "confusion_matrix": "Confusion matrix",
     "misclassified": "What a mistake looks like",
     "time_and_accuracy": "Time against accuracy",
     "training_images": "Nine training images",
@@ -63,20 +63,21 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
     one_run = "there is a single run"
     by_rate = (
         "Each point is a run, each line goes through the means of "
-        "one optimizer. The tinted band is where runs have collapsed."
+        "one optimizer. Runs in the tinted band are no better than guessing."
     )
     whole = (
-        "Mean test accuracy of each setting, over its seeds. Network size: "
+        f"Mean test accuracy of each setting, over {_over(ranking)}. Network size: "
         "channels / convolutions after the first / hidden dense layers."
     )
     by_size = (
-        "Dots: runs that learned. The lines join the best run of each optimizer and size. Above: "
+        "Each faint point is a run. The lines go through the means of each optimizer's runs of a size, over whatever "
+        "else varies; the bars span the middle half of them. What each picture shows stands above it. Numbers on top: "
         "channels / convolutions after the first / hidden dense layers."
     )
     by_time = "Up and to the left is better. Durations include evaluation, and depend on what else the machine did."
     no_grid = one_run if len(ranking.frame) < 2 else "the settings are not a grid that fits a page"
     same = f"all runs have the same network, {done['architecture'].iloc[0]}"
-    timed = done[done["duration_seconds"] > 0]
+    timed, sized = done[done["duration_seconds"] > 0], done[done["num_parameters"] > 0]
     no_time = one_run if len(done) < 2 else "no durations are stored"
     possible = (
         (
@@ -86,13 +87,18 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
             one_run,
         ),
         (grid.fits_heat_map(ranking.frame), whole, grid.heat_map, no_grid),
-        (done["num_parameters"][done["num_parameters"] > 0].nunique() > 1, by_size, grid.by_network_size, same),
+        (sized["num_parameters"].nunique() > 1, by_size + grid.what_is_shown(sized), grid.by_network_size, same),
         ((done["duration_seconds"] > 0).sum() > 1, by_time + grid.what_is_shown(timed), grid.by_time, no_time),
     )
     return {
         name: (caption, partial(draw, ranking)) if can else why_not
         for name, (can, caption, draw, why_not) in zip(names, possible, strict=True)
     }
+
+
+def _over(ranking: Ranking) -> str:
+    """Over what a mean goes where optimizer, loss, learning rate and network are the same."""
+    return "seeds and the other keys that vary" if (ranking.frame["further"] != "").any() else "its seeds"
 
 
 def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | str]:
@@ -104,9 +110,10 @@ def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | st
     on = "images held out of training" if held_out else "the test set, which validates here, as in the study"
     caption = (
         f"Solid: on {on}. Dotted: on the training images, during the epoch. "
-        "The best run, the best of each other optimizer, one that collapsed."
+        "The best run, the best of each other optimizer, and one each that had not yet learned, collapsed or diverged; "
+        "of several seeds the median one."
     )
-    if (optimizers := ranking.finished["optimizer"].nunique()) > MOST_CURVES - 2:
+    if (optimizers := ranking.finished["optimizer"].nunique()) > MOST_CURVES - 3:
         caption += f" Of {optimizers:,} optimizers the best ones."
     return {"learning_curves": (caption, lambda: learning_curves(curves, looks(ranking.frame)))}
 
@@ -114,20 +121,23 @@ def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | st
 def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, Plan | str]:
     from mnist_lightning.report import figures_images as images
 
-    reason = "the best run has no predictions.npz (trained by an earlier version)"
-    reason = reason if ranking.best else "no run was completed"
+    reason = "no run was completed"
+    if ranking.best:
+        reason = f"{ranking.best_is} has no predictions.npz (trained by an earlier version)"
     if predictions is None:
         return dict.fromkeys(("confusion_matrix", "misclassified", "training_images"), reason)
     mistakes, wrong = len(predictions.mistake_images), f"{predictions.num_wrong:,}"
     counted = (
-        f"{wrong} of {len(predictions.labels):,} test images are wrong. Rows: what the "
+        f"Of {ranking.best_is}. {wrong} of {len(predictions.labels):,} test images are wrong. Rows: what the "
         "image is; columns: what the network said. The deeper the orange, the more mistakes; blue: right."
     )
-    surest = f"The best run's {mistakes} most confident mistakes of {wrong}, the surest first."
-    chosen = "Chosen at random from the training set, by the best run's seed."
+    surest = f"The {mistakes} most confident of the {wrong} mistakes of {ranking.best_is}, the surest first."
+    chosen = f"Chosen at random from the training set, by the seed of {ranking.best_is}."
     return {
         "confusion_matrix": (counted, lambda: images.confusion_matrix(predictions)),
-        "misclassified": (surest, lambda: images.mistakes(predictions)) if mistakes else "the best run made no mistake",
+        "misclassified": (surest, lambda: images.mistakes(predictions))
+        if mistakes
+        else f"{ranking.best_is} made no mistake",
         "training_images": (chosen, lambda: images.training_images(predictions))
         if len(predictions.sample_images)
         else reason,

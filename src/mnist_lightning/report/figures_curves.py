@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lightning.report.stored import Curve
 from mnist_lightning.report.style import FAINT, mark_chance, new_figure, short
+from mnist_lightning.report.verdicts import COLLAPSED, NOT_YET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +23,10 @@ def learning_curves(curves: Sequence[Curve], names: dict[str, dict[str, Any]]) -
     sized = len({c.run.architecture for c in curves}) > 1
     for curve in curves:
         run = curve.run
-        colour = names[run.optimizer]["color"] if curve.why not in ("collapsed", "diverged") else FAINT
+        colour = names[run.optimizer]["color"] if curve.why not in (COLLAPSED, "diverged") else FAINT
         label = f"{curve.why}: {short(f'{run.optimizer} {run.loss_func} {run.learning_rate:g}', 34)}"
         label += f" {run.architecture}" if sized else ""
-        dashes = "-." if curve.why == "diverged" else "-"
+        dashes = {"diverged": "-.", NOT_YET: "--"}.get(curve.why, "-")
         _draw(left, curve, "accuracy", colour, dashes, label)
         _draw(right, curve, "mse", colour, dashes, None)
     left.set(xlabel="epoch", ylabel="accuracy (top-1, share of images)", ylim=(0, 1.02), title="Accuracy")
@@ -36,7 +37,7 @@ def learning_curves(curves: Sequence[Curve], names: dict[str, dict[str, Any]]) -
         axes.set_xlim(1 - 0.04 * last, last * 1.04)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.plot([], [], color=FAINT, linestyle=":", label="dotted: on the training images")
-    figure.legend(loc="outside lower left", ncols=2)
+    figure.legend(loc="outside lower left", ncols=2, fontsize=8.5)
     return figure
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mnist_lightning.report.frame import SIZES, distinct
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.style import FAINT, INK, looks, mark_chance, new_figure, short
+from mnist_lightning.report.verdicts import LEARNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 4
 MOST_NAMED = 8  # optimizers in a legend
+_HEADROOM = 42  # points above a panel, for the names of sizes
 MANY_POINTS = 1500  # beyond, points become pixels also in the SVG, which would be megabytes
 _ROW, _COLUMN = ["architecture", "loss_func"], ["optimizer", "learning_rate"]  # of the heat map
 _MOST_ROWS, _MOST_COLUMNS = 48, 24
@@ -100,26 +102,60 @@ def _rate_ticks(axes: Axes, rates: Sequence[float]) -> None:
 
 
 def by_network_size(ranking: Ranking) -> Figure:
-    """Accuracy against the number of parameters: the best run of each optimizer and size joined, the others as dots."""
+    """Accuracy against the number of parameters, each run a point, lines through the means of an optimizer's runs.
+
+    All runs on an axis that holds them; over them, where that presses those that learned flat, these on their own.
+    """
     done = ranking.finished[ranking.finished["num_parameters"] > 0]
-    learned = done if done["collapsed"].all() else done[~done["collapsed"]]
-    figure, (axes,) = new_figure(4.2)
-    lowest = 1.0
-    for name, look in list(looks(ranking.frame).items())[:MOST_NAMED]:
-        runs = learned[learned["optimizer"] == name]
-        best = runs.groupby("num_parameters")["accuracy_test"].max()
-        if len(best):
-            _scatter(axes, runs["num_parameters"], runs["accuracy_test"], s=9, alpha=0.45, **look)
-            axes.plot(best.index.tolist(), best.tolist(), label=short(name, 16), linewidth=1.5, **look)
-            lowest = min(lowest, best.min())
-    axes.set(xscale="log", xlabel="trainable parameters (logarithmic)", ylabel="test accuracy (top-1, share of images)")
-    highest = learned["accuracy_test"].max()
-    pad = max(0.12 * (highest - lowest), 0.002)
-    axes.set_ylim(lowest - pad, min(highest + pad, 1.0 + pad / 2))  # what fell far behind would press the rest flat
-    _plain_numbers(axes)
-    _name_sizes(axes, learned)
-    figure.legend(loc="outside lower right", ncols=6)
+    learned = done[done["verdict"] == LEARNED]
+    names = _looks_shown(ranking.frame, done)
+    closer = len(learned) > 0 and learned["accuracy_test"].min() > 2 * done["accuracy_test"].min()
+    figure, panels = new_figure(6.8 if closer else 4.2, 1 + closer, sharex=True)
+    if closer:
+        what = f"the {len(learned):,} of {len(done):,} runs that learned"
+        _size_panel(panels[0], learned, names, _floor(learned), what, pad=_HEADROOM)
+        mark_chance(panels[1])
+    lowest = done["accuracy_test"].min()
+    bottom = 0.0 if closer else max(lowest - min(0.02, 1 - lowest), 0.0)
+    known = "" if len(done) == len(ranking.finished) else " of known size"
+    _size_panel(panels[-1], done, names, bottom, f"all {len(done):,} completed runs{known}", 6 if closer else _HEADROOM)
+    panels[-1].set(xscale="log", xlabel="trainable parameters (logarithmic)")
+    _plain_numbers(panels[-1])
+    _name_sizes(panels[0], done)
+    handles, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=6)
     return figure
+
+
+def _floor(runs: pd.DataFrame) -> float:
+    """Where the axis begins: below all runs, or where a few are far behind below the lowest mean of a size."""
+    lowest, highest = runs["accuracy_test"].min(), runs["accuracy_test"].max()
+    means = runs.groupby(["optimizer", "num_parameters"])["accuracy_test"].mean()
+    if highest - lowest > 4 * (highest - means.min()):
+        lowest = means.min()
+    return max(lowest - max(0.1 * (highest - lowest), 0.002), 0.0)
+
+
+def _size_panel(axes: Axes, runs: pd.DataFrame, names: dict[str, Any], bottom: float, what: str, pad: float) -> None:
+    """Points, and for each optimizer and size the mean; a bar spans the middle half of its runs.
+
+    The title says `what` is shown, and how many of them lie below the axis.
+    """
+    _other_points(axes, runs, names, "num_parameters")
+    for i, (name, look) in enumerate(names.items()):
+        own = runs[runs["optimizer"] == name]
+        aside = 1.03 ** (i - (len(names) - 1) / 2)  # beside each other, not on top
+        by_size = own.groupby("num_parameters")["accuracy_test"]
+        means, low, high = by_size.mean(), by_size.quantile(0.25), by_size.quantile(0.75)
+        x = pd.Series(means.index.astype("float64") * aside)
+        _scatter(axes, own["num_parameters"].astype("float64") * aside, own["accuracy_test"], s=12, alpha=0.4, **look)
+        axes.vlines(x.tolist(), low.tolist(), high.tolist(), color=look["color"], linewidth=2.5, alpha=0.5)
+        axes.plot(x.tolist(), means.tolist(), label=short(name, 16), linewidth=1.5, markersize=5, **look)
+    room = 1 - bottom
+    axes.set(ylim=(bottom, min(runs["accuracy_test"].max() + 0.05 * room, 1 + 0.02 * room)))
+    axes.set_ylabel("test accuracy (top-1)")
+    below = int((runs["accuracy_test"] < bottom).sum())
+    axes.set_title(f"{what}; {below:,} below this axis" if below else what, fontsize=9.5, loc="left", pad=pad)
 
 
 def _name_sizes(axes: Axes, runs: pd.DataFrame) -> None:
@@ -166,12 +202,12 @@ def by_time(ranking: Ranking) -> Figure:
         xlabel="training and evaluation of a run (s)", ylabel="test accuracy (top-1, share of images)", ylim=(0, 1.05)
     )
     mark_chance(axes)
-    best = ranking.best
+    best, label = ranking.best, "best setting" if ranking.several_seeds else "best"
     if best is not None and best.duration_seconds > 0:
         at = (best.duration_seconds, best.accuracy_test)
         axes.scatter(*at, s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
         aside, ha = ((9, -3), "left") if best.duration_seconds < 0.6 * longest else ((-9, -3), "right")
-        axes.annotate("best", at, aside, textcoords="offset points", ha=ha, fontsize=9)
+        axes.annotate(label, at, aside, textcoords="offset points", ha=ha, fontsize=9)
     figure.legend(loc="outside upper right", ncols=6)
     return figure
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.results import COLUMNS, RunResult, load_results
+from mnist_lightning.report.identity import architecture, settings_of
+from mnist_lightning.report.verdicts import COLLAPSED, verdicts_of
 
-COLLAPSED_AT = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
-ONE_DIGIT, UNDECIDED = "the same digit for nearly every image", "no output above 0.5, undecided"
-ONE_DIGIT_BELOW = 0.86  # binary accuracy: between 0.82, one digit for every image, and 0.90, no output above 0.5
-COLLAPSED_MEANS = (
-    f"Collapsed: training ended, but at most {COLLAPSED_AT:.0%} of the test images are right; always giving the same "
-    "digit gets 10 to 12 %. Such a network either says one digit for everything (binary accuracy about "
-    "0.82) or leaves all outputs near 0.1 (binary accuracy 0.90)."
-)
 SIZES = ("num_channels", "num_conv", "num_dense")
 _DTYPES = {"float": "float64", "int | None": "Int64"}  # by annotation of the field; any other is text
 
@@ -31,34 +26,41 @@ def load_frame(directory: str | os.PathLike[str]) -> pd.DataFrame:
     `Int64` (`object` if one has more than 64 bits), others as `float64`, NaN where there is none. Then, derived:
 
     - `architecture`, object: channels, convolutions after the first and hidden dense layers, `32/2/1`
-    - `setting`, object: optimizer, loss, learning rate and architecture, `RMSprop mse 0.001 32/2/1`
+    - `setting`, object: the name of what the run shares with those that differ from it in the seed alone,
+      `RMSprop mse 0.001 32/2/1`, then its `further` keys
+    - `further`, object: its keys besides those that vary in the sweep, `batch_size=32, momentum=0.9`, or empty
+    - `planned`, Int64: how many runs of the setting the sweep's plan has
     - `finished`, bool: completed, with a finite test accuracy
-    - `collapsed`, bool: completed, but no better than guessing; `how_collapsed`, object: in which way, or empty
-    - `verdict`, object: `ok`, `collapsed`, `diverged` or `failed`
+    - `collapsed`, bool: the verdict is `collapsed`
+    - `verdict`, object: `learned`, `not yet learned`, `collapsed`, `unclear`, `no accuracy` (completed, but not
+      measured), `diverged` or `failed`; see `verdicts.MEANING`
+    - `why`, object: the reason of the verdict, empty for `learned`
 
     Raises RefusedError for a damaged record, FileNotFoundError where there is no such directory.
     """
-    return frame_of(load_results(directory))
+    return frame_of(load_results(directory), directory)
 
 
-def frame_of(records: Iterable[RunResult]) -> pd.DataFrame:
+def frame_of(records: Iterable[RunResult], directory: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Makes the DataFrame that `load_frame` describes, of records in memory and in their order.
 
+    `directory` is where the plan and the files of the runs are. Without it the records' columns alone decide which runs
+    are one setting, and nothing tells whether a network that is no better than guessing still learned.
     Halves of surrogate pairs, which no stored record can have, become escapes.
     """
     records = list(records)
+    root = Path(directory) if directory is not None else None
     frame = pd.DataFrame({c.name: _series([getattr(r, c.name) for r in records], str(c.type)) for c in COLUMNS})
-    sizes = ["/".join("?" if n is None else str(n) for n in row) for row in plain_rows(frame, SIZES)]
-    names = zip(plain_rows(frame, ("optimizer", "loss_func", "learning_rate")), sizes, strict=True)
-    frame["architecture"] = _series(sizes)
-    frame["setting"] = _series([f"{optimizer} {loss} {lr:g} {size}" for (optimizer, loss, lr), size in names])
-    completed = frame["status"] == "completed"
-    lost = completed & (frame["accuracy_test"] <= COLLAPSED_AT)  # NaN is no collapse
-    how = np.where(frame["binary_accuracy_test"] < ONE_DIGIT_BELOW, ONE_DIGIT, UNDECIDED)
-    frame["finished"] = completed & np.isfinite(frame["accuracy_test"])
-    frame["collapsed"] = lost
-    frame["how_collapsed"] = _series(np.where(lost, how, ""))
-    frame["verdict"] = frame["status"].mask(completed, "ok").mask(lost, "collapsed")
+    settings = settings_of(records, root)
+    verdicts = verdicts_of(records, root)
+    frame["architecture"] = _series([architecture(r) for r in records])
+    frame["setting"] = _series([s.name for s in settings])
+    frame["further"] = _series([s.further for s in settings])
+    frame["planned"] = _series([s.planned for s in settings], "int | None")
+    frame["finished"] = (frame["status"] == "completed") & np.isfinite(frame["accuracy_test"])
+    frame["verdict"] = _series([verdict for verdict, _ in verdicts])
+    frame["collapsed"] = frame["verdict"] == COLLAPSED
+    frame["why"] = _series([why for _, why in verdicts])
     return frame
 
 

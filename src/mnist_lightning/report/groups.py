@@ -6,44 +6,56 @@ import numpy as np
 import pandas as pd
 
 from mnist_lightning.report.frame import SIZES
+from mnist_lightning.report.verdicts import NOT_YET, UNCLEAR
 
-# What makes a setting, in the order in which tables name it. A failed run knows its sizes only as far as they
-# were given, so sizes and epochs are compared among runs that ended.
+# What makes a setting, in the order in which tables name it; the frame's `setting` has the further keys.
 SETTING = ("optimizer", "loss_func", "learning_rate", *SIZES)
-_CONDITIONS = ("dataset", "train_size", "test_size", "val_size", "batch_size", "precision")
 MEASURED = ("loss", "mse", "mae", "accuracy", "loss_test", "mse_test", "mae_test", "accuracy_test")
-_AVERAGED = [*MEASURED, "binary_accuracy_test"]
-_ORDER = [*SIZES, "loss_func", "optimizer", "learning_rate", "run_name"]
+_AVERAGED = [*MEASURED, "binary_accuracy_test", "accuracy_val", "duration_seconds"]
+_ONCE = (
+    *SETTING,
+    "architecture",
+    "further",
+    "dataset",
+    "train_size",
+    "test_size",
+    "val_size",
+    "batch_size",
+    "precision",
+)
+_ORDER = [*SIZES, "loss_func", "optimizer", "learning_rate", "further", "setting"]
 
 
-def settings(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per setting of the runs that ended, ordered by network, loss, optimizer and learning rate.
+def settings(frame: pd.DataFrame, column: str = "accuracy_test") -> pd.DataFrame:
+    """One row per setting, ordered by network, loss, optimizer and learning rate.
 
-    Means over the runs that finished, under the names of their columns; of the test accuracy also the sample
-    `deviation` between runs, `lowest` and `highest`; `runs` and `diverged` count runs, `collapsed` is the share of
-    those that finished. NaN where there is no run, or for the deviation no second one.
+    Means over the runs that finished, under the names of their columns; of `column`, by which settings are ranked, also
+    the sample `deviation` between runs, `lowest` and `highest`. Whole numbers: `runs` that finished, `all_runs`
+    that there should be, by the plan or by the records, `lost` those of them that did not finish, `diverged`.
+    `collapsed`, `not_yet` and `unclear` are shares of the runs that finished. NaN where there is no run, or for the
+    deviation no second one.
     """
-    ended = frame[frame["status"] != "failed"].copy()
-    ended["number"] = ended.groupby(_keys(ended), sort=False, dropna=False).ngroup()
-    values = ended[_AVERAGED]
-    ended[_AVERAGED] = values.where(np.isfinite(values)).where(ended["finished"])
-    ended["diverged"] = ended["status"] == "diverged"
-    ended["collapsed"] = ended["collapsed"].astype("float64").where(ended["finished"])
-    result = ended.groupby("number").agg(
-        **{column: (column, "first") for column in (*SETTING, "num_parameters", "run_name", "architecture")},
-        **{column: (column, "mean") for column in _AVERAGED},
-        deviation=("accuracy_test", "std"),
-        lowest=("accuracy_test", "min"),
-        highest=("accuracy_test", "max"),
+    done = frame["finished"]
+    values = frame[_AVERAGED].where(np.isfinite(frame[_AVERAGED])).where(done, axis=0)
+    shares = {"collapsed": frame["collapsed"], "not_yet": frame["verdict"] == NOT_YET}
+    shares["unclear"] = frame["verdict"] == UNCLEAR
+    of_runs = frame.assign(
+        **{name: values[name] for name in _AVERAGED},
+        **{name: share.astype("float64").where(done) for name, share in shares.items()},
+        diverged=frame["status"] == "diverged",
+        ranked=values[column],
+    )
+    result = of_runs.groupby("setting", as_index=False).agg(
+        **{name: (name, "first") for name in (*_ONCE, "num_parameters", "run_name")},
+        **{name: (name, "mean") for name in (*_AVERAGED, *shares)},
+        deviation=("ranked", "std"),
+        lowest=("ranked", "min"),
+        highest=("ranked", "max"),
         runs=("finished", "sum"),
+        all_runs=("finished", "size"),
+        planned=("planned", "max"),
         diverged=("diverged", "sum"),
-        collapsed=("collapsed", "mean"),
     )  # pyright: ignore[reportCallIssue] - names of results are free
+    result["all_runs"] = result[["all_runs", "planned"]].max(axis=1).astype("int64")
+    result["lost"] = result["all_runs"] - result["runs"]
     return result.sort_values(_ORDER, na_position="first", ignore_index=True)
-
-
-def _keys(ended: pd.DataFrame) -> list[str]:
-    """Everything but the seed; epochs only where one seed was trained twice: early stopping moves them, too."""
-    keys = [*SETTING, *_CONDITIONS]
-    epochs = ended.groupby([*keys, "seed"], dropna=False)["epochs"].nunique(dropna=False)
-    return [*keys, "epochs"] if (epochs > 1).any() else keys

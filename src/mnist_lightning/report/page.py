@@ -17,7 +17,6 @@ from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
 from mnist_lightning.report.figures import HEADINGS, Figures
-from mnist_lightning.report.frame import COLLAPSED_MEANS
 from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
@@ -25,6 +24,7 @@ from mnist_lightning.report.runs_table import cell_text, runs_table
 from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
+from mnist_lightning.report.verdicts import MEANING
 from mnist_lightning.report.versus import NOT_RUN, versus_table
 
 MOST_ROWS = 500  # of a table beside that of all runs; the workbook has them all
@@ -146,6 +146,6 @@ def _ran(versus: Table) -> Table:
 
 def _about(ranking: Ranking, stored: Stored) -> list[list[Any]]:
     """Returns the provenance without what the page says elsewhere, and without the workbook's colours."""
-    elsewhere = {ranking.rule.sentence, COLLAPSED_MEANS, WHAT_ACCURACY_IS, *MISPRINTS}
+    elsewhere = {ranking.sentence, MEANING, WHAT_ACCURACY_IS, *MISPRINTS}
     rows = about_table(ranking, stored).rows
     return [row for row in rows if row[1] not in elsewhere and row[0] != "Row colours"]

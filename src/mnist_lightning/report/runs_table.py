@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from mnist_lightning.errors import one_line
-from mnist_lightning.report.frame import plain_rows
+from mnist_lightning.report.curves import link
+from mnist_lightning.report.frame import distinct, plain_rows
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.stored import link
-from mnist_lightning.report.table import record_column, shown
+from mnist_lightning.report.table import FURTHER, record_column, shown
+from mnist_lightning.report.verdicts import VERDICTS
 
 # column of the record -> header; in the page's order
 _HEADERS = {
@@ -25,6 +26,7 @@ _HEADERS = {
     "dataset": "data",
     "train_size": "training images",
     "batch_size": "batch",
+    "further": "further keys",
     "epochs": "epochs",
     "seed": "seed",
     "accuracy_val": "validation accuracy",
@@ -37,7 +39,16 @@ _HEADERS = {
 }
 _KEYS = ("optimizer", "loss_func", "learning_rate")  # what people filter by
 _ALWAYS = {*_KEYS, "accuracy_test", "binary_accuracy_test", "accuracy", "duration_seconds"}  # also if all are alike
-_TEXTS = {"optimizer", "loss_func", "dataset"}
+_RESULTS = {
+    "accuracy_val",
+    "accuracy_test",
+    "binary_accuracy_test",
+    "accuracy",
+    "num_parameters",
+    "best_epoch",
+    "duration_seconds",
+}
+_TEXTS = {"optimizer", "loss_func", "dataset", "further"}
 # left out on a phone
 _MINOR = {
     "binary_accuracy_test",
@@ -76,7 +87,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its state (`best` for the best), its cells' values, and the address of its files."""
+    """A run: its state (`best` for one of the best setting), its cells' values, and the address of its files."""
 
     mark: str
     cells: list[Any]
@@ -94,17 +105,18 @@ class RunsTable:
 
 
 def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
-    """Returns the table of all runs: the ranked ones, best first, then the others."""
+    """Returns the table of all runs: those of ranked settings, best first, with the setting's rank; then the others."""
     frame, columns = ranking.frame, _columns(ranking.frame)
-    ordered = pd.concat([ranking.ranked, ranking.unranked])
-    ranks = [*range(1, len(ranking.ranked) + 1), *[None] * len(ranking.unranked)]
+    ordered = pd.concat([ranking.ranked.astype({"place": "Int64"}), ranking.unranked])
+    marks = ordered["verdict"].mask(ordered.index.isin(ranking.best_rows), "best")
     rows = [
-        Row("best" if rank == 1 else values[-1], [rank, *values], link(name) if linked else "")
-        for rank, name, values in zip(
-            ranks, ordered["run_name"], plain_rows(ordered, [*columns, "verdict"]), strict=True
+        Row(mark, values, link(name) if linked else "")
+        for mark, name, values in zip(
+            marks, ordered["run_name"], plain_rows(ordered, ["place", *columns, "verdict"]), strict=True
         )
     ]
-    return RunsTable(_same(frame, columns), _filters(ranking, columns), _heads(columns, ranking.rule.column), rows)
+    ranked_by = "" if ranking.several_seeds else ranking.rule.column
+    return RunsTable(_same(frame, columns), _filters(ranking, columns), _heads(columns, ranked_by), rows)
 
 
 def cell_text(value: Any, number_format: str) -> str:
@@ -113,20 +125,21 @@ def cell_text(value: Any, number_format: str) -> str:
 
 
 def _columns(frame: pd.DataFrame) -> list[str]:
-    """Returns the columns of the record that are shown: those that differ, and what everybody looks for."""
+    """Returns the columns of the frame that are shown: those that differ, and what everybody looks for."""
     held_out = (np.isfinite(frame["accuracy_val"]) & (frame["val_size"] > 0)).any()
-    return [
-        name
-        for name in _HEADERS
-        if (name in _ALWAYS or frame[name].nunique(dropna=False) > 1) and (name != "accuracy_val" or held_out)
-    ]
+    vary = {name for name in _HEADERS if name in _ALWAYS or frame[name].nunique(dropna=False) > 1}
+    keys = sorted(vary - _RESULTS - {"further"})
+    hidden = set() if held_out else {"accuracy_val"}
+    if distinct(frame, keys) == distinct(frame, [*keys, "setting"]):  # the other columns tell the settings apart
+        hidden.add("further")
+    return [name for name in _HEADERS if name in vary - hidden]
 
 
 def _same(frame: pd.DataFrame, shown_columns: list[str]) -> str:
     """Returns the keys that are not shown as columns, with their common values."""
     if len(frame) < 2:
         return ""
-    names = [name for name in _HEADERS if name not in (*shown_columns, "accuracy_val")]
+    names = [name for name in _HEADERS if name not in (*shown_columns, "accuracy_val", "further")]
     return ", ".join(
         f"{_HEADERS[name]} {cell_text(value, record_column(name).number_format)}"
         for name, value in zip(names, plain_rows(frame, names)[0], strict=True)
@@ -148,11 +161,11 @@ def _filters(ranking: Ranking, columns: list[str]) -> list[Filter]:
 
 def _heads(names: list[str], ranked_by: str) -> list[Head]:
     """Returns the columns of the table: rank, the record's, state. A click on an accuracy begins with the highest."""
-    heads = [Head("#", "rank", sort="ascending")]
+    heads = [Head("#", "rank of the setting", sort="ascending")]
     for name in names:
-        column = record_column(name, _HEADERS[name])
+        column = FURTHER if name == FURTHER.key else record_column(name, _HEADERS[name])
         classes = " ".join(["t"] * (name in _TEXTS) + ["m"] * (name in _MINOR))
         sort = "descending" if name == ranked_by else "none"
         first = "descending" if "accuracy" in name else ""
-        heads.append(Head(column.name, column.about, column.number_format, classes, sort, first))
-    return [*heads, Head("state", "ok, collapsed, diverged or failed", classes="t")]
+        heads.append(Head(_HEADERS[name], column.about, column.number_format, classes, sort, first))
+    return [*heads, Head("state", ", ".join(VERDICTS), classes="t")]

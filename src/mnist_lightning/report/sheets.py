@@ -24,6 +24,8 @@ _HEADER = PatternFill("solid", fgColor="DDE6F0")
 FILLS = {
     "best": PatternFill("solid", fgColor="C9EBD6"),
     "collapsed": PatternFill("solid", fgColor="E4E7EB"),
+    "not yet learned": PatternFill("solid", fgColor="D6E8F9"),
+    "unclear": PatternFill("solid", fgColor="E8DFF5"),
     "diverged": PatternFill("solid", fgColor="FBE3B5"),
     "no accuracy": PatternFill("solid", fgColor="FBE3B5"),
     "failed": PatternFill("solid", fgColor="F6C7C2"),

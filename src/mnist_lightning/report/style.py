@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mnist_lightning.report.frame import COLLAPSED_AT
+from mnist_lightning.report.verdicts import GUESSING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,14 +73,16 @@ def _smaller(png: bytes) -> bytes:
     return out.getvalue()
 
 
-def new_figure(height: float, rows: int = 1, columns: int = 1, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    height: float, rows: int = 1, columns: int = 1, sharey: bool = False, sharex: bool = False
+) -> tuple[Figure, list[Axes]]:
     """A figure of the page's width and its axes, row by row; known to no pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey, sharex=sharex)
     return figure, list(axes.flat)
 
 
@@ -100,7 +102,7 @@ def short(text: str, limit: int = 28) -> str:
 
 
 def mark_chance(axes: Axes) -> None:
-    """The band in which a run has collapsed, and where guessing lies."""
-    axes.axhspan(-1, COLLAPSED_AT, color=FAINT, alpha=0.18, linewidth=0)
+    """The band in which a run is no better than guessing."""
+    axes.axhspan(-1, GUESSING, color=FAINT, alpha=0.18, linewidth=0)
     at = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-    axes.text(0.995, 0.02, "collapsed", color=FAINT, fontsize=8, **at)
+    axes.text(0.995, 0.02, "guessing", color=FAINT, fontsize=8, **at)

@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` in the order of `columns`; `marks` names rows to be tinted: best, collapsed, diverged, failed."""
+    """`rows` in the order of `columns`; `marks` names rows to be tinted: best, or a verdict."""
 
     title: str
     columns: list[Column]
@@ -49,6 +49,9 @@ def record_column(name: str, header: str = "", about: str = "", key: str = "") -
     """A column with the format and the sentence that `RunResult` gives it; shows that field unless `key` says else."""
     metadata = _BY_NAME[name].metadata
     return Column(header or name, metadata["number_format"], about or metadata["about"], key or name)
+
+
+FURTHER = Column("Further keys", about="those of the setting's other keys that vary in the sweep", key="further")
 
 
 def shown(value: Any, number_format: str = "General") -> str:

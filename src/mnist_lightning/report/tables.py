@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.results import COLUMNS
-from mnist_lightning.report.frame import COLLAPSED_MEANS, SIZES
-from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
-from mnist_lightning.report.state import WHY, State, Unfinished
-from mnist_lightning.report.table import Column, Table, record_column, table_of
+from mnist_lightning.report.frame import SIZES
+from mnist_lightning.report.ranking import BY_VALIDATION, OVER_SEEDS, Ranking
+from mnist_lightning.report.state import WHY as WHY_MISSING
+from mnist_lightning.report.state import State, Unfinished
+from mnist_lightning.report.table import FURTHER, Column, Table, record_column, table_of
+from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, MEANING, NOT_YET, UNCLEAR, VERDICTS
 
 BEST_ROWS = 18  # as many as the study's first table has
 
@@ -35,45 +37,65 @@ _SIZE = [
 ]
 _SEED = record_column("seed", "Seed")
 _RUNS = Column("Runs", "0", "completed runs of this setting, usually one per seed", "runs")
+_LOST = Column("Lost runs", "0", "failed, diverged, without accuracy, or planned and missing", "lost")
 _COLLAPSED = Column("Collapsed", "0%", "share of the completed runs that collapsed", "collapsed")
+_NOT_YET = Column("Not yet learned", "0%", "share of the completed runs whose training error still fell", "not_yet")
+_UNCLEAR = Column(
+    "Unclear", "0%", "share of the completed runs that are no better than guessing, and nothing tells why", "unclear"
+)
 
 
 def _accuracy(header: str, about: str, key: str) -> Column:
     return record_column("accuracy_test", header, about, key)
 
 
+def _further(ranking: Ranking) -> list[Column]:
+    """The column that tells settings apart which the others do not."""
+    return [FURTHER] if (ranking.frame["further"] != "").any() else []
+
+
+def _states(ranking: Ranking) -> list[Column]:
+    """The shares of runs that did not learn: of collapsed ones always, of the others if there are any."""
+    settings = ranking.settings
+    return [_COLLAPSED, *(c for c in (_NOT_YET, _UNCLEAR) if (settings[c.key] > 0).any())]
+
+
 def results_table(ranking: Ranking) -> Table:
-    """Every run with every field of its record, in the records' order."""
-    best = ranking.frame.index.isin(ranking.ranked.index[:1])
+    """Every run with every field of its record, in the records' order; the best setting's are marked."""
+    best = ranking.frame.index.isin(ranking.best_rows)
     marks = ranking.frame["verdict"].mask(best, "best").tolist()
     return table_of("Results", [record_column(c.name) for c in COLUMNS], ranking.frame, marks=marks)
 
 
 def best_table(ranking: Ranking) -> Table:
-    """The study's first table: its columns, our 18 best runs."""
-    columns = [Column("Rank", "0", key="rank"), *_SETTING, *_METRICS, *_SIZE]
+    """The study's first table: its columns, our 18 best settings."""
+    columns = [Column("Rank", "0", key="rank"), *_SETTING, *_METRICS, *_SIZE, *_further(ranking)]
     if ranking.rule is BY_VALIDATION:
         columns.append(record_column("accuracy_val", "Validation accuracy (top-1)"))
-    if ranking.num_seeds > 1:
-        columns.append(_SEED)
-    best = ranking.ranked.head(BEST_ROWS)
-    note = f"{ranking.rule.sentence} Accuracy is top-1; the study's is binary accuracy, see Versus report."
+    note = f"{ranking.sentence} Accuracy is top-1; the study's is binary accuracy, see Versus report."
+    if ranking.several_seeds:
+        columns += [_RUNS, _LOST, _deviation(ranking), *_states(ranking)]
+        note += " One row per setting; metrics are means over its completed runs."
+    best = ranking.ranked_settings.head(BEST_ROWS)
     return table_of("Best", columns, best.assign(rank=range(1, len(best) + 1)), note, ["best"])
+
+
+def _deviation(ranking: Ranking) -> Column:
+    about = f"of the {ranking.rule.name} between runs, n - 1 in the denominator"
+    return Column("Standard deviation", "0.0000", about, "deviation")
 
 
 def optimizer_lr_table(ranking: Ranking) -> Table:
     """The study's second table, for every architecture and loss; means where a setting has several runs."""
     settings = ranking.settings
-    marks = np.select([settings["runs"] == 0, settings["collapsed"] >= 0.5], ["diverged", "collapsed"], "")
+    none = settings["runs"] == 0
+    wrong = [none & (settings["diverged"] > 0), none]
+    wrong += [settings[state] >= 0.5 for state in ("collapsed", "not_yet", "unclear")]
+    marks = np.select(wrong, ["diverged", "failed", COLLAPSED, NOT_YET, UNCLEAR], "")
+    best = settings["setting"].isin(ranking.ranked_settings["setting"].head(1))
     note = "One row per setting: architecture by architecture, loss by loss. Several runs of a setting are averaged."
-    columns = [*_SETTING, *_METRICS, *_SIZE, _RUNS, _COLLAPSED]
-    return table_of("Optimizer x lr", columns, settings, note, _with_best(marks, settings["accuracy_test"]))
-
-
-def _with_best(marks: np.ndarray, values: pd.Series) -> list[str]:
-    """The marks, and `best` at the first of the largest values."""
-    best = values.reset_index(drop=True).dropna().idxmax() if values.notna().any() else None
-    return ["best" if i == best else str(mark) for i, mark in enumerate(marks)]
+    columns = [*_SETTING, *_METRICS, *_SIZE, *_further(ranking), _RUNS, *_states(ranking)]
+    return table_of("Optimizer x lr", columns, settings, note, np.where(best, "best", marks).tolist())
 
 
 def network_size_table(ranking: Ranking) -> Table:
@@ -81,69 +103,76 @@ def network_size_table(ranking: Ranking) -> Table:
     columns = [
         *_SIZE,
         _RUNS,
-        _accuracy("Best test accuracy (top-1)", "of the architecture's best run", "best"),
-        _accuracy("Mean of runs that learned", "test accuracy, without collapsed runs", "learned"),
-        _COLLAPSED,
-        Column("Best setting", about="optimizer, loss, learning rate and architecture of the best run", key="setting"),
+        _accuracy("Best test accuracy (top-1)", "of the architecture's best setting, the mean of its runs", "best"),
+        _accuracy("Mean of runs that learned", "test accuracy of all settings' runs that learned", "learned"),
+        *_states(ranking),
+        Column(
+            "Best setting", about="optimizer, loss, learning rate, architecture and what else varies", key="setting"
+        ),
     ]
-    ranked = ranking.ranked.dropna(subset="num_parameters")
-    ranked = ranked.assign(learned=ranked["accuracy_test"].where(~ranked["collapsed"]))
-    sizes = ranked.groupby("architecture", sort=False).agg(
-        **{name: (name, "first") for name in (*SIZES, "num_parameters", "setting")},
+    done = ranking.ranked.dropna(subset="num_parameters")
+    done = done.assign(
+        learned=done["accuracy_test"].where(done["verdict"] == LEARNED),
+        not_yet=done["verdict"] == NOT_YET,
+        unclear=done["verdict"] == UNCLEAR,
+    )
+    sizes = done.groupby("architecture", sort=False).agg(
+        **{name: (name, "first") for name in (*SIZES, "num_parameters", "setting", "place")},
+        **{name: (name, "mean") for name in ("learned", "collapsed", "not_yet", "unclear")},
         runs=("setting", "size"),
-        best=("accuracy_test", "first"),
-        learned=("learned", "mean"),
-        collapsed=("collapsed", "mean"),
     )  # pyright: ignore[reportCallIssue] - names of results are free
+    means = ranking.ranked_settings.set_index("setting")["accuracy_test"]
+    sizes = sizes.assign(best=sizes["setting"].map(means))
     sizes = sizes.sort_values(["num_parameters", "num_channels"], kind="stable")
-    marks = _with_best(np.full(len(sizes), ""), sizes["best"])
+    marks = ["best" if place == 1 else "" for place in sizes["place"]]
     return table_of("Network size", columns, sizes, "Sorted by the number of trainable parameters.", marks)
 
 
 def seeds_table(ranking: Ranking) -> Table:
     """Mean, standard deviation, n and the share of collapsed runs of each setting; empty for a single seed."""
+    name = ranking.rule.name
     columns = [
         *_SETTING,
         *_SIZE,
+        *_further(ranking),
         _RUNS,
+        _LOST,
         Column("Diverged", "0", "runs whose loss became NaN or infinite; not in the mean", "diverged"),
         _accuracy("Mean test accuracy (top-1)", "over the completed runs, collapsed ones too", "accuracy_test"),
-        Column(
-            "Standard deviation", "0.0000", "of the test accuracy between runs, n - 1 in the denominator", "deviation"
-        ),
-        _accuracy("Lowest", "test accuracy", "lowest"),
-        _accuracy("Highest", "test accuracy", "highest"),
+        _deviation(ranking),
+        _accuracy("Lowest", name, "lowest"),
+        _accuracy("Highest", name, "highest"),
         record_column("binary_accuracy_test", "Mean binary accuracy", "test accuracy as the study counts it"),
-        _COLLAPSED,
+        *_states(ranking),
     ]
-    if ranking.num_seeds < 2:
+    if not ranking.several_seeds:
         note = "This sweep has a single seed. Spread over seeds: add seed=0,1,2 to the command."
         return Table("Seeds", columns, [], note)
-    settings = ranking.settings.sort_values("accuracy_test", ascending=False, kind="stable")
-    return table_of("Seeds", columns, settings, "Runs that differ in the seed only, best mean first.", ["best"])
+    ranked = ranking.ranked_settings
+    rest = ranking.settings[~ranking.settings["setting"].isin(ranked["setting"])]
+    note = f"Runs that differ in the seed only. {OVER_SEEDS}"
+    return table_of("Seeds", columns, pd.concat([ranked, rest]), note, ["best"] * (len(ranked) > 0))
 
 
 def failures_table(ranking: Ranking, state: State | None = None) -> Table:
-    """Every run that has no result to rank, every collapsed one, every missing one: what happened, and where."""
+    """Every run without a result to rank, every one that did not learn, every missing one: what happened, and where."""
     columns = [
-        Column(
-            "What", "General", "failed: an error; diverged: NaN or infinity; collapsed: no better than guessing", "what"
-        ),
+        Column("What", about="failed: an error; diverged: NaN or infinity; the others are explained below", key="what"),
         *_SETTING,
         *_SIZE[:3],
+        *_further(ranking),
         _SEED,
         record_column("accuracy_test", "Test accuracy (top-1)"),
         record_column("binary_accuracy_test", "Binary accuracy"),
-        Column("Why", about="the error, or how it collapsed", key="why"),
+        Column("Why", about="the error, or what the learning curve shows", key="why"),
         record_column("run_name", "Run"),
     ]
-    wrong = pd.concat([ranking.unranked, ranking.ranked[ranking.ranked["collapsed"]]])
-    what = wrong["verdict"].replace("ok", "no accuracy")
-    nameless = (what == "no accuracy") & (wrong["error"] == "")
-    why = wrong["error"].mask(nameless, "accuracy is not a number").mask(wrong["collapsed"], wrong["how_collapsed"])
-    order = what.map({"failed": 0, "diverged": 1, "no accuracy": 2, "collapsed": 3})
-    wrong = wrong.assign(what=what, why=why, order=order).sort_values(["order", "run_name"])
-    table = table_of("Failures", columns, wrong, COLLAPSED_MEANS, wrong["what"].tolist())
+    wrong = ranking.frame[ranking.frame["verdict"] != LEARNED]
+    wrong = wrong.assign(
+        what=wrong["verdict"], order=wrong["verdict"].map({verdict: -i for i, verdict in enumerate(VERDICTS)})
+    )
+    wrong = wrong.sort_values(["order", "run_name"])
+    table = table_of("Failures", columns, wrong, MEANING, wrong["verdict"].tolist())
     missing = [_missing(run) for run in (state or State()).unfinished if run.what != "running"]
     return replace(table, rows=[*table.rows, *([row.get(c.key) for c in columns] for row in missing)])
 
@@ -152,6 +181,5 @@ def _missing(run: Unfinished) -> dict[str, Any]:
     """A planned run without a record as a row of the failures: by key, what the plan says of it."""
     known = {"loss_func": run.value("loss"), "learning_rate": run.value("lr"), "seed": run.value("seed")}
     known |= {name: run.value("model", name) for name in SIZES}
-    return known | {
-        "what": "missing", "why": WHY[run.what], "run_name": run.run_name, "optimizer": run.optimizer
-    }  # fmt: skip
+    known |= {"run_name": run.run_name, "optimizer": run.optimizer}
+    return known | {"what": "missing", "why": WHY_MISSING[run.what]}

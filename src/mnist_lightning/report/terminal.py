@@ -1,9 +1,10 @@
-"""What a sweep prints at its end: the ten best runs and a line per failure, in 79 columns of plain ASCII."""
+"""What a sweep prints at its end: the ten best settings and a line per failure, in 79 columns of plain ASCII."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
@@ -11,39 +12,78 @@ from mnist_lightning.report.frame import frame_of, runs
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.state import State, in_terminal
 from mnist_lightning.report.table import shown
+from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
 COLUMNS = 79  # an 80-column terminal would break a line of 80
-BEST_RUNS, MOST_FAILURES = 10, 20
+BEST_SETTINGS, MOST_FAILURES = 10, 20
 
 
-def leaderboard(results: Sequence[RunResult]) -> str:
-    """Lines without a newline at the end; empty for fewer than two runs, whose own lines say everything."""
-    if len(results) < 2:
+def leaderboard(results: Sequence[RunResult], directory: Path | None = None) -> str:
+    """Lines without a newline at the end; empty for fewer than two runs, whose own lines say everything.
+
+    `directory` is where the plan and the runs' files are, see `frame_of`.
+    """
+    return _leaderboard(Ranking(frame_of(results, directory)))
+
+
+def _leaderboard(ranking: Ranking) -> str:
+    if len(ranking.frame) < 2:
         return ""
-    ranking = Ranking(frame_of(results))
     return "\n".join(_safe(line) for line in [*_best(ranking), *_failures(ranking)])
 
 
 def _best(ranking: Ranking) -> list[str]:
-    if ranking.best is None:
+    if ranking.winner is None:
         return [f"{counts(ranking)}; none can be ranked"]
-    seeds = ranking.num_seeds > 1
-    rows = [["#", "optimizer", "loss", "lr", "network", *["seed"] * seeds, "accuracy", "binary", "s", ""]]
-    for rank, r in enumerate(runs(ranking.ranked.head(BEST_RUNS)), start=1):
-        score = getattr(r, ranking.rule.column)
-        numbers = [f"{score:.4f}", f"{r.binary_accuracy_test:.4f}", shown(r.duration_seconds, "0.0")]
-        names = [_safe(r.optimizer, 14), _safe(r.loss_func, 13), f"{r.learning_rate:g}", r.architecture]
-        rows.append([str(rank), *names, *[str(r.seed)] * seeds, *numbers, r.verdict.replace("ok", "")])
+    seeds = ranking.several_seeds
+    numbers = ["mean", "+-", "runs", "binary"] if seeds else ["accuracy", "binary", "s"]
+    rows, remarks = [["#", "optimizer", "loss", "lr", "network", *numbers]], [""]
+    for rank, s in enumerate(runs(ranking.ranked_settings.head(BEST_SETTINGS)), start=1):
+        names = [_safe(s.optimizer, 14), _safe(s.loss_func, 13), f"{s.learning_rate:g}", s.architecture]
+        score, binary = f"{s.score:.4f}", f"{s.binary_accuracy_test:.4f}"
+        numbers = [score, binary, shown(s.duration_seconds, "0.0")]
+        if seeds:
+            numbers = [score, shown(s.deviation, "0.0000") if s.runs > 1 else "", _of(s.runs, s.all_runs), binary]
+        rows.append([str(rank), *names, *numbers])
+        remarks.append(_remark(s))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    words = 3  # rank is a number, then come two words
-    wrong = ", ".join(f"{n:,} {what}" for what, n in ranking.verdicts.items() if n and what != "ok")
-    title = f"Best of {len(ranking.frame):,} runs by {ranking.rule.name}{f' ({wrong})' if wrong else ''}:"
-    return [title, *("  ".join(_padded(row, widths, words)).rstrip() for row in rows)]
+    lines = [*_title(ranking)]
+    for row, remark in zip(rows, remarks, strict=True):
+        line = "  ".join(_padded(row, widths, words=3))  # rank is a number, then come two words
+        one = f"{line}  {remark}".rstrip()
+        lines += [one] if len(one) <= COLUMNS else [line, f"    {remark}"]
+    return lines
+
+
+def _title(ranking: Ranking) -> list[str]:
+    """What is ranked and by what, and how many runs did not learn; in two lines if it is long."""
+    settings = f"{(k := len(ranking.settings)):,} setting{'s' * (k != 1)}"
+    n = f"{len(ranking.frame):,} runs"
+    what = f"{settings}, {n}, by mean" if ranking.several_seeds else f"{n} by"
+    title = f"Best of {what} {ranking.rule.name}"
+    wrong = ", ".join(f"{n:,} {what}" for what, n in ranking.verdicts.items() if n and what != LEARNED)
+    one = f"{title} ({wrong}):" if wrong else f"{title}:"
+    return [one] if len(one) <= COLUMNS else [f"{title}:", f"({wrong})"]
+
+
+def _of(n: int, wanted: int) -> str:
+    return str(n) if n == wanted else f"{n} of {wanted}"
+
+
+def _remark(setting: Any) -> str:
+    """What else sets it apart, and how many of its runs did not learn."""
+    shares = {COLLAPSED: setting.collapsed, NOT_YET: setting.not_yet, UNCLEAR: setting.unclear}
+    low = [
+        verdict if setting.runs == 1 else f"{round(share * setting.runs)} {verdict}"
+        for verdict, share in shares.items()
+        if share
+    ]
+    return ", ".join(filter(None, [setting.further, *low]))
 
 
 def _padded(row: Sequence[str], widths: Sequence[int], words: int) -> list[str]:
     return [
-        text.ljust(width) if 0 < i < words or i == len(row) - 1 else text.rjust(width)
+        text.ljust(width) if 0 < i < words else text.rjust(width)
         for i, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
 
@@ -65,15 +105,21 @@ def _safe(text: str, limit: int = COLUMNS) -> str:
     return plain if len(plain) <= limit else plain[: limit - 3] + "..."
 
 
-def standing(results: Sequence[RunResult], state: State) -> list[str]:
+def standing(results: Sequence[RunResult], state: State, directory: Path | None = None) -> list[str]:
     """What is missing or running, what does not count, what could not be read; nothing for a sweep that is whole."""
-    head = counts(Ranking(frame_of(results)), state)
-    return [_safe(line) for line in in_terminal(state, head, COLUMNS)]
+    return _standing(Ranking(frame_of(results, directory)), state)
 
 
-def closing(results: Sequence[RunResult], paths: Sequence[Path], state: State | None = None) -> str:
+def _standing(ranking: Ranking, state: State) -> list[str]:
+    return [_safe(line) for line in in_terminal(state, counts(ranking, state), COLUMNS)]
+
+
+def closing(
+    results: Sequence[RunResult], paths: Sequence[Path], state: State | None = None, directory: Path | None = None
+) -> str:
     """What to print when a report is written: the leaderboard, what is missing, and where the files are."""
-    lines = [leaderboard(results), *standing(results, state or State())]
+    ranking = Ranking(frame_of(results, directory))
+    lines = [_leaderboard(ranking), *_standing(ranking, state or State())]
     named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": "workbook, as results.xlsx is in use"}
     for path in sorted(paths, key=lambda p: p.name):
         if path.name in named:

@@ -1,8 +1,7 @@
-"""Each published row beside our runs of the same configuration, with a verdict that looks at spread and collapse."""
+"""Each published row beside our runs of the same configuration, judged by the spread and by what learned."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +11,9 @@ import pandas as pd
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.groups import SETTING
 from mnist_lightning.report.published import CONDITIONS, PublishedRow, published_rows
+from mnist_lightning.report.statistics import prediction_interval
 from mnist_lightning.report.table import Column, Table, record_column
-
-# Student's t, 97.5 %, by degrees of freedom; for more, 1.96 + 2.4 / degrees is right to 0.005 (tables of any textbook)
-_T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+from mnist_lightning.report.verdicts import LEARNED
 
 _COLUMNS = [
     Column("Where", about="table of the study"),
@@ -55,7 +53,7 @@ def _row(p: PublishedRow, ours: pd.DataFrame) -> list[Any]:
     same = _comparable(ours)
     done = same[same["finished"]]
     binary = done["binary_accuracy_test"]
-    mean, spread = binary.mean(), binary[~done["collapsed"]].std()
+    mean, spread = binary.mean(), binary[done["verdict"] == LEARNED].std()
     numbers = [mean, mean - p.binary_accuracy_test, len(done), spread, binary.min(), binary.max()]
     numbers += [done["collapsed"].mean(), done["accuracy_test"].mean()]
     told = [None if pd.isna(number) else number if isinstance(number, int) else float(number) for number in numbers]
@@ -81,7 +79,7 @@ def unlike(run: Any) -> str:
 def judge(p: PublishedRow, ours: pd.DataFrame) -> str:
     """What our runs of the same configuration say about a published value.
 
-    A collapsed value is compared with our share of collapsed runs, any other with the runs that learned: whether
+    A value no better than guessing is compared with our share of such runs, any other with those that learned: whether
     it lies in the range where one more run of ours would fall with a chance of 95 %.
     """
     if ours.empty:
@@ -91,19 +89,26 @@ def judge(p: PublishedRow, ours: pd.DataFrame) -> str:
         return f"no result: {len(ours)} of {len(ours)} runs failed or diverged"
     if difference := unlike(runs(done.head(1))[0]):
         return f"not comparable: {difference}"
-    collapsed, n = int(done["collapsed"].sum()), len(done)
+    low, n = done[done["verdict"] != LEARNED], len(done)
+    how = ", ".join(f"{count} {verdict}" for verdict, count in low["verdict"].value_counts().sort_index().items())
     if p.collapsed:
-        if n == 1:
-            return "both collapsed" if collapsed else "the study's run collapsed, ours learned; one seed says little"
-        return f"the study's run collapsed, as {collapsed} of our {n} did"
-    if collapsed == n:
-        lost = "ours collapsed; one seed says little" if n == 1 else f"all {n} of ours collapsed"
+        return _both_low(len(low), n, how)
+    if len(low) == n:
+        lost = f"ours did not ({how}); one seed says little" if n == 1 else f"none of our {n} did ({how})"
         return f"the study's run learned, {lost}"
-    learned = done["binary_accuracy_test"][~done["collapsed"]].tolist()
-    among = f"; {collapsed} of our {n} runs collapsed" if collapsed else ""
+    learned = done["binary_accuracy_test"][done["verdict"] == LEARNED].tolist()
+    among = f"; of our {n} runs {how}" if how else ""
     if len(learned) == 1:
         return f"both learned, {learned[0] - p.binary_accuracy_test:+.4f}; one run gives no spread to judge by{among}"
     return _inside(p, learned) + among
+
+
+def _both_low(low: int, n: int, how: str) -> str:
+    """What to say of a published row that is no better than guessing; why it is not is not published."""
+    theirs = "the study's run was no better than guessing"
+    if n == 1:
+        return f"both no better than guessing (ours: {how})" if low else f"{theirs}, ours learned; one seed says little"
+    return f"{theirs}, as {low} of our {n} were{f' ({how})' if how else ''}"
 
 
 def _inside(p: PublishedRow, learned: Sequence[float]) -> str:
@@ -115,11 +120,3 @@ def _inside(p: PublishedRow, learned: Sequence[float]) -> str:
         f"{'within' if inside else 'outside'} our spread, {low:.4f} "
         f"to {min(high, 1.0):.4f} (n = {len(learned)}){caution}"
     )
-
-
-def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Where one more draw falls with a chance of 95 %, if draws are normal: mean -+ t s sqrt(1 + 1/n); n >= 2."""
-    n, mean, deviation = len(values), *pd.Series(values).agg(["mean", "std"])
-    t = _T975[n - 2] if n - 1 <= len(_T975) else 1.96 + 2.4 / (n - 1)
-    reach = t * deviation * math.sqrt(1 + 1 / n)
-    return mean - reach, mean + reach

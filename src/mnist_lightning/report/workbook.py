@@ -17,10 +17,11 @@ from openpyxl.writer.excel import ExcelWriter
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_size_chart, optimizer_charts
+from mnist_lightning.report.curves import link
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.sheets import BOLD, Cells, arrange, cell_of, header_of, put_table
-from mnist_lightning.report.stored import Stored, link
+from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
 from mnist_lightning.report.versus import versus_table
 

@@ -69,7 +69,7 @@ def _read(
         results, state = state_of(_placed(results), root)
     results = sorted(results, key=lambda r: r.run_name)
     table = _write(root / CSV, to_csv(results).encode("utf-8", "backslashreplace"))
-    ranking = Ranking(frame_of(results))
+    ranking = Ranking(frame_of(results, root))
     return root, ranking, replace(read_stored(ranking, root), state=state), table
 
 

@@ -140,7 +140,7 @@ class Sweep:
             is_run = (self.directory / RECORD).is_file()
             write = report.write_tables if is_run else report.write_report
             if results:
-                print(closing(results, write(results, self.directory, state), state))
+                print(closing(results, write(results, self.directory, state), state, self.directory))
         self.collected = True
 
     def _found(self) -> Found:

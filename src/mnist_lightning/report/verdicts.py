@@ -1,0 +1,100 @@
+"""What became of a run that was completed: learned, not yet learned, or collapsed. The rule, in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+from mnist_lightning.errors import RefusedError
+from mnist_lightning.records.predictions import load_predictions
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.report.curves import Columns, read_curve, run_directory
+
+LEARNED, NOT_YET, COLLAPSED, UNCLEAR = "learned", "not yet learned", "collapsed", "unclear"
+NO_ACCURACY = "no accuracy"
+VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "diverged", "failed")
+GUESSING = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
+FELL_FROM = 0.30  # accuracy in any epoch: a network that was so good had learned; a few images more are luck
+ONE_ANSWER = 0.99  # share of the test images that get the same answer: constant
+EPOCHS = 4  # with fewer, chance alone often looks like a fall
+WINDOW, SHORTEST = (
+    0.5,
+    6,
+)  # the last half of the epochs, but no fewer than six: where the training error must still fall
+STILL_FALLS = 1e-6  # of the error, between the halves of the window: SGD at a small rate moves no faster
+RISES = 0.25  # of all falls from epoch to epoch: what rises more is noise
+
+FELL = "the accuracy fell back to guessing"
+FLAT = "the training error no longer falls"
+CONSTANT = "the same digit for every image"
+FALLS = "the training error still falls, more epochs may help"
+UNTOLD = f"no better than guessing, and no learning curve of {EPOCHS} epochs says whether it still learned"
+WHY = {NOT_YET: FALLS, UNCLEAR: UNTOLD}
+MEANING = (
+    f"Learned: more than {GUESSING:.0%} of the test images are right, where guessing gets about 10 %. Of the other "
+    "completed runs: not yet learned, if the training error still falls (over the last half of the epochs, "
+    f"{SHORTEST} or more where there are so many, it is lower in the later ones than in the earlier, and rises by less "
+    f"than {RISES:.0%} of what it falls); collapsed, if it falls no longer, if the accuracy was above {FELL_FROM:.0%} "
+    f"in some epoch and fell back to guessing, or, where no curve of {EPOCHS} epochs is stored, if the network gives "
+    "the same digit for every image; else it cannot be told, and is called unclear."
+)
+
+
+def verdicts_of(records: Iterable[RunResult], directory: Path | None = None) -> list[tuple[str, str]]:
+    """Returns each run's verdict and its reason, see `MEANING`; of failed and diverged ones the error.
+
+    Of the files in `directory` only those of runs that are no better than guessing are read.
+    """
+    return [_state(record, directory) for record in records]
+
+
+def _state(record: RunResult, directory: Path | None) -> tuple[str, str]:
+    if record.status != "completed":
+        return record.status, record.error
+    if not math.isfinite(record.accuracy_test):
+        return NO_ACCURACY, record.error or "accuracy is not a number"
+    low = record.accuracy_test <= GUESSING
+    curve = read_curve(directory, record.run_name) if low and directory is not None else {}
+    return judge(record.accuracy_test, curve, lambda: _same_answer(directory, record.run_name))
+
+
+def _same_answer(directory: Path | None, run_name: str) -> bool | None:
+    where = run_directory(directory, run_name) if directory else None
+    try:
+        stored = load_predictions(where) if where else None
+    except RefusedError:
+        return None
+    if stored is None or not len(stored.predicted):
+        return None
+    digits = stored.predicted.tolist()
+    return max(map(digits.count, set(digits))) >= ONE_ANSWER * len(digits)
+
+
+def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None]) -> tuple[str, str]:
+    """Returns the state of a completed run, and why; the reason is empty for one that learned.
+
+    `accuracy` is that on the test images; `curve` its metrics.csv, or empty; `same_answer` tells whether the network
+    answers every test image alike, None where that is not stored, and is asked only if the curve tells nothing.
+    """
+    if accuracy > GUESSING:
+        return LEARNED, ""
+    if any(a > FELL_FROM for name in ("val_accuracy", "train_accuracy") for a in curve.get(name, [])):
+        return COLLAPSED, FELL
+    errors = [e for e in curve.get("train_loss", []) if math.isfinite(e)]
+    if len(errors) >= EPOCHS:
+        return (NOT_YET, FALLS) if still_falls(errors) else (COLLAPSED, FLAT)
+    return (COLLAPSED, CONSTANT) if same_answer() else (UNCLEAR, UNTOLD)
+
+
+def still_falls(errors: Sequence[float]) -> bool:
+    """Returns whether a training error, a value for each of at least four epochs, was falling when training ended."""
+    later = errors[1:] if len(errors) > EPOCHS else errors  # the first has the initial weights, which say nothing
+    last = later[-max(SHORTEST, math.ceil(len(errors) * WINDOW)) :]
+    half = len(last) // 2
+    before, after = fmean(last[:half]), fmean(last[-half:])
+    moves = [b - a for a, b in pairwise(last)]
+    falls, rises = -sum(m for m in moves if m < 0), sum(m for m in moves if m > 0)
+    return before - after > STILL_FALLS * before and last[-1] < last[-half] and rises < RISES * falls

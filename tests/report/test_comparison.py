@@ -1,0 +1,89 @@
+"""The best setting beside the second: the test that fits what is stored, and no claim that it does not bear."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mnist_lightning.records.predictions import Predictions, make_predictions
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.report.comparison import Comparison, compare
+from mnist_lightning.report.ranking import Ranking
+from report_cases import judged, record
+
+LABELS = np.arange(200) % 10
+
+
+def said(wrong: range, labels: np.ndarray = LABELS) -> Predictions:
+    """The predictions of a network that is wrong on these images."""
+    digits = np.where(np.isin(np.arange(len(labels)), list(wrong)), (labels + 1) % 10, labels)
+    images = np.zeros((len(labels), 1, 28, 28), dtype=np.uint8)
+    return make_predictions(np.eye(10)[digits], images, labels, images, labels, seed=0)
+
+
+def compared(runs: list[RunResult], stored: dict[tuple[str, int], Predictions]) -> Comparison:
+    found = compare(Ranking(judged(runs)), lambda run: stored.get((run.optimizer, run.seed)))
+    assert found is not None
+    return found
+
+
+PAIR = [record("Adam", accuracy=0.95), record("SGD", accuracy=0.9)]
+
+
+def test_one_run_each_is_compared_by_mcnemars_test_on_the_images_that_only_one_has_right() -> None:
+    found = compared(PAIR, {("Adam", 0): said(range(10)), ("SGD", 0): said(range(4, 20))})
+    assert not found.certain
+    assert found.sentence == (
+        "Of the 200 test images only the first has 10 right, only the second 4: McNemar's exact test gives p = 0.18, "
+        "so which is better cannot be told."
+    )
+
+
+def test_a_clear_lead_on_the_same_images_is_called_more_than_luck() -> None:
+    found = compared(PAIR, {("Adam", 0): said(range(5)), ("SGD", 0): said(range(3, 40))})
+    assert found.certain
+    assert "35 right, only the second 3" in found.sentence
+    assert "p = less than 0.0001, more than the luck of these images" in found.sentence
+
+
+def test_without_both_predictions_or_with_other_images_nothing_is_claimed() -> None:
+    assert "predictions of both are not stored" in compared(PAIR, {("Adam", 0): said(range(5))}).sentence
+    other = {("Adam", 0): said(range(5)), ("SGD", 0): said(range(5), LABELS[::-1])}
+    assert "not tested on the same images" in compared(PAIR, other).sentence
+    same = {("Adam", 0): said(range(5)), ("SGD", 0): said(range(5))}
+    elsewhere = [PAIR[0], replace(PAIR[1], data_sha256="b")]
+    assert "not tested on the same images" in compared(elsewhere, same).sentence
+
+
+def over_seeds(name: str, *accuracies: float, first: int = 0) -> list[RunResult]:
+    return [record(name, seed=seed, accuracy=a) for seed, a in enumerate(accuracies, first)]
+
+
+def test_over_common_seeds_the_differences_are_compared_by_a_paired_t_interval() -> None:
+    runs = over_seeds("Adam", 0.95, 0.96, 0.97) + over_seeds("SGD", 0.94, 0.96, 0.94)
+    found = compared(runs, {})  # differences 0.01, 0, 0.03: mean 0.01333, s 0.01528, t 4.303
+    assert found.sentence == (
+        "Over the 3 seeds that both have, the first is ahead by 0.0133 on average, 95 % confidence interval -0.0246 "
+        "to 0.0513 (paired t, n = 3): which is better cannot be told."
+    )
+    certain = compared(over_seeds("Adam", 0.95, 0.96, 0.97) + over_seeds("SGD", 0.90, 0.911, 0.919), {})
+    assert certain.certain
+    assert certain.sentence.endswith("(paired t, n = 3): the two settings differ by more than the luck of a seed.")
+
+
+def test_a_single_common_seed_is_compared_on_its_images_and_named() -> None:
+    runs = over_seeds("Adam", 0.95, 0.96) + over_seeds("SGD", 0.9, 0.91, first=1)
+    stored = {("Adam", 1): said(range(10)), ("SGD", 1): said(range(4, 20)), ("Adam", 0): said(range(199))}
+    assert "Of the 200 test images (both with seed 1) only the first has 10 right" in compared(runs, stored).sentence
+
+
+def test_settings_without_a_common_seed_cannot_be_compared_run_by_run() -> None:
+    runs = over_seeds("Adam", 0.95, 0.96) + over_seeds("SGD", 0.9, 0.91, first=2)
+    assert compared(runs, {}).sentence.startswith("They have no seed in common")
+
+
+@pytest.mark.parametrize("runs", [[], PAIR[:1]], ids=["none", "one"])
+def test_there_is_nothing_to_compare_without_a_second_setting(runs: list[RunResult]) -> None:
+    assert compare(Ranking(judged(runs)), lambda _: None) is None

@@ -53,6 +53,17 @@ class Shell(Callback):
             subprocess.run(self.command, shell=True, check=True)
 
 
+class Diary(Callback):
+    """Appends the number of each epoch that begins, the first one 0, to a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_epoch_start(self, trainer: Any, *arguments: Any, **more: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(f"{trainer.current_epoch}\n")
+
+
 class Slow(Callback):
     """Takes its time, for whoever wants to interrupt."""
 

@@ -75,7 +75,8 @@ def test_qmnist_is_read_with_its_eight_label_columns(tmp_path: Path) -> None:
 def test_a_label_that_is_no_digit_is_named(label: int, refused: bool, tmp_path: Path) -> None:
     labels = [3, label, 9]
     for part in ("train", "test"):
-        write_idx(tmp_path / "QMNIST" / "raw" / f"qmnist-{part}-images-idx3-ubyte", torch.zeros(3, 28, 28))
+        images = torch.full((3, 28, 28), len(part))  # the test images are others
+        write_idx(tmp_path / "QMNIST" / "raw" / f"qmnist-{part}-images-idx3-ubyte", images)
         path = tmp_path / "QMNIST" / "raw" / f"qmnist-{part}-labels-idx2-int"
         path.write_bytes(struct.pack(">BBBBII3i", 0, 0, 12, 2, 3, 1, *labels))
     if refused:

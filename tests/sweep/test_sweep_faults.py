@@ -9,8 +9,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +17,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from commands import ENVIRONMENT, TESTS, Command, wait_for
+from commands import Command, wait_for
 from mnist_lightning.records.results import load, load_results
 from mnist_lightning.training.checkpoints import read_checkpoint
+from ray_cluster import joining, ray_cluster
 
 LONG = os.environ.get("MNIST_TEST_LONG") == "1"
 KILLS = {"basic": 25, "joblib": 25} if LONG else {"basic": 5, "joblib": 1}  # joblib's workers import everything anew
@@ -233,37 +232,12 @@ def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_comp
     assert out.splitlines()[-1] == "1 of 2 done (1 failed): here"
 
 
-CLUSTER = """
-import sys, time
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-cluster.add_node(num_cpus=1)
-print(cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
 def test_four_runs_survive_the_death_of_a_worker_on_a_ray_cluster_of_two_nodes(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray runs the cluster: pip install 'mnist-lightning[ray]'")
-    cluster = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **ENVIRONMENT},
-    )
-    assert cluster.stdout is not None
-    try:
-        address = next(line.strip() for line in cluster.stdout if ":" in line)
-        killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
-        ray = ["hydra/launcher=ray", f"hydra.launcher.ray.init.address='{address}'"]
-        ray += ["+hydra.launcher.ray.init.runtime_env.env_vars.PYTHONPATH=" + str(TESTS)]
-        arguments = ["-m", *ray, "seed=0,1", killer, f"hydra.sweep.dir={tmp_path / 'here'}"]
+    killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
+    with ray_cluster() as address:
+        arguments = ["-m", *joining(address), "seed=0,1", killer, f"hydra.sweep.dir={tmp_path / 'here'}"]
         code, out, err = start(*arguments, real=True).wait(300)
-    finally:
-        cluster.communicate("", timeout=60)
     assert code == 0, out + err
     assert [r.status for r in load_results(tmp_path / "here")] == ["completed"] * 4
 

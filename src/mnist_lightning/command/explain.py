@@ -19,7 +19,7 @@ from yaml import YAMLError
 from mnist_lightning.command import yaml_files
 from mnist_lightning.config import suggest_key, takes_list, unresolved, wrong_type
 from mnist_lightning.config.section import near_miss
-from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, EXIT_RUNS_MISSING, UserError
+from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, UserError
 
 Error = TypeVar("Error", bound=BaseException)
 Explanation = tuple[int, str] | None
@@ -112,12 +112,9 @@ def _installation(failure: Failure) -> Explanation:
 
 
 def _cluster(failure: Failure) -> Explanation:
-    """submitit could not give a job to the cluster, or the cluster lost it."""
+    """submitit could not give a job to the cluster."""
     if not type(failure.error).__module__.startswith("submitit."):
         return None
-    if state := re.search(r"\(state: (\w+)\)", str(failure.error)):
-        line = f"hydra/launcher=submitit: the cluster lost a job (state {state[1]}); repeat the command"
-        return EXIT_RUNS_MISSING, line
     line = f"hydra/launcher=submitit: {failure.error!s:.100}; see hydra.launcher.partition, qos, account"
     return EXIT_BAD_INPUT, line
 

@@ -180,7 +180,7 @@ def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resum
         except Exception as error:
             if not resume or module.began or is_out_of_memory(error):
                 raise
-            print(one_line(f"{checkpoint}: cannot be gone on from ({error}); the group starts anew"), flush=True)
+            print(one_line(f"{checkpoint}: cannot be gone on from, the group starts anew ({error})"), flush=True)
     for member in members:
         member.best_loss, member.best_epoch = math.inf, None
     _fit(members, dataset, checkpoint, resume=False)

@@ -40,10 +40,23 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
         found = file.read().strip() or "another process"
         file.close()
         raise BusyError(f"{directory}: in use by {found}; wait for it, or choose another directory") from error
+    _sign(file, holder)
+    return file
+
+
+def _sign(file: IO[str], holder: str = "") -> None:
     file.truncate(0)
     file.write(f"{holder or f'process {os.getpid()} on {socket.gethostname()}'}\n")
     file.flush()
-    return file
+
+
+def holder_of(path: Path) -> str:
+    """Who holds the lock file `path`, as `process 12 on node`; empty if nobody does, or where there are no locks."""
+    if not is_held(path):
+        return ""
+    with suppress(OSError), open(path, opener=_at_once, encoding="ascii", errors="replace") as file:
+        return file.read(200).strip() or "another process"
+    return "another process"
 
 
 def is_held(path: Path) -> bool:
@@ -95,6 +108,7 @@ def waiting(path: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, "a", opener=_at_once)  # noqa: SIM115 - closed below
             fcntl.flock(file, fcntl.LOCK_EX)
+            _sign(file)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from mnist_lightning.report.frame import runs
 from mnist_lightning.report.provenance import command_in
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.state import State
-from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET
+from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
 MOST_CURVES = 6
 
@@ -77,11 +77,11 @@ def confusions(predictions: Predictions) -> np.ndarray:
 
 
 def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:
-    """The runs whose curves tell most: the best, the best of each other optimizer, one collapsed, one diverged."""
+    """The runs whose curves tell most: the best, the best of each other optimizer, one of each that did not."""
     frame, typical = ranking.frame, ranking.typical
     learned = runs(typical[typical["verdict"] == LEARNED].drop_duplicates("optimizer").head(MOST_CURVES - 3))
     chosen = [(run, f"best {run.optimizer}" if i else "best") for i, run in enumerate(learned)]
-    for state in (NOT_YET, COLLAPSED):
+    for state in (NOT_YET, COLLAPSED, UNCLEAR):
         chosen += [(run, state) for run in runs(ranking.ranked[ranking.ranked["verdict"] == state].head(1))]
     return chosen + [(run, "diverged") for run in runs(frame[frame["status"] == "diverged"].head(1))]
 

@@ -20,10 +20,8 @@ GUESSING = 0.20  # share of test images: twice what guessing gets, so that a sma
 FELL_FROM = 0.30  # accuracy in any epoch: a network that was so good had learned; a few images more are luck
 ONE_ANSWER = 0.99  # share of the test images that get the same answer: constant
 EPOCHS = 4  # with fewer, chance alone often looks like a fall
-WINDOW, SHORTEST = (
-    0.5,
-    6,
-)  # the last half of the epochs, but no fewer than six: where the training error must still fall
+# The training error must still fall over the last half of the epochs, but no fewer than six of them
+WINDOW, SHORTEST = 0.5, 6
 STILL_FALLS = 1e-6  # of the error, between the halves of the window: SGD at a small rate moves no faster
 RISES = 0.25  # of all falls from epoch to epoch: what rises more is noise
 

@@ -11,7 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra._internal.sources_registry import SourcesRegistry
@@ -25,7 +27,15 @@ if TYPE_CHECKING:
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-__all__ = ["BasicLauncher", "BasicSweeper", "called_with", "files_read_within", "forget_launchers"]
+__all__ = [
+    "BasicLauncher",
+    "BasicSweeper",
+    "called_with",
+    "files_read_within",
+    "forget_launchers",
+    "processes_started_by",
+    "submissions_by",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -88,6 +98,37 @@ def forget_launchers(store: ConfigStore, names: Sequence[str]) -> None:
     Plugins.instance()
     for name in names:
         store.repo["hydra"]["launcher"].pop(name, None)
+
+
+@contextmanager
+def submissions_by(submit: Callable[[Any, Callable[[], list[Any]]], None]) -> Iterator[None]:
+    """Within the block the submitit plugin calls `submit(executor, send)`; `send()` submits, and nothing is waited for.
+
+    It would wait one by one for submitit's own files, and for `sacct`, which fails where nothing is accounted. Tried
+    with hydra-submitit-launcher 1.2.0 and submitit 1.5.4.
+    """
+    from submitit.core.core import Executor
+
+    send = Executor.map_array
+
+    def map_array(executor: Any, function: Any, *columns: Any) -> list[Any]:
+        submit(executor, partial(send, executor, function, *columns))
+        return []
+
+    with _replaced(Executor, "map_array", map_array):
+        yield
+
+
+@contextmanager
+def processes_started_by(start: Callable[..., Any]) -> Iterator[None]:
+    """Within the block submitit starts its local processes by `start`, called as `subprocess.Popen` is.
+
+    It leaves them in the command's process group, and itself no way to end them with what they have started.
+    """
+    from submitit.local import local
+
+    with _replaced(local, "subprocess", SimpleNamespace(Popen=start)):
+        yield
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.records.run_directory import TRACEBACK, finished_result, place_of, places_of, stored_result
+from mnist_lightning.sweep import slurm
 from mnist_lightning.sweep.attempts import attempts, begin, end
 from mnist_lightning.sweep.progress import count_records, line
 from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_other_directory, refuse_retraining, shown
@@ -56,12 +58,20 @@ def _run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResu
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir)
         if stored is None or not is_final(stored, config, run_dir):
-            begin(run_dir)
+            begin(run_dir, _enter_submitit())
             checked = _is_planned(config, run_dir.parent)
             train = partial(_train, config, run_dir, started_in, checked=checked)
             stored = _recorded(train, config, run_dir, (OutputError, UnreadableError))
         end(run_dir)
         return stored
+
+
+def _enter_submitit() -> str:
+    """The scheduler's number of submitit's job that this process is; empty if it is none. Handles Slurm's signals."""
+    executor = os.environ.get("SUBMITIT_EXECUTOR")
+    if executor == "slurm":
+        slurm.requeued_on_sigterm()
+    return str(HydraConfig.get().job.id) if executor else ""
 
 
 def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
@@ -116,13 +126,15 @@ def _recorded(
 
 
 def _was_signalled(error: BaseException) -> bool:
-    """Whether Lightning has turned a signal into this SystemExit, as it does where the handlers are not ours."""
-    return isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+    """Whether a signal has made this error: in Lightning's handler, submitit's, or ours for Slurm."""
+    modules = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    of_lightning = isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+    return of_lightning or not modules.isdisjoint({"submitit.core.job_environment", slurm.__name__})
 
 
-def record_killed(config: RunConfig, run_dir: Path) -> None:
+def record_killed(config: RunConfig, run_dir: Path, why: str) -> None:
     """Records a run as failed that has killed its worker again and again."""
-    died = f"its worker died {attempts(run_dir)} times (killed, often by the system for want of memory)"
+    died = f"its worker died {attempts(run_dir)} times ({why})"
     result = _record_failure(config, run_dir, RuntimeError(died))
     end(run_dir)
     progress = sweep.progress if (sweep := current()) else None

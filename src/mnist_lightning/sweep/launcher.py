@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,27 +13,54 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from mnist_lightning.config import RunConfig
+from mnist_lightning.errors import ConfigError, Problem, UserError
+from mnist_lightning.records import locks
 from mnist_lightning.sweep.attempts import attempts, has_ended
 from mnist_lightning.sweep.compositions import ReusedCompositions
 from mnist_lightning.sweep.job import record_killed
+from mnist_lightning.sweep.ray_tasks import RayTasks
+from mnist_lightning.sweep.submitted import LostJobsError, SubmittedJobs
+
+_KILLED = "killed, often by the system for want of memory"
+_SLURM = ("srun", "sbatch", "squeue", "scancel")
 
 
 class PersistentLauncher(Launcher):
     """Launches by another launcher, and after a worker's death starts the rest again.
 
-    joblib, Ray and submitit give up the whole sweep when one worker dies. What has a record on disk is done. What
+    joblib, Ray and submitit give up the whole sweep when one worker dies. What has got a record is done. What
     was never begun is started again together; what was begun and left no record is started again alone, so that
     only the run that kills its worker is blamed, at most `sweep.max_retries` times, and then recorded as failed.
+    A job that somebody has cancelled is not started again.
     """
 
-    def __init__(self, inner: Launcher, loader: ReusedCompositions, config: DictConfig) -> None:
-        self.inner, self.loader, self.config = inner, loader, config
+    def __init__(self, plugin: Launcher, loader: ReusedCompositions, config: DictConfig) -> None:
+        self.plugin, self.loader, self.config = plugin, loader, config
+        self.name: str = config.hydra.runtime.choices["hydra/launcher"]
         self.sweep_dir: str = config.hydra.sweep.dir
         self.run_names: dict[tuple[str, ...], str] = {}
+        kind = type(plugin).__name__
+        self.inner: Launcher = plugin
+        if kind == "RayLauncher":
+            self.inner = RayTasks(plugin)
+        elif kind in ("LocalLauncher", "SlurmLauncher"):
+            self.inner = SubmittedJobs(plugin, self.name, self._run_name, Path(self.sweep_dir))
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Passes Hydra's set-up on."""
         self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def check(self) -> None:
+        """Raises ConfigError for settings with which nothing could be launched, before anything is planned."""
+        kind = type(self.plugin).__name__
+        if kind == "SlurmLauncher" and (missing := [name for name in _SLURM if shutil.which(name) is None]):
+            way_out = "run it on a machine of the cluster, or use hydra/launcher=submitit_local"
+            raise ConfigError(f"hydra/launcher={self.name}: no {', '.join(missing)} here; {way_out}")
+        if kind == "JoblibLauncher":
+            n_jobs = self.config.hydra.launcher.n_jobs
+            if not isinstance(n_jobs, int) or n_jobs == 0:
+                way_out = "use 1 or more, or -1 for one per core"
+                raise ConfigError([Problem("hydra.launcher.n_jobs", n_jobs, "no number of processes", way_out)])
 
     def compose(self, job: Sequence[str]) -> RunConfig:
         """The checked configuration of a job."""
@@ -41,43 +69,86 @@ class PersistentLauncher(Launcher):
         return config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Launches the jobs until each has a record, however many workers die."""
-        returns, death = self._try(job_overrides, initial_job_idx)
+        """Launches the jobs until each has a record, however many workers die, or was cancelled."""
+        others = [] if self._adopts else [job for job in job_overrides if self._holder(job)]
+        returns = self._launch([job for job in job_overrides if job not in others], initial_job_idx)
+        for job in others:
+            self._wait_for_holder(job)
+        return [*returns, *self._launch([job for job in others if not self._is_recorded(job)], initial_job_idx)]
+
+    def _launch(self, jobs: Sequence[Sequence[str]], index: int) -> Sequence[JobReturn]:
+        returns, death = self._try(jobs, index) if jobs else ([], None)
+        cancelled: set[str] = set()
         while death is not None:
-            rest = [job for job in job_overrides if not self._is_recorded(job)]
-            suspects = [job for job in rest if attempts(self._run_dir(job))]
+            started: set[str] = set()
+            if isinstance(death, LostJobsError):
+                cancelled |= death.cancelled
+                started = death.started
+            rest = [job for job in jobs if not self._is_recorded(job) and self._run_name(job) not in cancelled]
+            suspects = [job for job in rest if attempts(self._run_dir(job)) or self._run_name(job) in started]
             fresh = [job for job in rest if job not in suspects]
-            if not suspects:  # nothing was begun: the launcher itself does not work
-                raise death
-            self._isolate(suspects, initial_job_idx)
-            _, death = self._try(fresh, initial_job_idx) if fresh else ([], None)
+            if rest and not suspects:  # nothing was begun: the launcher itself does not work
+                raise self._explained(death) from death
+            for job in suspects:
+                cancelled |= self._isolate(job, index)
+            _, death = self._try(fresh, index) if fresh else ([], None)
         return returns
 
     def _try(self, jobs: Sequence[Sequence[str]], index: int) -> tuple[Sequence[JobReturn], Exception | None]:
-        returns: list[JobReturn] = []
-        at_once = len(jobs)
-        if type(self.inner).__name__ == "LocalLauncher":  # submitit has no limit of its own
-            at_once = os.cpu_count() or 1
         try:
-            for start in range(0, len(jobs), max(at_once, 1)):
-                returns += self.inner.launch(jobs[start : start + at_once], initial_job_idx=index + start)
+            return self.inner.launch(jobs, initial_job_idx=index), None
         except Exception as error:
-            return returns, error
-        return returns, None
+            return [], error
 
-    def _isolate(self, suspects: Sequence[Sequence[str]], index: int) -> None:
-        """Starts each of these jobs alone, until it has a record or has died too often."""
-        for job in suspects:
-            config, run_dir = self.compose(job), self._run_dir(job)
-            while not self._is_recorded(job):
-                if attempts(run_dir) > config.sweep.max_retries:
-                    record_killed(config, run_dir)
-                    break
-                print(f"{run_dir.name}: its worker died; tried again", flush=True)
-                self._try([job], index)
+    def _isolate(self, job: Sequence[str], index: int) -> set[str]:
+        """Starts a job alone until it has a record or has died too often; the name of its run if it was cancelled."""
+        config, run_dir = self.compose(job), self._run_dir(job)
+        why = _KILLED
+        while not self._is_recorded(job):
+            begun = attempts(run_dir)
+            if begun > config.sweep.max_retries:
+                record_killed(config, run_dir, why)
+                break
+            print(f"{run_dir.name}: its worker died; tried again", flush=True)
+            _, death = self._try([job], index)
+            if isinstance(death, LostJobsError):
+                why = f"its last job: {death.states[run_dir.name]}"
+                if death.cancelled:
+                    return death.cancelled
+            if death is not None and attempts(run_dir) == begun and not self._is_recorded(job):
+                raise self._explained(death) from death
+        return set()
+
+    def _explained(self, death: Exception) -> Exception:
+        """The error of a plugin that has launched nothing, as one about its settings; ours and the system's stay."""
+        ours = isinstance(death, (UserError, OSError)) or type(death).__module__.startswith("submitit.")
+        if ours or not type(self.plugin).__module__.startswith("hydra_plugins.hydra_"):
+            return death
+        said = " ".join(f"{type(death).__name__}: {death}".split())
+        return ConfigError(f"hydra/launcher={self.name}: {said[:100]}; see the settings hydra.launcher.*")
+
+    @property
+    def _adopts(self) -> bool:
+        """Whether the launcher itself knows what an earlier command has left at work."""
+        return type(self.plugin).__name__ == "SlurmLauncher"
+
+    def _wait_for_holder(self, job: Sequence[str]) -> None:
+        """Waits, and says for whom, while a process that an earlier command has left is at work on a run."""
+        told = ""
+        while (holder := self._holder(job)) and not self._is_recorded(job):
+            if holder != told:
+                print(f"{self._run_name(job)}: {holder} is still at work on it; waiting for that to end", flush=True)
+            told = holder
+            time.sleep(0.5)
+
+    def _holder(self, job: Sequence[str]) -> str:
+        return locks.holder_of(self._run_dir(job) / locks.LOCK)
 
     def _is_recorded(self, job: Sequence[str]) -> bool:
         return has_ended(self._run_dir(job))
 
+    def _run_name(self, job: Sequence[str]) -> str:
+        return self.run_names[tuple(job)]
+
     def _run_dir(self, job: Sequence[str]) -> Path:
-        return Path(self.sweep_dir) / self.run_names[tuple(job)]
+        return Path(self.sweep_dir) / self._run_name(job)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import DataConfig
 from mnist_lightning.data.places import are_there
-from mnist_lightning.errors import ConfigError, OutputError
+from mnist_lightning.errors import ConfigError, OutputError, Problem
 from mnist_lightning.sweep.compositions import ReusedCompositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
 from mnist_lightning.sweep.size import check_size
@@ -29,6 +29,9 @@ class GridSweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Makes the configured launcher one that survives its workers, and lets each job be composed once."""
+        size = self.max_batch_size
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise ConfigError([Problem("hydra.sweeper.max_batch_size", size, "no number of runs", "use 1 or more")])
         loader = ReusedCompositions(hydra_context.config_loader)
         hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)  # pyright: ignore[reportArgumentType] - it passes all else on
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -60,6 +63,7 @@ class GridSweeper(BasicSweeper):
         try:
             _require_named_directories(self.launcher.config)
             refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
+            self.launcher.check()
             for job in _one_of_each_data_set(batches):  # before hundreds are composed, at 0.14 s each
                 _find_data(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]

@@ -142,7 +142,7 @@ def _trained(
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
-            print(one_line(f"{interrupted}: cannot be gone on from ({error}); the run starts anew"), flush=True)
+            print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
     return _fit_and_evaluate(config, place, given, FitWatch(), started, log)
 
 

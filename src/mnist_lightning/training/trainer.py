@@ -15,6 +15,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -54,6 +55,8 @@ def build_trainer(config: RunConfig, path: Path, *callbacks: Callback, last: Cal
     plugins = plugins if isinstance(plugins, list) else [plugins]
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins = [*plugins, DurableCheckpoints()]
+    if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+        plugins = [*plugins, LightningEnvironment()]  # one device; Lightning would take a Slurm job's tasks for its own
     arguments["plugins"] = plugins
     return leave_ignored(L.Trainer(**arguments))
 
@@ -210,7 +213,7 @@ def _lightnings_refusal(arguments: str) -> str:
     """What Lightning says against these arguments (JSON), or an empty string; a whole grid asks once."""
     try:
         with quiet_lightning():
-            L.Trainer(**json.loads(arguments), logger=False)
+            L.Trainer(**{"plugins": LightningEnvironment(), **json.loads(arguments), "logger": False})
     except Exception as error:  # Lightning has no one type for a refused argument
         return str(error).strip().splitlines()[0]
     return ""

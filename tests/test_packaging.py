@@ -88,6 +88,13 @@ def dependencies() -> dict[str, str]:
     return {name.lower(): f">={bounds}" for name, _, bounds in (d.partition(">=") for d in project["dependencies"])}
 
 
+def extras() -> set[str]:
+    """The distributions that the extras for users bring, in lower case."""
+    optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    users = {name: wanted for name, wanted in optional.items() if name not in ("dev", "mutation")}
+    return {re.split("[<>=]", d)[0].lower() for wanted in users.values() for d in wanted}
+
+
 def imported_packages(source: Path) -> set[str]:
     """The top-level names of other people's packages that a file imports anywhere."""
     names: set[str] = set()

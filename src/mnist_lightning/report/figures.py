@@ -62,8 +62,8 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
         return dict.fromkeys(names, "no run was completed")
     one_run = "there is a single run"
     by_rate = (
-        "Each point is a run, each line goes through the means of "
-        "one optimizer. Runs in the tinted band are no better than guessing."
+        "Each point is a run, each line goes through the means of one optimizer's runs, over whatever else varies. "
+        "Runs in the tinted band are no better than guessing."
     )
     whole = (
         f"Mean test accuracy of each setting, over {_over(ranking)}. Network size: "
@@ -110,8 +110,8 @@ def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | st
     on = "images held out of training" if held_out else "the test set, which validates here, as in the study"
     caption = (
         f"Solid: on {on}. Dotted: on the training images, during the epoch. "
-        "The best run, the best of each other optimizer, and one each that had not yet learned, collapsed or diverged; "
-        "of several seeds the median one."
+        "The best run, the best of each other optimizer, and one each that had not yet learned, collapsed, diverged, "
+        "or of which it cannot be told; of several seeds the median one."
     )
     if (optimizers := ranking.finished["optimizer"].nunique()) > MOST_CURVES - 3:
         caption += f" Of {optimizers:,} optimizers the best ones."

@@ -54,6 +54,7 @@ SLOW = curve([0.0901034, 0.0900421, 0.0900002, 0.0899611], [0.140, 0.152, 0.162,
         (curve([2.3, 2.29, 2.2905, 2.27, 2.25, 2.2502, 2.2]), (NOT_YET, FALLS)),
         (curve([0.1807746, 0.180125, 0.180125, 0.180125]), (COLLAPSED, FLAT)),
         (curve([0.1793937, 0.181125, 0.181125, 0.181125]), (COLLAPSED, FLAT)),
+        (curve([0.180774645, 0.180125, 0.180125001, 0.180125]), (COLLAPSED, FLAT)),  # the last digit of a float32
         (curve([2.3, 1.9, 1.5, 1.4, *[1.4] * 16]), (COLLAPSED, FLAT)),
         (curve([0.05, 0.01, 0.2, 0.18, 0.1799, 0.1798], [0.8, 0.97, 0.1, 0.1, 0.1, 0.1]), (COLLAPSED, FELL)),
         (curve([0.09, 0.08, math.nan, math.inf, 0.18, 0.18, 0.18]), (COLLAPSED, FLAT)),
@@ -88,24 +89,31 @@ def test_without_four_epochs_only_constant_answers_are_called_collapsed(few: Col
     assert (verdict, why == CONSTANT) == ((COLLAPSED, True) if same else (UNCLEAR, False))
 
 
-def answers_alike(directory: Path, name: str, digit: int | None) -> None:
+def test_who_surely_says_the_same_of_every_image_has_collapsed_though_the_error_falls_a_little() -> None:
+    assert judge(0.1, SLOW, lambda: True) == (COLLAPSED, CONSTANT)
+    assert judge(0.1, SLOW, lambda: False) == (NOT_YET, FALLS)
+
+
+def answers_alike(directory: Path, name: str, digit: int | None, confidence: float = 1.0) -> None:
     """Let the stored predictions of a run be one digit for every image, or ten different ones; its curve goes."""
     stored = load_predictions(directory / name)
     assert stored is not None
     predicted = stored.predicted * 0 + digit if digit is not None else (stored.labels + 1) % 10
-    columns = {**vars(stored), "predicted": predicted.astype("uint8")}
+    sure = (stored.confidence * 0 + confidence).astype("float16")
+    columns = {**vars(stored), "predicted": predicted.astype("uint8"), "confidence": sure}
     save_predictions(Predictions(**columns), directory / name)
     (directory / name / "metrics.csv").unlink()
 
 
 def test_constant_answers_are_read_from_the_stored_predictions(tmp_path: Path) -> None:
-    runs = [record(accuracy=0.1, seed=seed) for seed in range(3)]
+    runs = [record(accuracy=0.1, seed=seed) for seed in range(4)]
     store(runs, tmp_path)
     answers_alike(tmp_path, runs[0].run_name, 7)
     answers_alike(tmp_path, runs[1].run_name, None)
     answers_alike(tmp_path, runs[2].run_name, 7)
     (tmp_path / runs[2].run_name / PREDICTIONS).write_bytes(b"damaged")
-    assert [verdict for verdict, _ in verdicts_of(runs, tmp_path)] == [COLLAPSED, UNCLEAR, UNCLEAR]
+    answers_alike(tmp_path, runs[3].run_name, 7, confidence=0.11)  # undecided, as at first: it may learn
+    assert [verdict for verdict, _ in verdicts_of(runs, tmp_path)] == [COLLAPSED, UNCLEAR, UNCLEAR, UNCLEAR]
 
 
 def test_a_record_alone_cannot_tell_why_a_run_is_no_better_than_guessing() -> None:

@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.predictions import load_predictions
 from mnist_lightning.records.results import RunResult
@@ -19,15 +21,17 @@ VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "diverged", "fail
 GUESSING = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
 FELL_FROM = 0.30  # accuracy in any epoch: a network that was so good had learned; a few images more are luck
 ONE_ANSWER = 0.99  # share of the test images that get the same answer: constant
+SURE = 0.5  # median confidence of such answers: softmax has no gradient left then; SGD at first is undecided, 0.1
 EPOCHS = 4  # with fewer, chance alone often looks like a fall
 # The training error must still fall over the last half of the epochs, but no fewer than six of them
 WINDOW, SHORTEST = 0.5, 6
 STILL_FALLS = 1e-6  # of the error, between the halves of the window: SGD at a small rate moves no faster
+ROUNDING = 1e-7  # of the error, within the later half: less is the last digit of a float32
 RISES = 0.25  # of all falls from epoch to epoch: what rises more is noise
 
 FELL = "the accuracy fell back to guessing"
 FLAT = "the training error no longer falls"
-CONSTANT = "the same digit for every image"
+CONSTANT = "the same digit for every image, and sure of it"
 FALLS = "the training error still falls, more epochs may help"
 UNTOLD = f"no better than guessing, and no learning curve of {EPOCHS} epochs says whether it still learned"
 WHY = {NOT_YET: FALLS, UNCLEAR: UNTOLD}
@@ -36,8 +40,8 @@ MEANING = (
     "completed runs: not yet learned, if the training error still falls (over the last half of the epochs, "
     f"{SHORTEST} or more where there are so many, it is lower in the later ones than in the earlier, and rises by less "
     f"than {RISES:.0%} of what it falls); collapsed, if it falls no longer, if the accuracy was above {FELL_FROM:.0%} "
-    f"in some epoch and fell back to guessing, or, where no curve of {EPOCHS} epochs is stored, if the network gives "
-    "the same digit for every image; else it cannot be told, and is called unclear."
+    f"in some epoch and fell back to guessing, or if the network gives the same digit for every image and is sure of "
+    f"it; where no curve of {EPOCHS} epochs is stored and it does not, it cannot be told, and is called unclear."
 )
 
 
@@ -68,14 +72,14 @@ def _same_answer(directory: Path | None, run_name: str) -> bool | None:
     if stored is None or not len(stored.predicted):
         return None
     digits = stored.predicted.tolist()
-    return max(map(digits.count, set(digits))) >= ONE_ANSWER * len(digits)
+    return bool(np.median(stored.confidence) > SURE) and max(map(digits.count, set(digits))) >= ONE_ANSWER * len(digits)
 
 
 def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None]) -> tuple[str, str]:
     """Returns the state of a completed run, and why; the reason is empty for one that learned.
 
     `accuracy` is that on the test images; `curve` its metrics.csv, or empty; `same_answer` tells whether the network
-    answers every test image alike, None where that is not stored, and is asked only if the curve tells nothing.
+    surely answers every test image alike, None where that is not stored, and is asked only if the curve leaves it open.
     """
     if accuracy > GUESSING:
         return LEARNED, ""
@@ -83,7 +87,9 @@ def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None
         return COLLAPSED, FELL
     errors = [e for e in curve.get("train_loss", []) if math.isfinite(e)]
     if len(errors) >= EPOCHS:
-        return (NOT_YET, FALLS) if still_falls(errors) else (COLLAPSED, FLAT)
+        if not still_falls(errors):
+            return COLLAPSED, FLAT
+        return (COLLAPSED, CONSTANT) if same_answer() else (NOT_YET, FALLS)
     return (COLLAPSED, CONSTANT) if same_answer() else (UNCLEAR, UNTOLD)
 
 
@@ -95,4 +101,5 @@ def still_falls(errors: Sequence[float]) -> bool:
     before, after = fmean(last[:half]), fmean(last[-half:])
     moves = [b - a for a, b in pairwise(last)]
     falls, rises = -sum(m for m in moves if m < 0), sum(m for m in moves if m > 0)
-    return before - after > STILL_FALLS * before and last[-1] < last[-half] and rises < RISES * falls
+    falls_on = last[-half] - last[-1] > ROUNDING * before
+    return before - after > STILL_FALLS * before and falls_on and rises < RISES * falls

@@ -107,6 +107,16 @@ def ask(environment: dict[str, str], *command: str) -> str:
     return done.stdout
 
 
+def empty_queue(environment: dict[str, str]) -> None:
+    """Ends every job, and waits until none is there."""
+    if ask(environment, "squeue", "-h"):
+        ask(environment, "scancel", "--signal=KILL", "--full", "--me")
+        ask(environment, "scancel", "--me")
+    deadline = time.monotonic() + 20
+    while ask(environment, "squeue", "-h") and time.monotonic() < deadline:
+        time.sleep(0.3)
+
+
 def _wait_until_idle(environment: dict[str, str], daemons: list[subprocess.Popen[bytes]], directory: Path) -> None:
     deadline = time.monotonic() + 30
     while ask(environment, "sinfo", "-h", "-o", "%t").strip() != "idle":
@@ -117,11 +127,7 @@ def _wait_until_idle(environment: dict[str, str], daemons: list[subprocess.Popen
 
 def _stop(environment: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
     if len(daemons) == len(DAEMONS):
-        ask(environment, "scancel", "--signal=KILL", "--full", "--me")
-        ask(environment, "scancel", "--me")
-        deadline = time.monotonic() + 20
-        while ask(environment, "squeue", "-h") and time.monotonic() < deadline:
-            time.sleep(0.3)
+        empty_queue(environment)
     for daemon in reversed(daemons):
         daemon.terminate()
         with suppress(subprocess.TimeoutExpired):

@@ -160,7 +160,7 @@ def test_at_every_system_call_of_a_commit_the_record_is_the_old_one_or_the_new_o
 ) -> None:
     run_dir = tmp_path / "run"
     (tmp_path / "new.json").write_text(results.to_json(NEW))
-    names = [run_dir, run_dir / RECORD, run_dir / f".{RECORD}.1.0000.tmp"]
+    names = [run_dir, run_dir / RECORD, run_dir / f".{RECORD}.1.00000000.tmp"]
     paths = [option for name in names for option in ("-P", str(name))]  # no others are hit: not Python's own start
     n, code, seen = 0, 0, "INJECTED"
     while "INJECTED" in seen or "killed by" in seen:

@@ -18,7 +18,7 @@ from commands import TESTS, Command, wait_for
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
 from ray_cluster import joining, nodes_alive, ray_cluster
-from slurm_cluster import ask, slurm
+from slurm_cluster import ask, empty_queue, slurm
 
 pytestmark = pytest.mark.faults
 Start = Callable[..., Command]
@@ -158,11 +158,18 @@ def test_the_death_of_a_process_of_submitit_local_costs_no_run(start: Start, tmp
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a real Slurm, without accounting, for this module's tests."""
     pytest.importorskip("submitit", reason="submitit submits: pip install 'mnist-lightning[submitit]'")
     with slurm(tmp_path_factory.mktemp("slurm")) as environment:
         yield environment | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture
+def cluster(_cluster: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same with an empty queue, also after a test that has failed."""
+    yield _cluster
+    empty_queue(_cluster)
 
 
 def jobs(cluster: dict[str, str]) -> list[str]:
@@ -194,7 +201,7 @@ def test_the_death_of_a_job_on_slurm_costs_no_run(cluster: dict[str, str], start
 def test_a_signal_ends_the_jobs_in_the_queue_and_a_closed_terminal_leaves_them_to_the_next_command(
     cluster: dict[str, str], start: Start, tmp_path: Path
 ) -> None:
-    arguments = ["-m", "seed=0,1,2", SLOW, "trainer.max_epochs=20", "hydra.sweep.dir=here", *SLURM]
+    arguments = ["-m", "seed=0,1,2", SLOW, "trainer.max_epochs=500", "hydra.sweep.dir=here", *SLURM]
     first = start(*arguments, **cluster)
     wait_for(lambda: len(jobs(cluster)) == 3 or first.poll() is not None, 60, first)
     submitted = jobs(cluster)
@@ -222,7 +229,8 @@ def test_a_command_that_was_killed_finds_its_jobs_and_submits_none_twice(
     first = start(*arguments, **cluster)
     wait_for(lambda: len(jobs(cluster)) == 3 or first.poll() is not None, 60, first)
     submitted = jobs(cluster)
-    wait_for(lambda: '"number": "' in (tmp_path / "here" / ".jobs.json").read_text(), 30, first)
+    known = tmp_path / "here" / ".jobs.json"
+    wait_for(lambda: known.exists() and '"number": "' in known.read_text(), 30, first)
     first.kill()
     second = start(*arguments, **cluster)
     second.wait_for_output("waiting for 3 jobs in the queue: ", 60)
@@ -246,7 +254,7 @@ def test_a_preempted_job_goes_on_after_its_last_whole_epoch_to_the_same_end(
     arguments = ["-m", noting, "trainer.max_epochs=8"]
     command = start(*arguments, "hydra.sweep.dir=here", *SLURM, "hydra.launcher.max_num_timeout=3", **cluster)
     wait_for(
-        lambda: (diary.exists() and diary.read_text().count("\n") >= 4) or command.poll() is not None, 120, command
+        lambda: (diary.exists() and diary.read_text().count("\n") >= 4) or command.poll() is not None, 240, command
     )
     (job,) = jobs(cluster)
     if how == "requeue":

@@ -14,7 +14,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
-from mnist_lightning.errors import RefusedError, UserError
+from mnist_lightning.errors import RefusedError, UnreadableError
 from mnist_lightning.records.durable import durable_file
 from mnist_lightning.records.reading import TELLING, unreadable
 from mnist_lightning.records.results import load
@@ -59,7 +59,10 @@ def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
         _refuse_odd_files(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         _check_weights(content)
-    except UserError:
+    except (
+        RefusedError,
+        UnreadableError,
+    ):  # not a ConfigError: what the file describes is no configuration of the user's
         raise
     except FileNotFoundError as error:
         raise RefusedError(f"{path}: no such file; give the path of a last.ckpt or best.ckpt") from error

@@ -122,7 +122,7 @@ import os, secrets, sys
 from pathlib import Path
 from mnist_lightning.errors import OutputError
 from mnist_lightning.records.results import from_json, save
-os.getpid, secrets.token_hex = lambda: 1, lambda n: "0" * n  # strace is told the temporary file's name beforehand
+os.getpid, secrets.token_hex = lambda: 1, lambda n: "00" * n  # strace is told the temporary file's name beforehand
 record = from_json(Path(sys.argv[1]).read_text())
 try:
     save(record, Path(sys.argv[2]))

@@ -25,6 +25,7 @@ from mnist_lightning.config import (
 )
 from mnist_lightning.config.keys import LONGEST_NAME, all_keys
 from mnist_lightning.errors import ConfigError, one_line
+from mnist_lightning.records.plan import is_run_name
 
 
 def test_the_defaults_are_the_studys() -> None:
@@ -281,3 +282,8 @@ def test_an_error_is_one_printable_line_of_at_most_200_characters() -> None:
     assert len(line) == 200
     assert line.isprintable()
     assert line.startswith(r"a b\x1b[31m")
+
+
+@pytest.mark.parametrize("lr", [1e-30, 0.001, 1.0, 10.0, 1e30])
+def test_a_run_may_have_the_name_that_its_configuration_gives_it(lr: float) -> None:
+    assert is_run_name(RunConfig(lr=lr).run_name)

@@ -22,6 +22,7 @@ from mnist_lightning.report.verdicts import (
     LEARNED,
     NOT_YET,
     UNCLEAR,
+    UNTOLD,
     judge,
     verdicts_of,
 )
@@ -57,6 +58,8 @@ SLOW = curve([0.0901034, 0.0900421, 0.0900002, 0.0899611], [0.140, 0.152, 0.162,
         (curve([0.180774645, 0.180125, 0.180125001, 0.180125]), (COLLAPSED, FLAT)),  # the last digit of a float32
         (curve([2.3, 1.9, 1.5, 1.4, *[1.4] * 16]), (COLLAPSED, FLAT)),
         (curve([0.05, 0.01, 0.2, 0.18, 0.1799, 0.1798], [0.8, 0.97, 0.1, 0.1, 0.1, 0.1]), (COLLAPSED, FELL)),
+        # the best of its last epoch, of running averages: it is learning
+        ({"train_loss": [0.0899, 0.0892, 0.0834], "train_accuracy": [0.108, 0.229, 0.409]}, (UNCLEAR, UNTOLD)),
         (curve([0.09, 0.08, math.nan, math.inf, 0.18, 0.18, 0.18]), (COLLAPSED, FLAT)),
     ],
 )

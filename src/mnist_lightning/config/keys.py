@@ -187,7 +187,7 @@ class RunConfig(Section):
 
     @property
     def run_name(self) -> str:
-        """The study's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_-]."""
+        """The study's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_+-]."""
         m = self.model
         rest = (
             f"_{self.loss}_lr{self.lr:.0e}_num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"

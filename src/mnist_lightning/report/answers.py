@@ -16,7 +16,7 @@ from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking, seeds_of
 from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored, confusions
-from mnist_lightning.report.verdicts import NOT_YET, UNCLEAR, WHY
+from mnist_lightning.report.verdicts import LEARNED, NOT_YET, UNCLEAR, WHY
 
 MOST_LISTED = 24
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about
@@ -64,7 +64,9 @@ def _winner(ranking: Ranking, comparison: Comparison | None) -> Answer:
     sentences += _passed_over(ranking)
     if not ranking.several_seeds:
         sentences.append("How much the seed changes is not known from one seed: add seed=0,1,2 to the command.")
-    return Answer(question, ranking.name(best), sentences if len(ranking.frame) > 1 else sentences[:1])
+    learned = (ranking.frame["verdict"] == LEARNED).any()
+    short = ranking.name(best) if learned else f"None learned; the highest is {ranking.name(best)}"
+    return Answer(question, short, sentences if len(ranking.frame) > 1 else sentences[:1])
 
 
 def _result(best: Any) -> str:
@@ -129,9 +131,11 @@ def _compared(lr: Effect, optimizer: Effect) -> str:
 
 def _effect_sentence(e: Effect) -> str:
     best, worst = runs(e.levels.iloc[[0, -1]])
+    least, most = e.levels["n"].min(), e.levels["n"].max()
+    unequal = f" Its values have {least:,} to {most:,} runs, so part of this may be which runs they are."
     return (
         f"{e.factor.capitalize()}: mean test accuracy from {worst.mean:.3f} "
-        f"({worst.value}) to {best.mean:.3f} ({best.value})."
+        f"({worst.value}) to {best.mean:.3f} ({best.value}).{unequal if least < most else ''}"
     )
 
 
@@ -188,6 +192,10 @@ def _wholly_collapsed(ranking: Ranking) -> list[str]:
     ]
 
 
+def _digit(digit: int) -> str:
+    return f"an {digit}" if digit == 8 else f"a {digit}"
+
+
 def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     question = "What does a mistake look like?"
     if predictions is None:
@@ -201,11 +209,12 @@ def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     (true, said), most = divmod(int(wrong.argmax()), len(wrong)), wrong.max()
     sentences = [f"{ranking.best_is.capitalize()} is wrong on {num_wrong:,} of {n:,} test images."]
     if most > 1:
-        sentences.append(f"Its most frequent confusion: a {true} taken for a {said}, {most} times.")
+        sentences.append(f"Its most frequent confusion: {_digit(true)} taken for {_digit(said)}, {most} times.")
     label, called = predictions.mistake_labels[0], predictions.mistake_predicted[0]
     sure = min(float(predictions.mistake_confidence[0]), 0.999)
     sentences.append(
-        f"Its surest mistake: a {label} called a {called}, at {sure:.1%} confidence. The pictures are below."
+        f"Its surest mistake: {_digit(label)} called {_digit(called)}, at {sure:.1%} confidence. "
+        "The pictures are below."
     )
     return Answer(question, f"{num_wrong:,} wrong of {n:,}", sentences)
 

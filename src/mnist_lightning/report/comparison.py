@@ -68,6 +68,8 @@ def _on_images(ranking: Ranking, first: Any, second: Any, load: Load) -> Compari
         return Comparison(False, "They were not tested on the same images, so which is better cannot be told.")
     right, also_right = one.labels == one.predicted, other.labels == other.predicted
     only_first, only_second = int((right & ~also_right).sum()), int((also_right & ~right).sum())
+    if not only_first + only_second:
+        return Comparison(False, "Both are right on the same test images, so nothing tells them apart.")
     p = mcnemar_p(only_first, only_second)
     certain = p < SIGNIFICANT
     judged = "more than the luck of these images" if certain else "so which is better cannot be told"

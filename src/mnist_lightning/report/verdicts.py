@@ -83,7 +83,7 @@ def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None
     """
     if accuracy > GUESSING:
         return LEARNED, ""
-    if any(a > FELL_FROM for name in ("val_accuracy", "train_accuracy") for a in curve.get(name, [])):
+    if any(_fell(curve.get(name, [])) for name in ("val_accuracy", "train_accuracy")):
         return COLLAPSED, FELL
     errors = [e for e in curve.get("train_loss", []) if math.isfinite(e)]
     if len(errors) >= EPOCHS:
@@ -93,13 +93,18 @@ def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None
     return (COLLAPSED, CONSTANT) if same_answer() else (UNCLEAR, UNTOLD)
 
 
+def _fell(accuracies: Sequence[float]) -> bool:
+    """Whether an accuracy, a value per epoch, was clearly above guessing before its last epoch, and then no more."""
+    return any(a > FELL_FROM for a in accuracies[:-1]) and accuracies[-1] <= GUESSING
+
+
 def still_falls(errors: Sequence[float]) -> bool:
     """Returns whether a training error, a value for each of at least four epochs, was falling when training ended."""
-    later = errors[1:] if len(errors) > EPOCHS else errors  # the first has the initial weights, which say nothing
+    later = errors[1:]  # the first has the initial weights, which say nothing
     last = later[-max(SHORTEST, math.ceil(len(errors) * WINDOW)) :]
     half = len(last) // 2
     before, after = fmean(last[:half]), fmean(last[-half:])
     moves = [b - a for a, b in pairwise(last)]
     falls, rises = -sum(m for m in moves if m < 0), sum(m for m in moves if m > 0)
-    falls_on = last[-half] - last[-1] > ROUNDING * before
+    falls_on = last[-max(half, 2)] - last[-1] > ROUNDING * before
     return before - after > STILL_FALLS * before and falls_on and rises < RISES * falls

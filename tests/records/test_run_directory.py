@@ -27,8 +27,12 @@ from mnist_lightning.records.run_directory import (
     STAGING,
     finish_retraining,
     finished_result,
+    forget_retraining,
+    home_of,
     place_of,
+    places_of,
     records_of,
+    refuse_another_runs,
     stored_result,
 )
 
@@ -115,6 +119,50 @@ def test_another_runs_record_and_a_file_in_place_of_the_directory_are_refused(tm
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file: a file, not a directory; choose another directory"):
         place_of(tmp_path / "file", "ab12")
+
+
+@pytest.mark.parametrize(("stored", "wanted"), [("b" * 64, "a" * 64), ("a" * 64, "b" * 64)])
+def test_the_record_of_another_run_is_refused_with_the_end_of_its_name(stored: str, wanted: str) -> None:
+    refuse_another_runs(replace(OLD, fingerprint=stored), Path("run"), stored)
+    with pytest.raises(ConfigError, match=f"^run: holds the record of another run, {stored[:8]}; choose another"):
+        refuse_another_runs(replace(OLD, fingerprint=stored), Path("run"), wanted)
+
+
+def test_a_damaged_record_of_a_sweep_is_put_beside_its_runs_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = save(OLD, tmp_path / "run")
+    record.write_text("damaged")
+    assert stored_result(tmp_path / "run") is None
+    assert (tmp_path / QUARANTINE / "run" / RECORD).read_text() == "damaged"
+    said = f"{record}: no whole record (damaged, checksum); moved to {QUARANTINE}/, the run will be done again"
+    assert capsys.readouterr().out.splitlines() == [said]
+
+
+@pytest.mark.parametrize(("status", "place"), [("completed", ".retrain"), ("diverged", ".retrain"), ("failed", "")])
+def test_a_finished_run_is_trained_anew_beside_its_record_and_any_other_in_its_place(
+    status: Any, place: str, tmp_path: Path
+) -> None:
+    assert place_of(tmp_path / "run", "ab12") == tmp_path / "run"
+    save(replace(OLD, status=status), tmp_path / "run")
+    assert place_of(tmp_path / "run", "ab12") == tmp_path / "run" / place
+    finished = finished_result(tmp_path / "run", "ab12")
+    assert (finished and finished.status) == (status if place else None)
+    assert home_of(tmp_path / "run" / place) == tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", [".other", "run"])  # before and after .retrain in the alphabet
+def test_only_a_place_for_retraining_is_below_its_home_and_forgotten(name: str, tmp_path: Path) -> None:
+    place, staged = tmp_path / name, tmp_path / name / STAGING
+    staged.mkdir(parents=True)
+    assert (home_of(place), home_of(staged)) == (place, place)
+    assert places_of(place) == [place, place / "checkpoints", staged, staged / "checkpoints"]
+    forget_retraining(place)
+    assert staged.is_dir()
+    (staged / "file").touch()
+    forget_retraining(staged)
+    forget_retraining(staged)
+    assert (place.is_dir(), staged.exists()) == (True, False)
 
 
 def test_what_is_put_aside_again_and_again_is_kept_each_time(tmp_path: Path) -> None:

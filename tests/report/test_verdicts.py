@@ -24,6 +24,7 @@ from mnist_lightning.report.verdicts import (
     UNCLEAR,
     UNTOLD,
     judge,
+    still_falls,
     verdicts_of,
 )
 from report_cases import failed, full_grid, record, store
@@ -65,6 +66,35 @@ SLOW = curve([0.0901034, 0.0900421, 0.0900002, 0.0899611], [0.140, 0.152, 0.162,
 )
 def test_the_verdict_on_a_run_no_better_than_guessing_is_its_curves(case: Columns, expected: tuple[str, str]) -> None:
     assert judge(0.1, case, lambda: None) == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "falls"),
+    [
+        ([9.0, 8.0, 7.0, 6.0], True),
+        ([6.0, 7.0, 8.0, 9.0], False),
+        # of four epochs all count; of more not the first, which has the initial weights
+        ([0.0, 9.0, 5.0, 3.0], False),
+        ([0.0, 9.0, 5.0, 3.0, 2.0], True),
+        # the last six of eight epochs, the last eight of fifteen
+        ([9.0, 0.0, 9.0, 3.0, 3.0, 2.0, 2.9, 1.9], True),
+        ([*[0.0] * 7, 9.0, 3.0, 3.0, 3.0, 2.0, 2.9, 2.0, 1.9], True),
+        # a rise of a quarter of the falls is too much, less is noise
+        ([5.0, 6.0, 3.0, 2.0], False),
+        ([5.0, 5.9, 3.0, 2.0], True),
+        # lower in the later half, but not at the end
+        ([9.0, 9.0, 1.0, 1.0], False),
+        # the one in the middle of seven is in neither half
+        ([*[1.0] * 11, 1.0 - 1.2e-6, 1.0 - 1.25e-6, 1.0 - 1.3e-6], True),
+        # a fall by a millionth is none
+        ([1.0, 1.0, 1.0 - 0.5e-6, 1.0 - 0.6e-6], False),
+        ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.1e-6], True),
+    ],
+)
+def test_an_error_falls_when_it_is_lower_later_and_at_the_end_and_rises_by_less_than_a_quarter(
+    errors: list[float], falls: bool
+) -> None:
+    assert still_falls(errors) is falls
 
 
 def test_noise_about_a_level_is_no_fall() -> None:

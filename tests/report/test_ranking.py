@@ -49,6 +49,17 @@ def test_test_accuracy_ranks_unless_every_completed_run_held_images_out() -> Non
     assert ranking_of([]).rule is BY_TEST
 
 
+def test_a_run_of_which_nobody_knows_whether_it_held_images_out_is_ranked_by_the_test_set() -> None:
+    results = [record(val_size=size, accuracy_val=0.9, seed=i) for i, size in enumerate((5000, None))]
+    assert Ranking(frame_of(results[:1])).rule == BY_VALIDATION
+    assert Ranking(frame_of(results)).rule == BY_TEST
+
+
+def test_of_equal_seeds_the_first_name_comes_first() -> None:
+    results = [replace(record(seed=i), run_name=name) for i, name in enumerate("bac")]
+    assert Ranking(frame_of(results)).ranked["run_name"].tolist() == ["a", "b", "c"]
+
+
 def test_the_rule_by_test_accuracy_warns_that_it_is_optimistic() -> None:
     assert "optimistic" in BY_TEST.sentence
 

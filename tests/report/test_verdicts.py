@@ -20,6 +20,7 @@ from mnist_lightning.report.verdicts import (
     FELL,
     FLAT,
     LEARNED,
+    NO_ACCURACY,
     NOT_YET,
     UNCLEAR,
     UNTOLD,
@@ -84,6 +85,7 @@ def test_the_verdict_on_a_run_no_better_than_guessing_is_its_curves(case: Column
         ([5.0, 5.9, 3.0, 2.0], True),
         # lower in the later half, but not at the end
         ([9.0, 9.0, 1.0, 1.0], False),
+        ([*[9.0] * 10, 10.0, 0.0, 0.0, 0.0, 0.0, 2.4, 2.4, 2.4, 2.4, 2.3], False),
         # the one in the middle of seven is in neither half
         ([*[1.0] * 11, 1.0 - 1.2e-6, 1.0 - 1.25e-6, 1.0 - 1.3e-6], True),
         # a fall by a millionth is none
@@ -147,6 +149,33 @@ def test_constant_answers_are_read_from_the_stored_predictions(tmp_path: Path) -
     (tmp_path / runs[2].run_name / PREDICTIONS).write_bytes(b"damaged")
     answers_alike(tmp_path, runs[3].run_name, 7, confidence=0.11)  # undecided, as at first: it may learn
     assert [verdict for verdict, _ in verdicts_of(runs, tmp_path)] == [COLLAPSED, UNCLEAR, UNCLEAR, UNCLEAR]
+
+
+@pytest.mark.parametrize(("others", "verdict"), [(2, COLLAPSED), (3, UNCLEAR)])
+def test_the_same_answer_to_99_percent_of_the_images_is_constant(others: int, verdict: str, tmp_path: Path) -> None:
+    (run,) = runs = [record(accuracy=0.1)]
+    store(runs, tmp_path)  # 200 images
+    answers_alike(tmp_path, run.run_name, 7)
+    stored = load_predictions(tmp_path / run.run_name)
+    assert stored is not None
+    stored.predicted[:others] = 3
+    save_predictions(stored, tmp_path / run.run_name)
+    assert [verdict for verdict, _ in verdicts_of(runs, tmp_path)] == [verdict]
+
+
+@pytest.mark.parametrize(("error", "why"), [("", "accuracy is not a number"), ("no test images", "no test images")])
+def test_a_completed_run_without_an_accuracy_has_a_verdict_of_its_own(error: str, why: str) -> None:
+    runs = [replace(record(), accuracy_test=math.nan, error=error)]
+    assert verdicts_of(runs) == [(NO_ACCURACY, why)]
+
+
+def test_at_exactly_the_bounds_a_run_is_no_better_than_guessing_and_fell_from_nothing(tmp_path: Path) -> None:
+    runs = [record(accuracy=0.2)]
+    store(runs, tmp_path)
+    assert verdicts_of(runs, tmp_path)[0][0] != LEARNED
+    assert judge(0.2, curve([0.18] * 4, [0.3] * 4), lambda: None) == (COLLAPSED, FLAT)
+    assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.1]), lambda: None) == (COLLAPSED, FELL)
+    assert judge(0.1, {"train_loss": [4.0, 3.0, 2.0, 1.0], "train_accuracy": [0.31]}, lambda: None) == (COLLAPSED, FELL)
 
 
 def test_a_record_alone_cannot_tell_why_a_run_is_no_better_than_guessing() -> None:

@@ -97,7 +97,7 @@ def test_no_plan_is_committed_where_something_is_refused(
         with pytest.raises(ConfigError, match="^retrain=true: a sweep keeps its finished runs; choose another"):
             sweep.plan(tmp_path, [[tiny(), replace(tiny(seed=1), retrain=True)]])
         (tmp_path / "file").touch()
-        with pytest.raises(OutputError, match=r"^hydra.sweep.dir=\S+/file/x: .+; choose another directory$"):
+        with pytest.raises(OutputError, match=r"^hydra.sweep.dir=\S+/file/x: [A-Z][a-z ]+; choose another directory$"):
             sweep.plan(tmp_path / "file" / "x", [[tiny()]])
     assert (sweep.directory, sweep.began, sweep.planned) == (None, False, {})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -66,15 +66,14 @@ TESTS = {
     " tests/records/test_faults_calls.py",
     "records/locks.py": "tests/records/test_locks.py",
     "records/predictions.py": "tests/records/test_predictions.py",
-    "records/plan.py": "-m '' tests/sweep/test_plan.py tests/records/test_attacks_records.py tests/report/test_state.py"
-    " -k 'plan or copy or copied or renamed'",
+    "records/plan.py": "tests/sweep/test_plan.py",
     "records/run_directory.py": "tests/records/test_run_directory.py",
     "records/reading.py": "-m '' tests/records/test_reading.py tests/records/test_attacks_records.py -k 'not hostile'",
     "records/epochs.py": "tests/records/test_epochs.py",
     "data/datasets.py": "tests/data/test_datasets.py",
     "data/files.py": "tests/data/test_datasets.py",
     "config/section.py": "tests/config tests/command/test_help.py",
-    "sweep/plan.py": "tests/sweep/test_plan.py tests/sweep/test_plan_and_outcome.py -k 'not command_whose'",
+    "sweep/plan.py": "tests/sweep/test_plan.py tests/sweep/test_sweep.py -k 'not of_the_plan and not without_a_plan'",
     "sweep/sweep.py": "tests/sweep/test_sweep.py tests/sweep/test_plan_and_outcome.py -k 'not command_whose'",
     "sweep/attempts.py": "tests/command/test_directories.py tests/sweep/test_persistent_launcher.py"
     " -k 'not_taken_for_the_end or the_same_attempt or has_noted'",

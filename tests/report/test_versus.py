@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -74,6 +75,35 @@ def test_the_verdict_looks_at_spread_and_collapse(published: float, binary: tupl
 def test_a_run_under_other_conditions_is_not_comparable_and_the_verdict_names_them() -> None:
     verdict = judge(row(0.99), judged([record(dataset="synthetic", train_size=3000)]))
     assert verdict == "not comparable: dataset synthetic instead of mnist, train_size 3000 instead of 60000"
+
+
+def test_a_row_has_the_numbers_of_our_completed_runs_beside_the_published_one() -> None:
+    published = next(i for i, p in enumerate(published_rows()) if p.key == ("Adam", "mse", 0.001, 64, 3, 3))
+    runs = [*ours(0.998, 0.996, 0.82), failed(seed=7), record(seed=8, dataset="synthetic")]
+    runs = [replace(run, num_channels=64, num_conv=3, num_dense=3) for run in runs]
+    table = versus_table(judged(runs))
+    cells = dict(zip([column.name for column in table.columns], table.rows[published], strict=True))
+    p = published_rows()[published]
+    assert cells["Study's accuracy"] == p.binary_accuracy_test
+    assert cells["Our binary accuracy"] == pytest.approx(2.814 / 3)
+    assert cells["Difference"] == pytest.approx(2.814 / 3 - p.binary_accuracy_test)
+    assert (cells["Our runs"], cells["Lowest"], cells["Highest"]) == (3, 0.82, 0.998)
+    assert cells["Our spread"] == pytest.approx(0.002 / 2**0.5)
+    assert cells["Collapsed"] == pytest.approx(1 / 3)
+    assert cells["Our top-1 accuracy"] == pytest.approx((0.99 * 2 + 0.1) / 3)
+    without = next(row for row in table.rows if row[-1] == NOT_RUN)
+    assert without[9:-1] == [None, None, 0, *[None] * 5]
+    assert table.note == f"{sum(row[-1] != NOT_RUN for row in table.rows)} of 27 published rows have runs of ours."
+
+
+@pytest.mark.parametrize(
+    ("published", "word"),
+    [(0.98299, "within"), (0.98297, "outside"), (0.99301, "within"), (0.99303, "outside")],
+)
+def test_the_spread_is_widened_by_the_rounding_of_the_published_value(published: float, word: str) -> None:
+    """Mean 0.988, s 0.001, t 4.303, sqrt(4/3): 0.98303 to 0.99297; four decimals are right to 0.00005."""
+    verdict = judge(row(published), judged(ours(0.987, 0.988, 0.989)))
+    assert verdict == f"{word} our spread, 0.9830 to 0.9930 (n = 3)"
 
 
 def test_failed_runs_alone_are_no_result() -> None:

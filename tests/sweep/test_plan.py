@@ -11,7 +11,7 @@ import pytest
 
 from mnist_lightning.config import RunConfig, fingerprint_of
 from mnist_lightning.errors import ConfigError, DataError, RefusedError
-from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.records.plan import PLAN, is_run_name, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.sweep.plan import commit_plan
 
@@ -117,6 +117,71 @@ def test_a_single_run_below_the_directory_is_no_other_grid(tmp_path: Path) -> No
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "result.json").write_text("mine")
     assert commit(tmp_path) == []
+
+
+RUN = {"run_name": "a", "config": {}}
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        ({"runs": {"ab": RUN | {"run_name": 1}}}, "its runs have no name or no config"),
+        ({"runs": {"ab": RUN | {"config": 1}}}, "its runs have no name or no config"),
+        ({"runs": {"ab": RUN, "cd": RUN | {"config": 1}}}, "its runs have no name or no config"),
+        ({"runs": {"ab": RUN}, "data": []}, "its data have no names"),
+        ({"runs": {"ab": {"config": {}}}}, "'run_name'"),
+        ({"runs": [RUN]}, "'list' object has no attribute 'values'"),
+        ({}, "'runs'"),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_the_reason(plan: Any, why: str, tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    with pytest.raises(RefusedError) as refused:
+        read_plan(tmp_path)
+    assert str(refused.value) == f"{tmp_path / PLAN}: no plan of a sweep ({why[:40]}); delete it and run again"
+
+
+def test_a_directory_in_the_plans_place_is_none_and_beside_a_single_runs_record_no_plan_counts(tmp_path: Path) -> None:
+    assert (read_plan(tmp_path), planned_runs(tmp_path)) == ({}, {})
+    (tmp_path / PLAN).mkdir()
+    with pytest.raises(RefusedError, match=r"no plan of a sweep \(not a file\)"):
+        read_plan(tmp_path)
+    (tmp_path / PLAN).rmdir()
+    (tmp_path / PLAN).write_text(json.dumps({"runs": {"ab": RUN}}))
+    assert planned_runs(tmp_path) == {"ab": RUN}
+    save(RunResult(fingerprint="ab", run_name="a", status="completed"), tmp_path)
+    assert planned_runs(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["a", "Adam_mse-1", "x" * 80])
+def test_a_runs_name_is_up_to_80_letters_digits_and_signs_that_lead_nowhere(name: str) -> None:
+    assert is_run_name(name)
+    assert not any(is_run_name(bad) for bad in ("", "x" * 81, f"{name}/..", f"../{name}", f"{name}\n", f" {name}"))
+
+
+def result(fingerprint: str, name: str, **values: Any) -> RunResult:
+    return RunResult(fingerprint=fingerprint, run_name=name, status="completed", **values)
+
+
+def test_records_are_sorted_into_those_of_the_plan_copies_and_strangers() -> None:
+    records = {
+        "z": result("ab", "a"),  # a copy, though the last
+        "a": result("ab", "a", seed=1),
+        "b": result("cd", "b"),
+        "other": result("ef", "other"),
+        "c": result("gh", "b"),  # a planned run's record under another name
+    }
+    planned = {"ab": {"run_name": "a"}, "cd": {"run_name": "b"}, "gh": {"run_name": "c"}}
+    stock = take_stock(planned, records)
+    assert [record.fingerprint for record in stock.own] == ["ab", "cd", "gh"]
+    assert (stock.own[0].seed, list(stock.copies), list(stock.strangers)) == (1, ["z"], ["other"])
+
+
+def test_without_a_plan_the_record_in_its_own_directory_counts_and_exact_copies_do_not() -> None:
+    records = {"0": result("ab", "a"), "a": result("ab", "a"), "b": result("ab", "b"), "9": result("cd", "a")}
+    stock = take_stock({}, records)
+    assert [(record.fingerprint, record.run_name) for record in stock.own] == [("ab", "a"), ("cd", "a"), ("ab", "b")]
+    assert (list(stock.copies), stock.strangers) == (["0"], {})
 
 
 def test_a_stored_plan_has_the_fingerprints_of_its_configurations() -> None:

@@ -78,6 +78,8 @@ def test_each_run_without_a_final_record_is_to_be_done_once_and_the_rest_is_said
     ]
     assert not orphan.exists()
     assert [attempts(tmp_path / config.run_name) for config in (new, failed)] == [0, 0]
+    assert sweep.progress is not None
+    assert (sweep.progress.planned, sweep.progress.stored_at_start) == (4, 2)
     assert (tmp_path / failed.run_name / ATTEMPTS).exists()
     assert not (tmp_path / done.run_name / ATTEMPTS).exists()
 

@@ -205,6 +205,15 @@ def test_a_file_of_hydras_in_a_directory_of_the_users_goes(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("of_hydra", [f"{letter}.yaml" for letter in "abcdefgh"])  # they and the lock go in any order
+def test_a_directory_in_which_hydra_has_made_nothing_is_left_as_it_was(of_hydra: str, tmp_path: Path) -> None:
+    sweep = Sweep()
+    sweep.find("hydra.sweep.dir", str(tmp_path))
+    sweep.remove_refused(tmp_path, of_hydra)
+    sweep.__exit__()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["", "  "])
 def test_an_empty_name_of_a_directory_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"^hydra.run.dir={name}: empty; name a directory, or leave it out for a"):

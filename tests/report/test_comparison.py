@@ -98,6 +98,12 @@ def test_two_common_seeds_are_enough_for_an_interval_and_who_leads_by_other_seed
     assert found.sentence.startswith("Over the 2 seeds that both have, the first is ahead by -0.0310 on average")
 
 
+def test_settings_that_are_equal_in_every_seed_are_not_told_apart() -> None:
+    found = compared(over_seeds("Adam", 0.95, 0.96) + over_seeds("SGD", 0.95, 0.96), {})
+    assert not found.certain
+    assert "interval 0.0000 to 0.0000 (paired t, n = 2): which is better cannot be told." in found.sentence
+
+
 def test_of_runs_with_different_seeds_no_seed_is_named() -> None:
     runs = [record("Adam", accuracy=0.95, seed=0), record("SGD", accuracy=0.9, seed=1)]
     sentence = compared(runs, {("Adam", 0): said(range(10)), ("SGD", 1): said(range(4, 20))}).sentence

@@ -62,15 +62,18 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     commit(tmp_path)
     with pytest.raises(DataError, match=r"^data=mnist: not the data this sweep began with; restore them, or choose"):
         commit(tmp_path, data={"mnist": "cd"})
+    with pytest.raises(DataError, match=r"^data=mnist: not the data this sweep began with; restore them, or choose"):
+        commit(tmp_path, data={"mnist": "aa"})
     assert commit(tmp_path, data={"mnist": "ab", "synthetic": "new"}) == []
 
 
-def renamed(plan: dict[str, Any]) -> None:
-    plan["runs"]["0123456789abcdef"] = plan["runs"].pop(GRID[0].fingerprint)
+def renamed(plan: dict[str, Any], to: str = "0123456789abcdef") -> None:
+    plan["runs"][to] = plan["runs"].pop(GRID[0].fingerprint)
 
 
 EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a fingerprint": renamed,
+    "a fingerprint, a late and long one": lambda plan: renamed(plan, "f" * 20),
     "a value": lambda plan: plan["runs"][GRID[0].fingerprint]["config"].update(lr=5.0),
     "a name": lambda plan: plan["runs"][GRID[0].fingerprint].update(run_name="other"),
 }
@@ -80,7 +83,8 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_a_plan_in_which_something_was_edited_is_refused_in_a_sentence(what: str, tmp_path: Path) -> None:
     commit(tmp_path)
     edit(tmp_path, EDITS[what])
-    fingerprint = "0123456789abcdef" if what == "a fingerprint" else GRID[0].fingerprint
+    fingerprint = {"a fingerprint": "0123456789abcdef", "a fingerprint, a late and long one": "f" * 16}.get(what)
+    fingerprint = fingerprint or GRID[0].fingerprint
     edited = f"was edited, its run {fingerprint} is not what this fingerprint stands for; restore it, or delete it"
     with pytest.raises(RefusedError) as refused:
         commit(tmp_path)
@@ -107,6 +111,9 @@ def test_records_of_another_grid_without_its_plan_do_not_become_a_new_sweep(tmp_
     record(tmp_path, RunConfig(seed=7))
     refused = f"^hydra.sweep.dir={tmp_path}: holds 1 record of another grid, and no plan.json; choose another directory"
     with pytest.raises(ConfigError, match=refused):
+        commit(tmp_path)
+    record(tmp_path, RunConfig(seed=8))
+    with pytest.raises(ConfigError, match="holds 2 records of another grid, and no plan.json; choose another"):
         commit(tmp_path)
     assert not (tmp_path / PLAN).exists()
 

@@ -90,7 +90,9 @@ def test_the_verdict_on_a_run_no_better_than_guessing_is_its_curves(case: Column
         ([*[1.0] * 11, 1.0 - 1.2e-6, 1.0 - 1.25e-6, 1.0 - 1.3e-6], True),
         # a fall by a millionth is none
         ([1.0, 1.0, 1.0 - 0.5e-6, 1.0 - 0.6e-6], False),
-        ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.1e-6], True),
+        ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.2e-6], True),
+        # the last digit of a float32
+        ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.05e-6], False),
     ],
 )
 def test_an_error_falls_when_it_is_lower_later_and_at_the_end_and_rises_by_less_than_a_quarter(
@@ -160,7 +162,17 @@ def test_the_same_answer_to_99_percent_of_the_images_is_constant(others: int, ve
     assert stored is not None
     stored.predicted[:others] = 3
     save_predictions(stored, tmp_path / run.run_name)
-    assert [verdict for verdict, _ in verdicts_of(runs, tmp_path)] == [verdict]
+    ((said, _),) = verdicts_of(runs, tmp_path)
+    assert said == verdict
+
+
+@pytest.mark.parametrize(("confidence", "verdict"), [(0.5, UNCLEAR), (0.501, COLLAPSED)])
+def test_an_answer_is_sure_from_more_than_a_half_on(confidence: float, verdict: str, tmp_path: Path) -> None:
+    (run,) = runs = [record(accuracy=0.1)]
+    store(runs, tmp_path)
+    answers_alike(tmp_path, run.run_name, 7, confidence)
+    ((said, _),) = verdicts_of(runs, tmp_path)
+    assert said == verdict
 
 
 @pytest.mark.parametrize(("error", "why"), [("", "accuracy is not a number"), ("no test images", "no test images")])

@@ -212,7 +212,11 @@ def state(directory: Path) -> tuple[Path, dict[str, str]]:
     run_in(directory / STAGING, NEW, best=False)
     for where in (directory, directory / STAGING):
         (where / f"mine-{where.name}").write_text("mine")
-    return directory, {LAST: "2", METRICS: "2", RECORD: "2", f"mine-{directory.name}": "mine", "mine-.retrain": "mine"}
+    deep = directory / STAGING / "your" / "own" / "notes"
+    deep.parent.mkdir(parents=True)
+    deep.write_text("mine")
+    after = {LAST: "2", METRICS: "2", RECORD: "2", "your/own/notes": "mine"}
+    return directory, after | {f"mine-{directory.name}": "mine", "mine-.retrain": "mine"}
 
 
 def test_a_whole_retrained_run_takes_the_place_of_the_old_one_and_a_users_files_stay(tmp_path: Path) -> None:

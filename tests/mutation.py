@@ -66,7 +66,7 @@ TESTS = {
     " tests/records/test_faults_calls.py",
     "records/locks.py": "tests/records/test_locks.py",
     "records/predictions.py": "tests/records/test_predictions.py",
-    "records/plan.py": "tests/sweep/test_plan.py",
+    "records/plan.py": "tests/sweep/test_plan.py tests/records/test_run_directory.py -k 'test_plan or of_the_disk'",
     "records/run_directory.py": "tests/records/test_run_directory.py",
     "records/reading.py": "-m '' tests/records/test_reading.py tests/records/test_attacks_records.py -k 'not hostile'",
     "records/epochs.py": "tests/records/test_epochs.py",
@@ -77,7 +77,7 @@ TESTS = {
     "sweep/sweep.py": "tests/sweep/test_sweep.py tests/sweep/test_plan_and_outcome.py -k 'not command_whose'",
     "sweep/attempts.py": "tests/command/test_directories.py tests/sweep/test_persistent_launcher.py"
     " -k 'not_taken_for_the_end or the_same_attempt or has_noted'",
-    "command/explain.py": "tests/command/test_overrides.py tests/command/test_odd_surroundings.py",
+    "command/explain.py": "tests/command/test_explain.py tests/command/test_overrides.py -k 'explain'",
     "report/statistics.py": "tests/report/test_statistics.py",
     "report/verdicts.py": "tests/report/test_verdicts.py",
     "report/ranking.py": "tests/report/test_ranking.py",

@@ -117,6 +117,19 @@ def test_sizes_and_seeds_are_several_from_two_on() -> None:
     assert one.name(one.winner) == "Adam, mse, learning rate 0.001"
 
 
+def test_settings_count_what_became_of_their_runs_in_the_order_of_networks() -> None:
+    runs = [record(size="64/3/3"), *(record(seed=i, accuracy=a) for i, a in enumerate((0.9, 0.8, 0.1)))]
+    runs += [replace(record(seed=4), status="diverged", accuracy_test=math.nan), failed(seed=5)]
+    found = Ranking(frame_of(runs)).settings
+    assert found.index.tolist() == [0, 1]
+    assert found["num_channels"].tolist() == [32, 64]
+    counts = ["runs", "all_runs", "lost", "diverged", "collapsed", "not_yet", "unclear", "lowest", "highest"]
+    assert found[counts].iloc[0].tolist() == pytest.approx([3, 5, 2, 1, 0, 0, 1 / 3, 0.1, 0.9])
+    assert found["accuracy_test"].iloc[0] == pytest.approx(0.6)
+    assert found["deviation"].iloc[0] == pytest.approx(0.19**0.5)
+    assert math.isnan(found["deviation"].iloc[1])
+
+
 def test_of_equal_effects_the_first_name_leads_and_levels_count_collapsed_runs() -> None:
     runs = [record("Adam", lr=0.1, accuracy=0.1), record("SGD", lr=0.01, accuracy=0.9)]
     found = ranking_of(runs).effects

@@ -106,6 +106,30 @@ def test_the_spread_is_widened_by_the_rounding_of_the_published_value(published:
     assert verdict == f"{word} our spread, 0.9830 to 0.9930 (n = 3)"
 
 
+def verdict_in_table(runs: list[RunResult]) -> str:
+    (row,) = [row for row in versus_table(judged(runs)).rows if row[1:4] == ["Adam", "mse", 0.001]]
+    return row[-1]
+
+
+def test_of_other_conditions_only_the_completed_runs_count_and_failures_alone_are_told() -> None:
+    other, lost = record(size="64/3/3", dataset="synthetic"), failed(size="64/3/3", seed=1)
+    assert verdict_in_table([other, lost]) == "not comparable: dataset synthetic instead of mnist"
+    assert verdict_in_table([lost]) == "no result: 1 of 1 runs failed or diverged"
+    assert verdict_in_table([]) == NOT_RUN
+
+
+def test_a_row_that_learned_as_ours_is_counted_as_one_that_has_runs() -> None:
+    table = versus_table(judged([record(size="64/3/3", accuracy=0.99, binary_accuracy_test=0.998)]))
+    assert table.note == "1 of 27 published rows have runs of ours."
+
+
+def test_the_spread_is_that_of_the_runs_that_learned() -> None:
+    frame = judged(ours(0.9988, 0.9990, 0.9, 0.82))
+    frame = frame.assign(verdict=frame["verdict"].where(frame.index != 2, "not yet learned"))
+    told = judge(row(0.9989), frame)
+    assert told.startswith("within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little; of our 4 runs 1 coll")
+
+
 def test_failed_runs_alone_are_no_result() -> None:
     assert judge(row(0.99), judged([failed()])) == "no result: 1 of 1 runs failed or diverged"
 

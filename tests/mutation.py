@@ -76,7 +76,8 @@ TESTS = {
     "sweep/plan.py": "tests/sweep/test_plan.py tests/sweep/test_sweep.py -k 'not of_the_plan and not without_a_plan'",
     "sweep/sweep.py": "tests/sweep/test_sweep.py tests/sweep/test_plan_and_outcome.py -k 'not command_whose'",
     "sweep/attempts.py": "tests/sweep/test_sweep.py tests/command/test_directories.py"
-    " tests/sweep/test_persistent_launcher.py -k 'without_a_final or that_begins or not_taken_for_the_end or the_same_attempt or has_noted'",
+    " tests/sweep/test_persistent_launcher.py"
+    " -k 'without_a_final or that_begins or not_taken_for_the_end or the_same_attempt or has_noted'",
     "command/explain.py": "tests/command/test_explain.py tests/command/test_overrides.py -k 'explain'",
     "report/statistics.py": "tests/report/test_statistics.py",
     "report/verdicts.py": "tests/report/test_verdicts.py",

@@ -71,6 +71,8 @@ AMBIGUOUS = "Ambiguous value for argument 'lr=0.1,0.2'\n1. To use it as a list, 
             "hydra.job.x=1: bad; see --hydra-help",
         ),
         (HydraException("Error merging override +hydra.x=1"), (), 2, "hydra.x=1: refused by Hydra; see --hydra-help"),
+        (HydraException("Error merging override lr=x"), (), 2, "lr=x: not a number"),
+        (ValueError(), ("plain",), 2, "plain: cannot be read; see --help for the keys"),
         (HydraException("some \n thing"), (), 2, "some thing; see --help"),
         (OSError(errno.ENAMETOOLONG, "long"), ("a", "b" * 99), 2, f"{'b' * 60}...: too long; see --help"),
         (

@@ -305,7 +305,8 @@ def test_what_is_unfinished_is_counted_by_what_became_of_it() -> None:
     assert state.parts() == ["1 running", f"4 missing ({detail})"]
     assert state.parts(why=False) == ["1 running", "4 missing"]
     assert unfinished("running", "running").parts() == ["2 running"]
-    assert unfinished(*["never begun"] * 1234).parts(why=False) == ["1,234 missing"]
+    never: list[What] = ["never begun"] * 1234
+    assert unfinished(*never).parts(why=False) == ["1,234 missing"]
 
 
 def test_what_does_not_count_or_cannot_be_read_is_told_by_subject() -> None:

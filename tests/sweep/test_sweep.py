@@ -23,7 +23,7 @@ Tiny = Callable[..., RunConfig]
 
 
 def result_of(config: RunConfig, **values: Any) -> RunResult:
-    return RunResult(**({"run_name": config.run_name, "fingerprint": config.fingerprint} | values))
+    return RunResult(run_name=config.run_name, fingerprint=config.fingerprint, **values)
 
 
 def store(root: Path, config: RunConfig, status: str) -> None:

@@ -113,6 +113,7 @@ def test_sizes_and_seeds_are_several_from_two_on() -> None:
     two = Ranking(frame_of([record(), record("SGD", size="4/2/1", seed=1)]))
     assert (two.several_sizes, two.several_seeds, two.num_seeds) == (True, True, 2)
     assert two.sentence == f"{BY_TEST.sentence} {OVER_SEEDS}"
+    assert Ranking(frame_of([record()]).assign(planned=3)).several_seeds  # by the plan
     assert two.name(two.winner).endswith("network 4/2/1")
     assert one.name(one.winner) == "Adam, mse, learning rate 0.001"
 

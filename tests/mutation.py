@@ -63,7 +63,7 @@ TESTS = {
     "numerics/update_rules.py": _OPTIMIZERS,
     "records/results.py": "-m '' tests/records/test_results.py tests/records/test_attacks_records.py",
     "records/durable.py": "-m '' tests/records/test_durable.py tests/records/test_results.py"
-    " tests/records/test_faults_calls.py",
+    " tests/records/test_run_directory.py tests/records/test_faults_calls.py -k 'not killed_at_every_step'",
     "records/locks.py": "tests/records/test_locks.py",
     "records/predictions.py": "tests/records/test_predictions.py",
     "records/plan.py": "tests/sweep/test_plan.py tests/records/test_run_directory.py -k 'test_plan or of_the_disk'",

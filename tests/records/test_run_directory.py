@@ -16,6 +16,7 @@ import pytest
 
 from commands import exit_code, forked
 from mnist_lightning.errors import ConfigError, OutputError, RefusedError, UnreadableError
+from mnist_lightning.records import run_directory
 from mnist_lightning.records.durable import put_aside, remove_orphans
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load, load_results, save
@@ -225,6 +226,35 @@ def test_a_whole_retrained_run_takes_the_place_of_the_old_one_and_a_users_files_
         finish_retraining(directory)
         assert whose(directory) == after
         assert not list(directory.glob(".retrain*"))
+
+
+def test_what_is_moved_is_synced_before_the_record_and_that_before_the_rest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between two of these leaves a whole run."""
+    directory, _ = state(tmp_path / "run")
+    done: list[str] = []
+    replace_file, remove = os.replace, run_directory.shutil.rmtree
+
+    def moved(file: Path, target: Path) -> None:
+        done.append(f"move {target.relative_to(directory)}")
+        replace_file(file, target)
+
+    def removed(path: Path) -> None:
+        done.append(f"remove {path.name}")
+        remove(path)
+
+    monkeypatch.setattr(os, "replace", moved)
+    monkeypatch.setattr(run_directory.shutil, "rmtree", removed)
+    monkeypatch.setattr(
+        run_directory, "sync_directory", lambda path: done.append(f"sync {path.relative_to(directory)}")
+    )
+    finish_retraining(directory)
+    record = done.index(f"move {RECORD}")
+    moves = [f"move {name}" for name in (LAST, METRICS, "mine-.retrain", "your/own/notes")]
+    assert sorted(done[: len(moves)]) == sorted(moves)
+    assert sorted(done[len(moves) : record]) == ["sync .", "sync checkpoints", "sync your/own"]
+    assert done[record + 1 :] == ["sync .", "remove .retrained"]
 
 
 @pytest.mark.parametrize("record", [None, "", "damaged", "failed"])

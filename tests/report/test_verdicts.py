@@ -74,15 +74,15 @@ def test_the_verdict_on_a_run_no_better_than_guessing_is_its_curves(case: Column
     [
         ([9.0, 8.0, 7.0, 6.0], True),
         ([6.0, 7.0, 8.0, 9.0], False),
-        # of four epochs all count; of more not the first, which has the initial weights
-        ([0.0, 9.0, 5.0, 3.0], False),
+        # the first does not count: it has the initial weights
+        ([0.0, 9.0, 5.0, 3.0], True),
         ([0.0, 9.0, 5.0, 3.0, 2.0], True),
         # the last six of eight epochs, the last eight of fifteen
         ([9.0, 0.0, 9.0, 3.0, 3.0, 2.0, 2.9, 1.9], True),
         ([*[0.0] * 7, 9.0, 3.0, 3.0, 3.0, 2.0, 2.9, 2.0, 1.9], True),
         # a rise of a quarter of the falls is too much, less is noise
-        ([5.0, 6.0, 3.0, 2.0], False),
-        ([5.0, 5.9, 3.0, 2.0], True),
+        ([0.0, 5.0, 6.0, 3.0, 2.0], False),
+        ([0.0, 5.0, 5.9, 3.0, 2.0], True),
         # lower in the later half, but not at the end
         ([9.0, 9.0, 1.0, 1.0], False),
         ([*[9.0] * 10, 10.0, 0.0, 0.0, 0.0, 0.0, 2.4, 2.4, 2.4, 2.4, 2.3], False),
@@ -188,7 +188,10 @@ def test_at_exactly_the_bounds_a_run_is_no_better_than_guessing_and_fell_from_no
     assert verdicts_of(runs, tmp_path)[0][0] not in (LEARNED, UNCLEAR)  # its curve is read
     assert judge(0.2, curve([0.18] * 4, [0.3] * 4), lambda: None) == (COLLAPSED, FLAT)
     assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.1]), lambda: None) == (COLLAPSED, FELL)
-    assert judge(0.1, {"train_loss": [4.0, 3.0, 2.0, 1.0], "train_accuracy": [0.31]}, lambda: None) == (COLLAPSED, FELL)
+    assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.2]), lambda: None) == (COLLAPSED, FELL)
+    assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.21]), lambda: None) == (COLLAPSED, FLAT)
+    train = {"train_loss": [4.0, 3.0, 2.0, 1.0], "train_accuracy": [0.31, 0.1]}
+    assert judge(0.1, train, lambda: None) == (COLLAPSED, FELL)
 
 
 def test_a_record_alone_cannot_tell_why_a_run_is_no_better_than_guessing() -> None:

@@ -19,6 +19,7 @@ import torch
 from omegaconf import OmegaConf
 
 from mnist_lightning.command import cli
+from mnist_lightning.command.explain import Failure, explain
 from mnist_lightning.errors import PassedOn
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
@@ -232,6 +233,37 @@ def test_a_search_in_the_directory_of_a_planned_grid_is_refused_before_anything_
         CollectResults().on_multirun_start(OmegaConf.create({"hydra": hydra}))
         assert sweep.directory == Path("there")
     assert re.match(message, str(refused.value.__cause__))
+
+
+def test_a_config_that_is_not_ours_is_told_in_a_whole_sentence(run: Run, tiny_arguments: list[str]) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=rr")[0] == 0
+    Path("rr/result.json").unlink()
+    Path("rr/config.yaml").write_text("MINE config.yaml:\n")
+    code, out, _ = run(*tiny_arguments, "hydra.run.dir=rr")
+    told = "config.yaml: no configuration of ours (MINE config.yaml=null: no such key); the run starts anew"
+    assert code == 0
+    assert [line for line in out.splitlines() if line.endswith(told)]
+
+
+def test_a_failures_reason_is_wrapped_and_inert(tmp_path: Path) -> None:
+    from mnist_lightning.report.terminal import _wrapped
+
+    told = "failed: adam lr=0.1 seed 0: RuntimeError: the loss is not finite in the very first step of epoch 1 of 20"
+    lines = _wrapped(told)
+    assert " ".join(line.strip() for line in lines) == told
+    assert [line.startswith("    ") for line in lines] == [False, True]
+    long = _wrapped("failed: \x1b[31m" + "word " * 200)
+    assert len(long) == 3
+    assert max(map(len, long)) <= 79
+    assert long[-1].endswith("word...")
+    assert "\x1b" not in "".join(long)
+
+
+def test_a_cluster_s_refusal_names_the_launcher_given_and_ends_at_a_word() -> None:
+    refusal = type("FailedJobError", (Exception,), {"__module__": "submitit.core.utils"})("word " * 50)
+    code, line = explain(Failure(refusal, ["-m", "hydra/launcher=submitit_slurm"]))
+    assert (code, line.partition(": ")[0]) == (2, "hydra/launcher=submitit_slurm")
+    assert line.endswith("word...; see hydra.launcher.partition, qos, account")
 
 
 def test_v_shows_the_traceback(run: Run) -> None:

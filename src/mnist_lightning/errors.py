@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         shown = "null" if self.value is None else str(self.value)
-        return f"{self.key}={shown[:60]}: {self.what}; {self.way_out}"
+        return f"{self.key}={cut(shown, 60)}: {self.what}; {self.way_out}"
 
 
 class ConfigError(UserError, ValueError):
@@ -101,6 +101,15 @@ class BusyError(UserError):
 
 class PassedOn(BaseException):
     """Carries a UserError, its cause, through Hydra, which would print and go on after an Exception."""
+
+
+def cut(text: str, limit: int) -> str:
+    """`text` with one blank between two words, cut to `limit` characters: after a word, if it has several."""
+    flat = " ".join(text.split())
+    if len(flat) <= limit:
+        return flat
+    head = flat[: limit - 2].rpartition(" ")[0] or flat[: limit - 3]
+    return head.rstrip(",.:;") + "..."
 
 
 def one_line(text: str, limit: int = LONGEST_LINE) -> str:

@@ -16,11 +16,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mnist_lightning.command import cli
+from mnist_lightning.command.explain import Failure, explain
+from mnist_lightning.errors import PassedOn
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
 from mnist_lightning.sweep import job
+from mnist_lightning.sweep.callback import CollectResults
 from mnist_lightning.sweep.sweep import Sweep, current
 
 Run = Callable[..., tuple[int, str, str]]
@@ -159,8 +163,15 @@ BAD = [
     ("loss=mes", 2, r"loss=mes: unknown; did you mean mse\?"),
     ("experiment=quick", 2, r"experiment=quick: unknown; did you mean quickstart\?"),
     ("data=minst", 2, r"data=minst: unknown; did you mean mnist\?"),
-    ("trainer.accelerator=abacus", 2, "trainer: .*abacus"),
-    ("trainer.accelerator=tpu", 2, "trainer: .*(tpu|TPU|torch_xla)"),
+    ("trainer.accelerator=abacus", 2, "trainer.accelerator=abacus: no such device here; use cpu or auto"),
+    ("trainer.accelerator=tpu", 2, "trainer.accelerator=tpu: no such device here; use cpu or auto"),
+    ("trainer.max_time=5", 2, "trainer.max_time=5: not DD:HH:MM:SS; use 00:01:30:00 for 90 minutes"),
+    (
+        "ckpt_path=plain",
+        6,
+        "plain: refused, not a checkpoint of plain weights, or damaged; give the path of a last.ckpt",
+    ),
+    ("ckpt_path=.", 2, "ckpt_path=.: a directory; give the path of the last.ckpt in its checkpoints/"),
     ("callbacks=[{_target_:os.system}]", 2, "callbacks._target_=os.system: not a lightning Callback"),
     ("data.root=/nope data.download=false", 4, "/nope/MNIST/raw/train-images-idx3-ubyte: missing; set data.root or"),
     ("--lr 3", 2, "unrecognized arguments: --lr.*; keys are given as key=value, see --help"),
@@ -196,6 +207,63 @@ def test_truncated_data_is_named_before_any_training(run: Run, tiny_arguments: l
         code, out, err = run(*flag, *tiny_arguments, f"data.root={tmp_path / 'bad'}")
         assert (code, out) == (4, "")
         assert "t10k-images-idx3-ubyte: damaged, 5,000 bytes, expected 7,856; delete it" in err
+
+
+def test_a_run_refused_where_another_is_finished_tells_nothing_of_that_one(run: Run, tiny_arguments: list[str]) -> None:
+    code, out, _ = run(*tiny_arguments, "hydra.run.dir=rr")
+    assert (code, out.splitlines()[-2:]) == (0, ["workbook: rr/results.xlsx", "1 of 1 done: rr"])
+    code, out, err = run(*tiny_arguments, "hydra.run.dir=rr", "lr=0.5")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("mnist-lightning: error: ")
+    assert "rr" in err
+    assert len(load_results("rr")) == 1
+
+
+def test_a_search_in_the_directory_of_a_planned_grid_is_refused_before_anything_is_run(
+    tmp_path: Path, run: Run, tiny_arguments: list[str]
+) -> None:
+    assert run("-m", *tiny_arguments, "hydra.sweep.dir=here")[0] == 0
+    hydra = {"sweep": {"dir": "here"}, "sweeper": {"_target_": "hydra_plugins.hydra_optuna_sweeper.OptunaSweeper"}}
+    message = r"^hydra.sweep.dir=here: holds a planned grid \(plan.json\).*; choose another directory$"
+    with Sweep() as sweep:
+        with pytest.raises(PassedOn) as refused:
+            CollectResults().on_multirun_start(OmegaConf.create({"hydra": hydra}))
+        assert sweep.directory is None
+        hydra["sweep"]["dir"] = "there"
+        CollectResults().on_multirun_start(OmegaConf.create({"hydra": hydra}))
+        assert sweep.directory == Path("there")
+    assert re.match(message, str(refused.value.__cause__))
+
+
+def test_a_config_that_is_not_ours_is_told_in_a_whole_sentence(run: Run, tiny_arguments: list[str]) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=rr")[0] == 0
+    Path("rr/result.json").unlink()
+    Path("rr/config.yaml").write_text("MINE config.yaml:\n")
+    code, out, _ = run(*tiny_arguments, "hydra.run.dir=rr")
+    told = "config.yaml: no configuration of ours (MINE config.yaml=null: no such key); the run starts anew"
+    assert code == 0
+    assert [line for line in out.splitlines() if line.endswith(told)]
+
+
+def test_a_failures_reason_is_wrapped_and_inert(tmp_path: Path) -> None:
+    from mnist_lightning.report.terminal import _wrapped
+
+    told = "failed: adam lr=0.1 seed 0: RuntimeError: the loss is not finite in the very first step of epoch 1 of 20"
+    lines = _wrapped(told)
+    assert " ".join(line.strip() for line in lines) == told
+    assert [line.startswith("    ") for line in lines] == [False, True]
+    long = _wrapped("failed: \x1b[31m" + "word " * 200)
+    assert len(long) == 3
+    assert max(map(len, long)) <= 79
+    assert long[-1].endswith("word...")
+    assert "\x1b" not in "".join(long)
+
+
+def test_a_cluster_s_refusal_names_the_launcher_given_and_ends_at_a_word() -> None:
+    refusal = type("FailedJobError", (Exception,), {"__module__": "submitit.core.utils"})("word " * 50)
+    code, line = explain(Failure(refusal, ["-m", "hydra/launcher=submitit_slurm"]))
+    assert (code, line.partition(": ")[0]) == (2, "hydra/launcher=submitit_slurm")
+    assert line.endswith("word...; see hydra.launcher.partition, qos, account")
 
 
 def test_v_shows_the_traceback(run: Run) -> None:

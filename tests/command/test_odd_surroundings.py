@@ -151,7 +151,7 @@ def test_a_cluster_that_takes_no_jobs_is_quoted_in_one_line(name: str, start: St
     assert code == 2, out + err
     assert out.splitlines()[-1] == "0 of 2 done (2 missing): here"
     last = err.splitlines()[-1]
-    assert last.startswith("mnist-lightning: error: hydra/launcher=submitit: ")
+    assert last.startswith("mnist-lightning: error: hydra/launcher=submitit_slurm: ")
     assert quoted in last
     assert "Traceback" not in err
 

@@ -63,6 +63,19 @@ def test_every_group_of_conf_and_no_other_folder_is_a_group() -> None:
     refuse_early(["hydra/callbacks=[collect]", "callbacks=[a,b]", "trainer.devices=[1]"])
 
 
+@pytest.mark.parametrize("digits", [309, 500, 5000])
+@pytest.mark.parametrize("flag", [[], ["-m"]])
+def test_a_number_beyond_all_floats_is_too_large_and_its_key_is_named(digits: int, flag: list[str], run: Run) -> None:
+    for key, legal in (("lr", "use a number above 0, at most 1e+30"), ("seed", "use 0 to 4294967295")):
+        code, out, err = run(*flag, f"{key}={'9' * digits}")
+        assert (code, out) == (2, "")
+        assert err == f"mnist-lightning: error: {key}={'9' * 57}...: too large; {legal}\n"
+
+
+def test_a_long_name_of_digits_is_no_number() -> None:
+    refuse_early([f"data.root=/x/{'9' * 400}", f"data.root={'9' * 400}/x", f"lr={'9' * 308}"])
+
+
 QUOTED = [
     ("data.root=/é/ü", "data.root='/é/ü'"),
     ("data.root=~/x", "data.root='HOME/x'"),

@@ -20,6 +20,7 @@ from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, s
 from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
 from mnist_lightning.errors import UserError, one_line
+from mnist_lightning.sweep.callback import GRID_SWEEPER
 from mnist_lightning.sweep.hydra_internals import called_with, files_read_within, forget_launchers
 from mnist_lightning.sweep.sweep import Sweep, shown
 
@@ -106,7 +107,7 @@ def register(arguments: Sequence[str] = ()) -> None:
                 store.store(dotted, {"name": dotted}, group="optimizer")
     forget_launchers(store, [path.name for path in (conf_dir() / "hydra" / "launcher").glob("*.yaml")])
     # no file in conf/hydra/sweeper/: it would also be the sweeper of whoever has conf/ in his searchpath
-    grid_sweeper = {"_target_": "hydra_plugins.mnist_lightning_sweeper.GridSweeper", "max_batch_size": None}
+    grid_sweeper = {"_target_": GRID_SWEEPER, "max_batch_size": None}
     store.store("basic", {**grid_sweeper, "params": None}, group="hydra/sweeper", provider="mnist_lightning")
     new = OmegaConf.register_new_resolver
     new("mnist_lightning.fresh_directory", fresh_directory, use_cache=True, replace=True)

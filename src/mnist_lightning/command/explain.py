@@ -19,7 +19,7 @@ from yaml import YAMLError
 from mnist_lightning.command import yaml_files
 from mnist_lightning.config import suggest_key, takes_list, unresolved, wrong_type
 from mnist_lightning.config.section import near_miss
-from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, UserError
+from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, UserError, cut
 
 Error = TypeVar("Error", bound=BaseException)
 Explanation = tuple[int, str] | None
@@ -115,7 +115,8 @@ def _cluster(failure: Failure) -> Explanation:
     """submitit could not give a job to the cluster."""
     if not type(failure.error).__module__.startswith("submitit."):
         return None
-    line = f"hydra/launcher=submitit: {failure.error!s:.100}; see hydra.launcher.partition, qos, account"
+    launcher = _value_of("hydra/launcher", failure.arguments) or "submitit"
+    line = f"hydra/launcher={launcher}: {cut(str(failure.error), 100)}; see hydra.launcher.partition, qos, account"
     return EXIT_BAD_INPUT, line
 
 
@@ -198,7 +199,7 @@ def _odd_argument(failure: Failure) -> Explanation:
         return None
     arguments = failure.arguments
     culprit = arguments[0] if len(arguments) == 1 else next((a for a in arguments if _is_odd(a)), "key=value")
-    why = f" ({failure.error!s:.60})" if str(failure.error) else ""
+    why = f" ({cut(str(failure.error), 60)})" if str(failure.error) else ""
     return EXIT_BAD_INPUT, f"{culprit}: cannot be read{why}; see --help for the keys"
 
 

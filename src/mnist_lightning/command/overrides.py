@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lightning.config import conf_dir
+from mnist_lightning.config import conf_dir, too_large
 from mnist_lightning.errors import ConfigError, shell_line
 
+# A whole number of more digits than the largest float has; Python itself refuses to read some of them
+_BEYOND_FLOATS = re.compile(r"(?<![\w./+-])[+-]?[\d_]{309,}(?![\w./])")
 _MULTIRUN = ("-m", "--multirun")
 _HYDRAS_GROUPS = ("hydra/launcher", "hydra/sweeper")
 
@@ -52,6 +54,8 @@ def refuse_early(arguments: Sequence[str]) -> None:
         if argument.startswith("--e"):  # --experimental-rerun: a pickle, which may execute anything
             raise ConfigError(f"{argument}: would execute whatever is in the file; repeat the command itself")
         key, _, value = argument.lstrip("+").partition("=")
+        if number := _BEYOND_FLOATS.search(value):
+            raise ConfigError([too_large(key, number[0])])
         if key == "experiment" and "," in value:  # the sweep of one would win
             raise ConfigError(f"{argument}: each is a sweep of its own; give one at a time")
         if key in groups() and "[" in value:  # Hydra merges them, and the last one wins

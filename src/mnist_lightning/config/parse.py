@@ -45,6 +45,12 @@ def unresolved(error: InterpolationResolutionError, value: str = "") -> str:
     return f"{key}={value}: {what}; write the value itself" if value else f"{key}: {what}; write the value itself"
 
 
+def too_large(key: str, value: str) -> Problem:
+    """What to say when `key`, written on the command line, has a number that is larger than any float."""
+    legal = (remedy(value, field, hint) for name, field, hint in all_keys() if name == key)
+    return Problem(key, value, "too large", next(legal, "use a smaller number"))
+
+
 def wrong_type(key: str, value: str) -> Problem:
     """What to say when `key`, written on the command line, has a value of another type than its field's."""
     for name, field, hint in all_keys():

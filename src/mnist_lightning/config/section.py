@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from types import UnionType
@@ -146,7 +147,8 @@ class Section:
         for name, hint in types_of(type(self)).items():
             value = getattr(self, name)
             if hint in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
-                setattr(self, name, float(value))
+                with suppress(OverflowError):  # its range refuses it
+                    setattr(self, name, float(value))
         return self.problems_of(vars(self))
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -85,6 +86,9 @@ class TrainerConfig(Section):
         deterministic, least, most = (values[k] for k in ("deterministic", "min_epochs", "max_epochs"))
         if deterministic not in (None, True, False, "warn"):
             problems.append(Problem("trainer.deterministic", deterministic, "unknown", "use true, false or warn"))
+        time = values["max_time"]
+        if isinstance(time, (str, int, float)) and not re.fullmatch(r"\s*\d+:\d\d:\d\d:\d\d\s*", str(time)):
+            problems.append(Problem("trainer.max_time", time, "not DD:HH:MM:SS", "use 00:01:30:00 for 90 minutes"))
         if not problems and (least or 0) > most:
             problems.append(Problem("trainer.min_epochs", least, "too large", f"use at most trainer.max_epochs={most}"))
         return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,17 @@ def _padded(row: Sequence[str], widths: Sequence[int], words: int) -> list[str]:
 
 def _failures(ranking: Ranking) -> list[str]:
     wrong = ranking.unranked.sort_values(["status", "run_name"])
-    lines = [
-        f"{r.status}: {r.setting} seed {r.seed}: {r.error or 'accuracy is not a number'}"
-        for r in runs(wrong.head(MOST_FAILURES))
-    ]
+    lines: list[str] = []
+    for r in runs(wrong.head(MOST_FAILURES)):
+        lines += _wrapped(f"{r.status}: {r.setting} seed {r.seed}: {r.error or 'accuracy is not a number'}")
     more = len(wrong) - MOST_FAILURES
     return lines + ([f"and {more} more, in the sheet Failures"] if more > 0 else [])
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence in at most three lines, the later ones indented."""
+    inert = _safe(text, 3 * COLUMNS)
+    return textwrap.wrap(inert, COLUMNS, subsequent_indent="    ", max_lines=3, placeholder="...")
 
 
 def _safe(text: str, limit: int = COLUMNS) -> str:

@@ -10,8 +10,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lightning.errors import PassedOn, UserError
+from mnist_lightning.errors import ConfigError, PassedOn, UserError
+from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.sweep.sweep import Sweep, current
+
+GRID_SWEEPER = "hydra_plugins.mnist_lightning_sweeper.GridSweeper"
 
 
 class CollectResults(Callback):
@@ -26,6 +29,7 @@ class CollectResults(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _find("hydra.sweep.dir", config)
+        _refuse_search_in_grid(config)
         if sweep := current():
             with suppress(OmegaConfBaseException):  # Hydra says it once more
                 sweep.directory = Path(config.hydra.sweep.dir)
@@ -36,6 +40,22 @@ class CollectResults(Callback):
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         if sweep := current():
             sweep.collect()
+
+
+def _refuse_search_in_grid(config: DictConfig) -> None:
+    """Ends the command where a sweeper that plans nothing, as Optuna's, would put its runs among a grid's."""
+    target = OmegaConf.select(config, "hydra.sweeper._target_")
+    if current() is None or target == GRID_SWEEPER:
+        return
+    try:
+        root = str(OmegaConf.select(config, "hydra.sweep.dir"))
+        if read_plan(Path(root)):
+            what = f"holds a planned grid ({PLAN}), and a search's runs are not of it"
+            raise ConfigError(f"hydra.sweep.dir={root}: {what}; choose another directory")
+    except UserError as error:
+        raise PassedOn from error
+    except (OmegaConfBaseException, OSError):  # as above
+        return
 
 
 def _find(key: str, config: DictConfig) -> None:

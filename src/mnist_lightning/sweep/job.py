@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import OutputError, RetrainingError, UnreadableError, UserError
+from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import read_plan
@@ -86,7 +86,11 @@ def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
     remove_orphans(places_of(run_dir))
     try:
         refuse_other_directory(HydraConfig.get().overrides.hydra, in_sweep=False)
-        stored = finished_result(run_dir, config.fingerprint)
+        try:
+            stored = finished_result(run_dir, config.fingerprint)
+        except ConfigError:
+            sweep.directory = None  # the other run's there is not ours to tell of
+            raise
         if stored is not None and not config.retrain:
             print("stored already, nothing was trained; retrain=true trains it anew")
             return stored

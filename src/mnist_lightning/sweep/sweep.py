@@ -140,7 +140,8 @@ class Sweep:
             is_run = (self.directory / RECORD).is_file()
             write = report.write_tables if is_run else report.write_report
             if results:
-                print(closing(results, write(results, self.directory, state), state, self.directory))
+                paths = [shown(path) for path in write(results, self.directory, state)]
+                print(closing(results, paths, state, self.directory))
         self.collected = True
 
     def _found(self) -> Found:

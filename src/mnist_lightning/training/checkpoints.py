@@ -14,7 +14,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
-from mnist_lightning.errors import RefusedError, UnreadableError
+from mnist_lightning.errors import RefusedError, UnreadableError, cut
 from mnist_lightning.records.durable import durable_file
 from mnist_lightning.records.reading import TELLING, unreadable
 from mnist_lightning.records.results import load
@@ -22,6 +22,7 @@ from mnist_lightning.records.run_directory import BEST, LAST, records_of
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WAY_OUT = "give the path of a last.ckpt or best.ckpt"
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -55,9 +56,9 @@ def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
     try:
         expected = _recorded_sha256(path)
         if expected and sha256(path) not in expected:
-            raise ValueError("damaged, its checksum is not the record's")
+            raise RefusedError(f"{path}: refused, damaged, its checksum is not the record's; train it again")
         _refuse_odd_files(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
         _check_weights(content)
     except (
         RefusedError,
@@ -65,20 +66,31 @@ def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
     ):  # not a ConfigError: what the file describes is no configuration of the user's
         raise
     except FileNotFoundError as error:
-        raise RefusedError(f"{path}: no such file; give the path of a last.ckpt or best.ckpt") from error
+        raise RefusedError(f"{path}: no such file; {_WAY_OUT}") from error
     except Exception as error:  # torch has no one type for a file that is no checkpoint
         if isinstance(error, OSError) and error.errno not in TELLING | {None, errno.EINVAL}:  # torch may seek anywhere
             raise unreadable(path, error) from error
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RefusedError(
-            f"{path}: refused, no plain-weights checkpoint of ours ({what:.70}); train it again"
+            f"{path}: refused, no plain-weights checkpoint of ours ({cut(what, 70)}); {_WAY_OUT}"
         ) from error
     if finite and not all(torch.isfinite(w).all() for w in content["state_dict"].values()):
         raise RefusedError(f"{path}: refused, its weights are not finite (the run diverged); choose another run")
     return content
 
 
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch has no one type for it, and speaks of its own versions and options
+        raise RefusedError(f"{path}: refused, not a checkpoint of plain weights, or damaged; {_WAY_OUT}") from error
+
+
 def _refuse_odd_files(path: Path) -> None:
+    if path.is_dir():
+        raise RefusedError(f"{path}: a directory; {_WAY_OUT} in its checkpoints/")
     if path.exists() and not path.is_file():  # a pipe would be waited for, a device read for ever
         raise ValueError("not a file")
     if zipfile.is_zipfile(path):
@@ -127,8 +139,12 @@ def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_classifier(path: str | Path) -> MNISTClassifier:
-    """Loads the classifier of a checkpoint, on the CPU, ready to predict. Raises RefusedError."""
-    content = read_checkpoint(Path(path))
+    """Loads the classifier of a checkpoint, on the CPU, ready to predict; of a run's directory its best one.
+
+    Raises RefusedError.
+    """
+    best = Path(path) / BEST
+    content = read_checkpoint(best if best.is_file() else Path(path))
     module = MNISTClassifier(**_hyper_parameters(content))
     module.to(next(iter(content["state_dict"].values())).dtype)
     module.load_state_dict(content["state_dict"])

@@ -9,7 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
-from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError
+from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.run_directory import CONFIG, LAST, is_there
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -51,7 +51,7 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
     except UnreadableError:
         raise
     except UserError as error:
-        print(f"{str(error).partition(';')[0]}; the run starts anew", flush=True)
+        print(f"{str(error).rpartition(';')[0]}; the run starts anew", flush=True)
         return None
     if before.fingerprint != config.fingerprint:
         print(f"{place}: what was begun here is of another configuration, {before.run_name}; the run starts anew")
@@ -73,5 +73,5 @@ def _stored_config(path: Path) -> RunConfig:
             raise unreadable(path, error) from error
         raise RefusedError(f"{path}: {error.strerror}; train the run again") from error
     except Exception as error:  # YAML, OmegaConf and our own checks: they have no one type for a file that is damaged
-        what = " ".join(str(error).split())[:70] or type(error).__name__
+        what = cut(str(error).partition(";")[0], 70) or type(error).__name__
         raise RefusedError(f"{path}: no configuration of ours ({what}); train the run again") from error

@@ -55,6 +55,9 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
     if (given := _given_checkpoint(config, base)) is not None:
+        if given.is_dir():
+            way_out = "give the path of the last.ckpt in its checkpoints/"
+            raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
         check_continuation(config, read_checkpoint(given))

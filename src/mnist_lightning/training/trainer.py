@@ -205,6 +205,9 @@ def check_trainer(config: RunConfig) -> None:
     own = {k for k, v in arguments.items() if any(isinstance(x, type) for x in (v if isinstance(v, list) else [v]))}
     plain = {k: v for k, v in arguments.items() if k not in own | {"callbacks", "logger"}}
     if refusal := _lightnings_refusal(json.dumps(plain, sort_keys=True)):
+        if not _lightnings_refusal(json.dumps({**plain, "accelerator": "auto"}, sort_keys=True)):
+            name = config.trainer.accelerator
+            raise ConfigError([Problem("trainer.accelerator", name, "no such device here", "use cpu or auto")])
         raise ConfigError(f"trainer: {refusal}; see the arguments of lightning.Trainer")
 
 

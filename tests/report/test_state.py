@@ -11,6 +11,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from mnist_lightning.errors import RefusedError
 from mnist_lightning.records import locks
 from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.results import RECORD, load_results, save
@@ -19,11 +20,11 @@ from mnist_lightning.report.__main__ import main
 from mnist_lightning.report.answers import FAILED, WINNER, answers
 from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.state import State, enumerated, read_state
+from mnist_lightning.report.state import State, Unfinished, What, enumerated, in_terminal, read_state, state_of
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.tables import failures_table
 from mnist_lightning.report.terminal import closing, standing
-from report_cases import planned, quickstart, record, store
+from report_cases import config_of, planned, quickstart, record, store
 
 
 @pytest.fixture
@@ -277,8 +278,90 @@ def test_the_terminal_says_it_in_80_columns_of_ascii(tmp_path: Path) -> None:
     assert all(line.isprintable() and len(line) < 80 for line in text.splitlines())
 
 
+def test_a_planned_run_tells_its_optimizer_and_its_values_as_a_cell_can_hold_them() -> None:
+    config = {"loss": "mse", "lr": 0.1, "model": {"num_conv": 2}, "data": {"name": "mnist", "sizes": [1]}, "x": True}
+    run = Unfinished("SGD_mse_lr1e-01_num_channel4", config, "never begun")
+    assert run.optimizer == "SGD"
+    assert [run.value("lr"), run.value("model", "num_conv"), run.value("data", "name")] == [0.1, 2, "mnist"]
+    assert [run.value("data", "sizes"), run.value("x"), run.value("no"), run.value("lr", "no")] == [
+        "[1]",
+        True,
+        None,
+        None,
+    ]
+
+
+def unfinished(*what: What) -> State:
+    return State(9, [Unfinished(f"run{i}", {}, each) for i, each in enumerate(what)])
+
+
+def test_what_is_unfinished_is_counted_by_what_became_of_it() -> None:
+    assert State().is_whole
+    assert State().parts() == []
+    state = unfinished("running", "never begun", "refused", "interrupted", "never begun")
+    assert not state.is_whole
+    assert (state.count("running"), state.count("refused", "never begun"), state.count()) == (1, 3, 0)
+    detail = "1 interrupted, 1 with a wrong record, 2 never begun"
+    assert state.parts() == ["1 running", f"4 missing ({detail})"]
+    assert state.parts(why=False) == ["1 running", "4 missing"]
+    assert unfinished("running", "running").parts() == ["2 running"]
+    never: list[What] = ["never begun"] * 1234
+    assert unfinished(*never).parts(why=False) == ["1,234 missing"]
+
+
+def test_what_does_not_count_or_cannot_be_read_is_told_by_subject() -> None:
+    assert State().odd() == {}
+    assert State(problems=["x: damaged", "y: damaged", "z: damaged"]).odd(2) == {"Left out": "x: damaged; y: damaged"}
+    state = State(strangers={"s": record(), "t": record()}, copies={"c": record()})
+    assert state.odd(1) == {
+        "Not of this plan": "s and 1 other; neither counted nor ranked",
+        "Copies": f"c (of {record().run_name}); a record counts only in the directory of its run",
+    }
+
+
+def test_the_terminal_has_a_head_only_where_something_is_unfinished_and_lines_that_fit() -> None:
+    assert in_terminal(State(), "head") == []
+    assert in_terminal(unfinished("running"), "head") == ["head"]
+    told = in_terminal(State(1, [], problems=["well-known " * 9]), "head", 40)
+    assert [line.removesuffix(" well-known") for line in told[:2]] == [
+        "left out: well-known",
+        "  well-known well-known",
+    ]
+    assert max(map(len, told)) <= 40
+
+
+def test_a_state_has_the_plans_size_the_refused_and_what_is_wrong_with_the_plan_from_the_root(tmp_path: Path) -> None:
+    runs = planned(tmp_path, 2, without=2)
+    error = RefusedError(f"{tmp_path}/{runs[0].run_name}/{RECORD}: no whole record")
+    results, state = state_of({}, tmp_path, {runs[0].run_name: error})
+    assert (results, state.planned, state.refused) == ([], 2, [error])
+    assert state.problems == [f"{runs[0].run_name}/{RECORD}: no whole record"]
+    assert [run.what for run in state.unfinished] == ["refused", "never begun"]
+    assert state.unfinished[0].config == config_of(runs[0])
+    (tmp_path / PLAN).write_text("{}")
+    _, state = state_of({}, tmp_path)
+    assert (state.planned, state.unfinished) == (None, [])
+    assert state.problems == ["plan.json: no plan of a sweep ('runs'): which runs are missing is not known"]
+
+
+def test_a_directory_that_cannot_be_listed_is_one_of_a_run_that_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = planned(tmp_path, 1, without=1)
+    (tmp_path / run.run_name).mkdir()
+
+    def failing(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    assert what(tmp_path) == ["never begun"]
+    monkeypatch.setattr(Path, "iterdir", failing)
+    _, state = state_of({}, tmp_path)
+    assert [run.what for run in state.unfinished] == ["interrupted"]
+
+
 def test_names_are_enumerated_up_to_a_limit() -> None:
     assert enumerated([], 2) == ""
     assert enumerated(["a", "b"], 2) == "a, b"
+    assert enumerated(["x" * 300], 2) == "x" * 197 + "..."
     assert enumerated(["a", "b", "c"], 2) == "a, b and 1 other"
     assert enumerated("abcd", 2) == "a, b and 2 others"

@@ -32,7 +32,10 @@ def test_mcnemars_p_of_ten_thousand_images_is_neither_lost_nor_slow() -> None:
 
 @pytest.mark.parametrize(
     ("degrees", "t"),  # scipy 1.17: t.ppf(0.975, degrees)
-    [(1, 12.7062), (2, 4.3027), (5, 2.5706), (10, 2.2281), (11, 2.2010), (30, 2.0423), (200, 1.9719)],
+    [
+        *[(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (6, 2.4469), (7, 2.3646), (8, 2.3060)],
+        *[(9, 2.2622), (10, 2.2281), (11, 2.2010), (30, 2.0423), (200, 1.9719)],
+    ],
 )
 def test_students_t_is_scipys_beyond_the_table_too(degrees: int, t: float) -> None:
     assert t_975(degrees) == pytest.approx(t, abs=6e-4)

@@ -20,10 +20,12 @@ from mnist_lightning.report.verdicts import (
     FELL,
     FLAT,
     LEARNED,
+    NO_ACCURACY,
     NOT_YET,
     UNCLEAR,
     UNTOLD,
     judge,
+    still_falls,
     verdicts_of,
 )
 from report_cases import failed, full_grid, record, store
@@ -65,6 +67,39 @@ SLOW = curve([0.0901034, 0.0900421, 0.0900002, 0.0899611], [0.140, 0.152, 0.162,
 )
 def test_the_verdict_on_a_run_no_better_than_guessing_is_its_curves(case: Columns, expected: tuple[str, str]) -> None:
     assert judge(0.1, case, lambda: None) == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "falls"),
+    [
+        ([9.0, 8.0, 7.0, 6.0], True),
+        ([6.0, 7.0, 8.0, 9.0], False),
+        # the first does not count: it has the initial weights
+        ([0.0, 9.0, 5.0, 3.0], True),
+        ([0.0, 9.0, 5.0, 3.0, 2.0], True),
+        # the last six of eight epochs, the last eight of fifteen
+        ([9.0, 0.0, 9.0, 3.0, 3.0, 2.0, 2.9, 1.9], True),
+        ([*[0.0] * 7, 9.0, 3.0, 3.0, 3.0, 2.0, 2.9, 2.0, 1.9], True),
+        # a rise of a quarter of the falls is too much, less is noise
+        ([0.0, 5.0, 6.0, 3.0, 2.0], False),
+        ([0.0, 5.0, 5.9, 3.0, 2.0], True),
+        # lower in the later half, but not at the end
+        ([9.0, 9.0, 1.0, 1.0], False),
+        ([*[9.0] * 10, 10.0, 0.0, 0.0, 0.0, 0.0, 2.4, 2.4, 2.4, 2.4, 2.3], False),
+        # the one in the middle of seven is in neither half
+        ([*[1.0] * 11, 1.0 - 1.2e-6, 1.0 - 1.3e-6, 1.0 - 1.4e-6], True),
+        ([*[1.0] * 10, 0.9, 0.8, 0.8, 0.8], False),
+        # a fall by a millionth is none
+        ([1.0, 1.0, 1.0 - 0.5e-6, 1.0 - 0.6e-6], False),
+        ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.2e-6], True),
+        # the last digit of a float32
+        ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.05e-6], False),
+    ],
+)
+def test_an_error_falls_when_it_is_lower_later_and_at_the_end_and_rises_by_less_than_a_quarter(
+    errors: list[float], falls: bool
+) -> None:
+    assert still_falls(errors) is falls
 
 
 def test_noise_about_a_level_is_no_fall() -> None:
@@ -117,6 +152,46 @@ def test_constant_answers_are_read_from_the_stored_predictions(tmp_path: Path) -
     (tmp_path / runs[2].run_name / PREDICTIONS).write_bytes(b"damaged")
     answers_alike(tmp_path, runs[3].run_name, 7, confidence=0.11)  # undecided, as at first: it may learn
     assert [verdict for verdict, _ in verdicts_of(runs, tmp_path)] == [COLLAPSED, UNCLEAR, UNCLEAR, UNCLEAR]
+
+
+@pytest.mark.parametrize(("others", "verdict"), [(2, COLLAPSED), (3, UNCLEAR)])
+def test_the_same_answer_to_99_percent_of_the_images_is_constant(others: int, verdict: str, tmp_path: Path) -> None:
+    (run,) = runs = [record(accuracy=0.1)]
+    store(runs, tmp_path)  # 200 images
+    answers_alike(tmp_path, run.run_name, 7)
+    stored = load_predictions(tmp_path / run.run_name)
+    assert stored is not None
+    stored.predicted[:others] = 3
+    save_predictions(stored, tmp_path / run.run_name)
+    ((said, _),) = verdicts_of(runs, tmp_path)
+    assert said == verdict
+
+
+@pytest.mark.parametrize(("confidence", "verdict"), [(0.5, UNCLEAR), (0.501, COLLAPSED)])
+def test_an_answer_is_sure_from_more_than_a_half_on(confidence: float, verdict: str, tmp_path: Path) -> None:
+    (run,) = runs = [record(accuracy=0.1)]
+    store(runs, tmp_path)
+    answers_alike(tmp_path, run.run_name, 7, confidence)
+    ((said, _),) = verdicts_of(runs, tmp_path)
+    assert said == verdict
+
+
+@pytest.mark.parametrize(("error", "why"), [("", "accuracy is not a number"), ("no test images", "no test images")])
+def test_a_completed_run_without_an_accuracy_has_a_verdict_of_its_own(error: str, why: str) -> None:
+    runs = [replace(record(), accuracy_test=math.nan, error=error)]
+    assert verdicts_of(runs) == [(NO_ACCURACY, why)]
+
+
+def test_at_exactly_the_bounds_a_run_is_no_better_than_guessing_and_fell_from_nothing(tmp_path: Path) -> None:
+    runs = [record(accuracy=0.2)]
+    store(runs, tmp_path)
+    assert verdicts_of(runs, tmp_path)[0][0] not in (LEARNED, UNCLEAR)  # its curve is read
+    assert judge(0.2, curve([0.18] * 4, [0.3] * 4), lambda: None) == (COLLAPSED, FLAT)
+    assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.1]), lambda: None) == (COLLAPSED, FELL)
+    assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.2]), lambda: None) == (COLLAPSED, FELL)
+    assert judge(0.2, curve([0.18] * 4, [0.1, 0.31, 0.1, 0.21]), lambda: None) == (COLLAPSED, FLAT)
+    train = {"train_loss": [4.0, 3.0, 2.0, 1.0], "train_accuracy": [0.31, 0.1]}
+    assert judge(0.1, train, lambda: None) == (COLLAPSED, FELL)
 
 
 def test_a_record_alone_cannot_tell_why_a_run_is_no_better_than_guessing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -74,6 +75,64 @@ def test_the_verdict_looks_at_spread_and_collapse(published: float, binary: tupl
 def test_a_run_under_other_conditions_is_not_comparable_and_the_verdict_names_them() -> None:
     verdict = judge(row(0.99), judged([record(dataset="synthetic", train_size=3000)]))
     assert verdict == "not comparable: dataset synthetic instead of mnist, train_size 3000 instead of 60000"
+
+
+def test_a_row_has_the_numbers_of_our_completed_runs_beside_the_published_one() -> None:
+    published = next(i for i, p in enumerate(published_rows()) if p.key == ("Adam", "mse", 0.001, 64, 3, 3))
+    runs = [*ours(0.998, 0.996, 0.82), failed(seed=7), record(seed=8, dataset="synthetic")]
+    runs = [replace(run, num_channels=64, num_conv=3, num_dense=3) for run in runs]
+    table = versus_table(judged(runs))
+    cells = dict(zip([column.name for column in table.columns], table.rows[published], strict=True))
+    p = published_rows()[published]
+    assert cells["Study's accuracy"] == p.binary_accuracy_test
+    assert cells["Our binary accuracy"] == pytest.approx(2.814 / 3)
+    assert cells["Difference"] == pytest.approx(2.814 / 3 - p.binary_accuracy_test)
+    assert (cells["Our runs"], cells["Lowest"], cells["Highest"]) == (3, 0.82, 0.998)
+    assert cells["Our spread"] == pytest.approx(0.002 / 2**0.5)
+    assert cells["Collapsed"] == pytest.approx(1 / 3)
+    assert cells["Our top-1 accuracy"] == pytest.approx((0.99 * 2 + 0.1) / 3)
+    without = next(row for row in table.rows if row[-1] == NOT_RUN)
+    assert without[9:-1] == [None, None, 0, *[None] * 5]
+    assert table.note == f"{sum(row[-1] != NOT_RUN for row in table.rows)} of 27 published rows have runs of ours."
+
+
+@pytest.mark.parametrize(
+    ("published", "word"),
+    [(0.98299, "within"), (0.98297, "outside"), (0.99301, "within"), (0.99303, "outside")],
+)
+def test_the_spread_is_widened_by_the_rounding_of_the_published_value(published: float, word: str) -> None:
+    """Mean 0.988, s 0.001, t 4.303, sqrt(4/3): 0.98303 to 0.99297; four decimals are right to 0.00005."""
+    verdict = judge(row(published), judged(ours(0.987, 0.988, 0.989)))
+    assert verdict == f"{word} our spread, 0.9830 to 0.9930 (n = 3)"
+
+
+def verdict_in_table(runs: list[RunResult]) -> str:
+    (row,) = [row for row in versus_table(judged(runs)).rows if row[1:4] == ["Adam", "mse", 0.001]]
+    return row[-1]
+
+
+def test_of_other_conditions_only_the_completed_runs_count_and_failures_alone_are_told() -> None:
+    other, lost = record(size="64/3/3", dataset="synthetic"), failed(size="64/3/3", seed=1)
+    assert verdict_in_table([other, lost]) == "not comparable: dataset synthetic instead of mnist"
+    assert verdict_in_table([lost]) == "no result: 1 of 1 runs failed or diverged"
+    assert verdict_in_table([]) == NOT_RUN
+
+
+def test_a_row_that_learned_as_ours_is_counted_as_one_that_has_runs() -> None:
+    published = next(p for p in published_rows() if not p.collapsed)
+    optimizer, loss, rate, *sizes = published.key
+    ours = record(optimizer, loss, rate, 0.99, "/".join(map(str, sizes)), binary_accuracy_test=0.998)
+    table = versus_table(judged([ours]))
+    told = [row[-1] for row in table.rows if row[-1] != NOT_RUN]
+    assert any(verdict.startswith("both learned") for verdict in told)
+    assert table.note == f"{len(told)} of 27 published rows have runs of ours."
+
+
+def test_the_spread_is_that_of_the_runs_that_learned() -> None:
+    frame = judged(ours(0.9988, 0.9990, 0.9, 0.82))
+    frame = frame.assign(verdict=frame["verdict"].where(frame.index != 2, "not yet learned"))
+    told = judge(row(0.9989), frame)
+    assert told.startswith("within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little; of our 4 runs 1 coll")
 
 
 def test_failed_runs_alone_are_no_result() -> None:

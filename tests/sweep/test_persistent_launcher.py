@@ -89,10 +89,10 @@ def test_on_a_machine_of_a_slurm_cluster_a_run_is_what_it_is_elsewhere(
 
 def test_a_job_that_the_scheduler_starts_again_under_its_number_is_the_same_attempt(tmp_path: Path) -> None:
     counts = []
-    for number in ["12_3", "12_3", "15", "", ""]:
+    for number in ["12_3", "12_3", "15", "", "", "15", "12_3"]:
         attempts.begin(tmp_path, number)
         counts.append(attempts.attempts(tmp_path))
-    assert counts == [1, 1, 2, 3, 4]
+    assert counts == [1, 1, 2, 3, 4, 5, 6]
 
 
 def test_attempts_that_version_0_1_0_has_noted_count(tmp_path: Path) -> None:

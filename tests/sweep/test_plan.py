@@ -11,7 +11,7 @@ import pytest
 
 from mnist_lightning.config import RunConfig, fingerprint_of
 from mnist_lightning.errors import ConfigError, DataError, RefusedError
-from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.records.plan import PLAN, is_run_name, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.sweep.plan import commit_plan
 
@@ -62,15 +62,18 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     commit(tmp_path)
     with pytest.raises(DataError, match=r"^data=mnist: not the data this sweep began with; restore them, or choose"):
         commit(tmp_path, data={"mnist": "cd"})
+    with pytest.raises(DataError, match=r"^data=mnist: not the data this sweep began with; restore them, or choose"):
+        commit(tmp_path, data={"mnist": "aa"})
     assert commit(tmp_path, data={"mnist": "ab", "synthetic": "new"}) == []
 
 
-def renamed(plan: dict[str, Any]) -> None:
-    plan["runs"]["0123456789abcdef"] = plan["runs"].pop(GRID[0].fingerprint)
+def renamed(plan: dict[str, Any], to: str = "0123456789abcdef") -> None:
+    plan["runs"][to] = plan["runs"].pop(GRID[0].fingerprint)
 
 
 EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a fingerprint": renamed,
+    "a fingerprint, a late and long one": lambda plan: renamed(plan, "f" * 20),
     "a value": lambda plan: plan["runs"][GRID[0].fingerprint]["config"].update(lr=5.0),
     "a name": lambda plan: plan["runs"][GRID[0].fingerprint].update(run_name="other"),
 }
@@ -80,7 +83,8 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_a_plan_in_which_something_was_edited_is_refused_in_a_sentence(what: str, tmp_path: Path) -> None:
     commit(tmp_path)
     edit(tmp_path, EDITS[what])
-    fingerprint = "0123456789abcdef" if what == "a fingerprint" else GRID[0].fingerprint
+    fingerprint = {"a fingerprint": "0123456789abcdef", "a fingerprint, a late and long one": "f" * 16}.get(what)
+    fingerprint = fingerprint or GRID[0].fingerprint
     edited = f"was edited, its run {fingerprint} is not what this fingerprint stands for; restore it, or delete it"
     with pytest.raises(RefusedError) as refused:
         commit(tmp_path)
@@ -108,6 +112,9 @@ def test_records_of_another_grid_without_its_plan_do_not_become_a_new_sweep(tmp_
     refused = f"^hydra.sweep.dir={tmp_path}: holds 1 record of another grid, and no plan.json; choose another directory"
     with pytest.raises(ConfigError, match=refused):
         commit(tmp_path)
+    record(tmp_path, RunConfig(seed=8))
+    with pytest.raises(ConfigError, match="holds 2 records of another grid, and no plan.json; choose another"):
+        commit(tmp_path)
     assert not (tmp_path / PLAN).exists()
 
 
@@ -117,6 +124,71 @@ def test_a_single_run_below_the_directory_is_no_other_grid(tmp_path: Path) -> No
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "result.json").write_text("mine")
     assert commit(tmp_path) == []
+
+
+RUN = {"run_name": "a", "config": {}}
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        ({"runs": {"ab": RUN | {"run_name": 1}}}, "its runs have no name or no config"),
+        ({"runs": {"ab": RUN | {"config": 1}}}, "its runs have no name or no config"),
+        ({"runs": {"ab": RUN, "cd": RUN | {"config": 1}}}, "its runs have no name or no config"),
+        ({"runs": {"ab": RUN}, "data": []}, "its data have no names"),
+        ({"runs": {"ab": {"config": {}}}}, "'run_name'"),
+        ({"runs": [RUN]}, "'list' object has no attribute 'values'"),
+        ({}, "'runs'"),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_the_reason(plan: Any, why: str, tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    with pytest.raises(RefusedError) as refused:
+        read_plan(tmp_path)
+    assert str(refused.value) == f"{tmp_path / PLAN}: no plan of a sweep ({why[:40]}); delete it and run again"
+
+
+def test_a_directory_in_the_plans_place_is_none_and_beside_a_single_runs_record_no_plan_counts(tmp_path: Path) -> None:
+    assert (read_plan(tmp_path), planned_runs(tmp_path)) == ({}, {})
+    (tmp_path / PLAN).mkdir()
+    with pytest.raises(RefusedError, match=r"no plan of a sweep \(not a file\)"):
+        read_plan(tmp_path)
+    (tmp_path / PLAN).rmdir()
+    (tmp_path / PLAN).write_text(json.dumps({"runs": {"ab": RUN}}))
+    assert planned_runs(tmp_path) == {"ab": RUN}
+    save(RunResult(fingerprint="ab", run_name="a", status="completed"), tmp_path)
+    assert planned_runs(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["a", "Adam_mse-1", "x" * 80])
+def test_a_runs_name_is_up_to_80_letters_digits_and_signs_that_lead_nowhere(name: str) -> None:
+    assert is_run_name(name)
+    assert not any(is_run_name(bad) for bad in ("", "x" * 81, f"{name}/..", f"../{name}", f"{name}\n", f" {name}"))
+
+
+def result(fingerprint: str, name: str, **values: Any) -> RunResult:
+    return RunResult(fingerprint=fingerprint, run_name=name, status="completed", **values)
+
+
+def test_records_are_sorted_into_those_of_the_plan_copies_and_strangers() -> None:
+    records = {
+        "z": result("ab", "a"),  # a copy, though the last
+        "a": result("ab", "a", seed=1),
+        "b": result("cd", "b"),
+        "other": result("ef", "other"),
+        "c": result("gh", "b"),  # a planned run's record under another name
+    }
+    planned = {"ab": {"run_name": "a"}, "cd": {"run_name": "b"}, "gh": {"run_name": "c"}}
+    stock = take_stock(planned, records)
+    assert [record.fingerprint for record in stock.own] == ["ab", "cd", "gh"]
+    assert (stock.own[0].seed, list(stock.copies), list(stock.strangers)) == (1, ["z"], ["other"])
+
+
+def test_without_a_plan_the_record_in_its_own_directory_counts_and_exact_copies_do_not() -> None:
+    records = {"0": result("ab", "a"), "a": result("ab", "a"), "b": result("ab", "b"), "9": result("cd", "a")}
+    stock = take_stock({}, records)
+    assert [(record.fingerprint, record.run_name) for record in stock.own] == [("ab", "a"), ("cd", "a"), ("ab", "b")]
+    assert (list(stock.copies), stock.strangers) == (["0"], {})
 
 
 def test_a_stored_plan_has_the_fingerprints_of_its_configurations() -> None:

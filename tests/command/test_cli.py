@@ -401,7 +401,7 @@ def test_what_else_lies_in_the_directory_is_named_and_counts_for_nothing(run: Ru
     (name,) = pd.read_csv("here/results.csv")["run_name"]
     shutil.copytree(Path("here", name), "here/mine")
     code, out, _ = run("-m", *tiny_arguments, "seed=0", "hydra.sweep.dir=here")
-    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done (1 not of this plan, 1 copies): here")
+    assert (code, out.splitlines()[-1]) == (0, "1 of 1 done (1 not of this plan, 1 copy): here")
     assert len(pd.read_csv("here/results.csv")) == 1
 
 

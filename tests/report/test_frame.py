@@ -28,6 +28,7 @@ DERIVED = {
     "verdict": "object",
     "collapsed": "bool",
     "why": "object",
+    "place_on_disk": "object",
 }
 WRITABLE = [text for text in HOSTILE if "\ud800" not in text]
 

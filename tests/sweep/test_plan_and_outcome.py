@@ -97,3 +97,20 @@ def test_a_run_beside_the_plan_is_named_and_counts_for_nothing(tmp_path: Path, t
     recorded(tmp_path, tiny(), status="completed")
     recorded(tmp_path, tiny(seed=7), status="failed")
     assert Sweep(tmp_path).outcome() == (0, f"1 of 1 done (1 not of this plan): {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        (["completed", "completed"], "resuming: 2 of 2 done"),
+        (["completed", "diverged"], "resuming: 2 of 2 recorded, of which 1 diverged and is not tried again"),
+        (["diverged", "diverged"], "resuming: 2 of 2 recorded, of which 2 diverged and are not tried again"),
+    ],
+)
+def test_a_resumed_sweep_calls_only_completed_runs_done(
+    statuses: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = Sweep()
+    sweep.planned = {str(i): {"run_name": str(i)} for i in range(2)}
+    sweep._announce(asked=2, to_do=0, diverged=statuses.count("diverged"))
+    assert capsys.readouterr().out == f"{said}\n"

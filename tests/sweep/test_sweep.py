@@ -74,7 +74,7 @@ def test_each_run_without_a_final_record_is_to_be_done_once_and_the_rest_is_said
     assert capsys.readouterr().out.splitlines() == [
         f"{PLAN} was gone: written again, 3 of 4 runs have a record",
         "1 of 5 runs are repetitions and will run once",
-        "resuming: 2 of 4 done",
+        "resuming: 2 of 4 recorded, of which 1 diverged and is not tried again",
     ]
     assert not orphan.exists()
     assert [attempts(tmp_path / config.run_name) for config in (new, failed)] == [0, 0]
@@ -296,7 +296,7 @@ def test_a_damaged_record_gives_6_where_all_is_done_and_3_where_not_and_copies_a
     save(result_of(tiny(), status="completed"), tmp_path / "copy")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / RECORD).write_text("{}")
-    assert told(sweep) == (6, "1 of 1 done (1 copies, 1 damaged)")
+    assert told(sweep) == (6, "1 of 1 done (1 copy, 1 damaged)")
     (tmp_path / tiny().run_name / RECORD).unlink()
     assert told(sweep)[0] == 3
 

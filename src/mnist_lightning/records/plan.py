@@ -14,7 +14,7 @@ from mnist_lightning.records.reading import TELLING, unreadable
 from mnist_lightning.records.results import RECORD, RunResult, to_json
 
 PLAN = "plan.json"
-_RUN_NAME = re.compile(r"[A-Za-z0-9_+-]{1,80}")  # what `RunConfig.run_name` can be
+_RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,79}")  # what `RunConfig.run_name` can be
 
 
 def is_run_name(text: str) -> bool:

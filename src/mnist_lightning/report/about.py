@@ -36,7 +36,7 @@ MOST_VALUES = 6
 MOST_LISTED = 50  # names of runs
 _RESUME = (
     "Give the same command again (with hydra.sweep.dir=DIR if the sweep is not an experiment's): runs that are stored "
-    "are kept, missing and failed ones are trained."
+    "are kept, diverged ones too, since training again would give the same; missing and failed ones are trained."
 )
 
 

@@ -87,7 +87,9 @@ def _margin(ranking: Ranking, best: Any, second: Any, comparison: Comparison | N
     count = round(lead * n)
     images = f", which is {count:,} image{'s' * (count != 1)}" if n and best.all_runs == second.all_runs == 1 else ""
     over = f" over {seeds_of(second)}" if second.all_runs > 1 else ""
-    name = f"the second ({ranking.name(second)},{mean} {second.score:.4f}{over})"
+    named = ranking.name(second)
+    named = second.setting if named == ranking.name(best) else named  # that is unlike any other's
+    name = f"the second ({named},{mean} {second.score:.4f}{over})"
     if lead < 0:  # it lost runs: `_passed_over` says so
         return []
     sentences = [f"{lead:.4f} ahead of {name}{images}." if lead > 0 else f"No better than {name}."]

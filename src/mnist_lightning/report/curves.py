@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from mnist_lightning.records.plan import is_run_name
 from mnist_lightning.records.reading import read_regular
-from mnist_lightning.records.results import RECORD
+from mnist_lightning.records.results import RECORD, RunResult, to_json
 
 METRICS = "metrics.csv"
 _LARGEST_TEXT = 4 * 2**20  # bytes
@@ -16,21 +18,31 @@ _MOST_EPOCHS = 10_000
 Columns = dict[str, list[float]]  # of metrics.csv, one value per epoch
 
 
-def run_directory(directory: Path, run_name: str) -> Path | None:
-    """Where a run's files are; None if the record's name is none that a run of ours can have."""
+def place_of(record: RunResult, places: Mapping[str, str] | None = None) -> str:
+    """The name of the directory that holds a run's files: that in which its record was found, or its own.
+
+    `places` is {the record as JSON: that name}. Empty if it was not found and its name is
+    none that a run of ours can have.
+    """
+    own = record.run_name if is_run_name(record.run_name) else ""
+    return places.get(to_json(record), own) if places else own
+
+
+def run_directory(directory: Path, place: str) -> Path | None:
+    """Where a run's files are, by the place that `place_of` gave; None without one."""
     if (directory / RECORD).is_file():
         return directory
-    return directory / run_name if link(run_name) else None
+    return directory / place if place else None
 
 
-def link(run_name: str) -> str:
-    """The run's directory as a relative link, or an empty string for a name that is not one of ours."""
-    return f"{run_name}/" if is_run_name(run_name) else ""
+def link(place: str) -> str:
+    """The run's directory as a relative link in which no character can mean anything else; empty without a place."""
+    return f"{quote(place, safe='+', errors='surrogateescape')}/" if place else ""
 
 
-def read_curve(directory: Path, run_name: str, problems: list[str] | None = None) -> Columns:
+def read_curve(directory: Path, place: str, problems: list[str] | None = None) -> Columns:
     """A run's metrics.csv, {column: one value per epoch}; empty where there is none that can be read."""
-    where = run_directory(directory, run_name)
+    where = run_directory(directory, place)
     text = small_text(directory, where / METRICS, problems) if where else ""
     lines = list(csv.DictReader(text.splitlines()))[:_MOST_EPOCHS]
     columns = {name: [_number(line.get(name)) for line in lines] for name in (lines[0] if lines else {}) if name}

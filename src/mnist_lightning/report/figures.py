@@ -123,7 +123,7 @@ def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, P
 
     reason = "no run was completed"
     if ranking.best:
-        reason = f"{ranking.best_is} has no predictions.npz (trained by an earlier version)"
+        reason = f"{ranking.best_is} has no predictions.npz"
     if predictions is None:
         return dict.fromkeys(("confusion_matrix", "misclassified", "training_images"), reason)
     mistakes, wrong = len(predictions.mistake_images), f"{predictions.num_wrong:,}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mnist_lightning.records.results import COLUMNS, RunResult, load_results
+from mnist_lightning.records.results import COLUMNS, RunResult, find_results, to_json
+from mnist_lightning.report.curves import place_of
 from mnist_lightning.report.identity import architecture, settings_of
 from mnist_lightning.report.verdicts import COLLAPSED, verdicts_of
 
@@ -35,24 +36,35 @@ def load_frame(directory: str | os.PathLike[str]) -> pd.DataFrame:
     - `verdict`, object: `learned`, `not yet learned`, `collapsed`, `unclear`, `no accuracy` (completed, but not
       measured), `diverged` or `failed`; see `verdicts.MEANING`
     - `why`, object: the reason of the verdict, empty for `learned`
+    - `place_on_disk`, object: the directory in which the record lies, from there; empty if none is known
 
     Raises RefusedError for a damaged record, FileNotFoundError where there is no such directory.
     """
-    return frame_of(load_results(directory), directory)
+    found = find_results(directory)
+    for error in found.refused.values():
+        raise error
+    places = {to_json(record): place for place, record in found.records.items()}
+    return frame_of(sorted(found.records.values(), key=lambda r: r.run_name), directory, places)
 
 
-def frame_of(records: Iterable[RunResult], directory: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+def frame_of(
+    records: Iterable[RunResult],
+    directory: str | os.PathLike[str] | None = None,
+    places: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Makes the DataFrame that `load_frame` describes, of records in memory and in their order.
 
-    `directory` is where the plan and the files of the runs are. Without it the records' columns alone decide which runs
+    `directory` is where the plan and the files of the runs are, each run's in the directory that `places` names,
+    {record as JSON: directory} (default: that of its own name). Without it the records' columns alone decide which runs
     are one setting, and nothing tells whether a network that is no better than guessing still learned.
     Halves of surrogate pairs, which no stored record can have, become escapes.
     """
     records = list(records)
     root = Path(directory) if directory is not None else None
     frame = pd.DataFrame({c.name: _series([getattr(r, c.name) for r in records], str(c.type)) for c in COLUMNS})
-    settings = settings_of(records, root)
-    verdicts = verdicts_of(records, root)
+    where = [place_of(r, places) for r in records]
+    settings = settings_of(records, root, where)
+    verdicts = verdicts_of(records, root, where)
     frame["architecture"] = _series([architecture(r) for r in records])
     frame["setting"] = _series([s.name for s in settings])
     frame["further"] = _series([s.further for s in settings])
@@ -61,6 +73,7 @@ def frame_of(records: Iterable[RunResult], directory: str | os.PathLike[str] | N
     frame["verdict"] = _series([verdict for verdict, _ in verdicts])
     frame["collapsed"] = frame["verdict"] == COLLAPSED
     frame["why"] = _series([why for _, why in verdicts])
+    frame["place_on_disk"] = _series(where)
     return frame
 
 

@@ -16,7 +16,7 @@ from mnist_lightning.config.keys import all_keys
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.plan import planned_runs
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.curves import run_directory, small_text
+from mnist_lightning.report.curves import place_of, run_directory, small_text
 
 # dotted key -> column of the record, for runs of which nothing but the record is there
 _COLUMNS = {
@@ -54,7 +54,9 @@ class Setting:
     planned: int | None
 
 
-def settings_of(records: Sequence[RunResult], directory: Path | None = None) -> list[Setting]:
+def settings_of(
+    records: Sequence[RunResult], directory: Path | None = None, places: Sequence[str] | None = None
+) -> list[Setting]:
     """Returns the setting of each record.
 
     Two runs are of one setting if their configurations, in plan.json or beside the record, differ in the seed
@@ -62,17 +64,18 @@ def settings_of(records: Sequence[RunResult], directory: Path | None = None) -> 
     something that no column tells, so then each of them is a setting.
     """
     plan = _planned(directory)
-    stored = plan | _beside(records, plan, directory)
+    stored = plan | _beside(records, plan, directory, places)
     keys: list[Keys] = [stored.get(r.fingerprint) or _from_columns(r) for r in records]
     known = [r.fingerprint in stored for r in records]
     _adopt_failed(records, keys, known)
     groups = _apart(records, list(zip(known, keys, strict=True)))
-    further = _further(keys)
-    names = _names(records, groups, [further[k] for k in keys])
+    by_keys = _further(keys)
+    further = _with_epochs(records, groups, [by_keys[k] for k in keys])
+    names = _names(records, groups, further)
     counts = Counter(plan.values())
     return [
-        Setting(names[g], further[k], counts[k] if r.fingerprint in plan else None)
-        for r, g, k in zip(records, groups, keys, strict=True)
+        Setting(names[g], f, counts[k] if r.fingerprint in plan else None)
+        for r, g, k, f in zip(records, groups, keys, further, strict=True)
     ]
 
 
@@ -85,13 +88,18 @@ def _planned(directory: Path | None) -> dict[str, Keys]:
     return {fingerprint: _flat(run["config"]) for fingerprint, run in runs.items()}
 
 
-def _beside(records: Sequence[RunResult], known: Mapping[str, Keys], directory: Path | None) -> dict[str, Keys]:
+def _beside(
+    records: Sequence[RunResult],
+    known: Mapping[str, Keys],
+    directory: Path | None,
+    places: Sequence[str] | None,
+) -> dict[str, Keys]:
     """{fingerprint: keys} of the config.yaml beside each record that is not known otherwise."""
     found: dict[str, Keys] = {}
     if directory is None or len(records) < 2:
         return found
-    for r in records:
-        if r.fingerprint not in known and (where := run_directory(directory, r.run_name)) is not None:
+    for r, place in zip(records, places or [place_of(r) for r in records], strict=True):
+        if r.fingerprint not in known and (where := run_directory(directory, place)) is not None:
             config = _load(small_text(directory, where / "config.yaml"))
             if config:
                 found[r.fingerprint] = _flat(_identity(config))
@@ -177,6 +185,20 @@ def _further(keys: Iterable[Keys]) -> dict[Keys, str]:
     short = {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in vary}
     short |= {"data.name": "data"} if "data.name" in short else {}
     return {k: ", ".join(f"{short[key]}={text}" for key, text in k if key in short) for k in different}
+
+
+def _with_epochs(records: Sequence[RunResult], groups: Sequence[Any], further: Sequence[str]) -> list[str]:
+    """`further`, and a run's epochs where these alone tell groups of the same keys apart."""
+    alike: dict[tuple[str, str], dict[Any, set[int | None]]] = defaultdict(lambda: defaultdict(set))
+    for r, group, text in zip(records, groups, further, strict=True):
+        alike[base_name(r), text][group].add(r.epochs)
+
+    def told(r: RunResult, text: str) -> str:
+        epochs = list(alike[base_name(r), text].values())
+        differ = len(epochs) > 1 and all(len(n) == 1 for n in epochs) and len(set().union(*epochs)) == len(epochs)
+        return ", ".join(filter(None, [text, f"epochs={r.epochs}"])) if differ else text
+
+    return [told(r, text) for r, text in zip(records, further, strict=True)]
 
 
 def _names(records: Sequence[RunResult], groups: Sequence[Any], further: Sequence[str]) -> dict[Any, str]:

@@ -120,6 +120,8 @@ def _what_was_run(ranking: Ranking, state: State) -> str:
         "epochs": "{} epochs",
         "device": "on {}",
     }
+    if values(ranking.frame, "epochs") == "1":
+        patterns["epochs"] = "{} epoch"
     parts = [p.format(text) for column, p in patterns.items() if (text := values(ranking.frame, column))]
     return f"{counts(ranking, state)}." + (f" {', '.join(parts)}." if parts else "")
 

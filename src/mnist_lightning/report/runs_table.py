@@ -110,9 +110,9 @@ def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
     ordered = pd.concat([ranking.ranked.astype({"place": "Int64"}), ranking.unranked])
     marks = ordered["verdict"].mask(ordered.index.isin(ranking.best_rows), "best")
     rows = [
-        Row(mark, values, link(name) if linked else "")
-        for mark, name, values in zip(
-            marks, ordered["run_name"], plain_rows(ordered, ["place", *columns, "verdict"]), strict=True
+        Row(mark, values, link(where) if linked else "")
+        for mark, where, values in zip(
+            marks, ordered["place_on_disk"], plain_rows(ordered, ["place", *columns, "verdict"]), strict=True
         )
     ]
     ranked_by = "" if ranking.several_seeds else ranking.rule.column

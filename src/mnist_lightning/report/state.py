@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.records import locks
 from mnist_lightning.records.plan import is_run_name, planned_runs, take_stock
-from mnist_lightning.records.results import RECORD, RunResult, find_results
+from mnist_lightning.records.results import RECORD, RunResult, find_results, to_json
 
 MOST_NAMED = 6
 _LONGEST_NAME = 100
@@ -51,7 +51,9 @@ class State:
     """What is there and what is not. Without a plan `planned` is None, and nothing is known to be missing.
 
     Records that do not count, by directory: `strangers` are of no planned run, `copies` of one that has another
-    directory. `problems` are sentences about files that could not be read, `refused` the errors of records.
+    directory, `renamed` those of them whose own directory is not there. `places` is {record as JSON: its directory}
+    of those that count and lie in another than their name's. `problems` are sentences about files that could not be
+    read, `refused` the errors of records.
     """
 
     planned: int | None = None
@@ -60,6 +62,8 @@ class State:
     copies: dict[str, RunResult] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     refused: list[UserError] = field(default_factory=list)
+    places: Mapping[str, str] = field(default_factory=dict)
+    renamed: dict[str, RunResult] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -80,10 +84,13 @@ class State:
 
     def odd(self, most: int = MOST_NAMED) -> dict[str, str]:
         """{subject: sentence} about what is there and does not count, and what could not be read."""
-        copies = [f"{place} (of {r.run_name})" for place, r in self.copies.items()]
+        copies = [f"{place} (of {r.run_name})" for place, r in self.copies.items() if place not in self.renamed]
+        renamed = [f"{place} (is {r.run_name})" for place, r in self.renamed.items()]
+        it = "it" if len(renamed) == 1 else "them"
         told = {
             "Not of this plan": (list(self.strangers), "neither counted nor ranked"),
             "Copies": (copies, "a record counts only in the directory of its run"),
+            "Renamed": (renamed, f"rename {it} back, or the sweep will train {it} again"),
         }
         return {subject: f"{enumerated(names, most)}; {what}" for subject, (names, what) in told.items() if names} | (
             {"Left out": "; ".join(self.problems[:most])} if self.problems else {}
@@ -120,9 +127,27 @@ def state_of(
         if fingerprint not in recorded
     ]
     problems += [str(error).replace(f"{root}/", "") for error in refused.values()]
+    own = {id(record) for record in stock.own}
     return stock.own, State(
-        len(plan) if plan else None, unfinished, stock.strangers, stock.copies, problems, [*refused.values()]
+        len(plan) if plan else None,
+        unfinished,
+        stock.strangers,
+        stock.copies,
+        problems,
+        [*refused.values()],
+        {to_json(record): place for place, record in records.items() if id(record) in own and place != record.run_name},
+        {} if not plan else _renamed(root, stock.copies, recorded),
     )
+
+
+def _renamed(root: Path, copies: Mapping[str, RunResult], recorded: set[str]) -> dict[str, RunResult]:
+    """The one copy of each run that has neither a record of its own nor its directory: that was renamed."""
+    lost = [r.fingerprint for r in copies.values() if r.fingerprint not in recorded]
+    return {
+        place: r
+        for place, r in copies.items()
+        if lost.count(r.fingerprint) == 1 and is_run_name(r.run_name) and not (root / r.run_name).exists()
+    }
 
 
 def _plan(root: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:

@@ -49,7 +49,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
     problems: list[str] = []
 
     def predictions_of(run: Any) -> Predictions | None:
-        where = run_directory(directory, run.run_name)
+        where = run_directory(directory, run.place_on_disk)
         try:
             return load_predictions(where) if where is not None else None
         except RefusedError as error:
@@ -58,7 +58,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
 
     predictions = predictions_of(ranking.best) if ranking.best is not None else None
     comparison = compare(ranking, predictions_of)
-    chosen = [Curve(run, why, read_curve(directory, run.run_name, problems)) for run, why in chosen_runs(ranking)]
+    chosen = [Curve(run, why, read_curve(directory, run.place_on_disk, problems)) for run, why in chosen_runs(ranking)]
     return Stored(
         predictions,
         [curve for curve in chosen if curve.columns],

@@ -113,7 +113,7 @@ def _safe(text: str, limit: int = COLUMNS) -> str:
 
 def standing(results: Sequence[RunResult], state: State, directory: Path | None = None) -> list[str]:
     """What is missing or running, what does not count, what could not be read; nothing for a sweep that is whole."""
-    return _standing(Ranking(frame_of(results, directory)), state)
+    return _standing(Ranking(frame_of(results, directory, state.places)), state)
 
 
 def _standing(ranking: Ranking, state: State) -> list[str]:
@@ -124,8 +124,9 @@ def closing(
     results: Sequence[RunResult], paths: Sequence[Path], state: State | None = None, directory: Path | None = None
 ) -> str:
     """What to print when a report is written: the leaderboard, what is missing, and where the files are."""
-    ranking = Ranking(frame_of(results, directory))
-    lines = [_leaderboard(ranking), *_standing(ranking, state or State())]
+    state = state or State()
+    ranking = Ranking(frame_of(results, directory, state.places))
+    lines = [_leaderboard(ranking), *_standing(ranking, state)]
     named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": "workbook, as results.xlsx is in use"}
     for path in sorted(paths, key=lambda p: p.name):
         if path.name in named:

@@ -13,7 +13,7 @@ import numpy as np
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.predictions import load_predictions
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.curves import Columns, read_curve, run_directory
+from mnist_lightning.report.curves import Columns, place_of, read_curve, run_directory
 
 LEARNED, NOT_YET, COLLAPSED, UNCLEAR = "learned", "not yet learned", "collapsed", "unclear"
 NO_ACCURACY = "no accuracy"
@@ -45,26 +45,31 @@ MEANING = (
 )
 
 
-def verdicts_of(records: Iterable[RunResult], directory: Path | None = None) -> list[tuple[str, str]]:
+def verdicts_of(
+    records: Iterable[RunResult], directory: Path | None = None, places: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
     """Returns each run's verdict and its reason, see `MEANING`; of failed and diverged ones the error.
 
-    Of the files in `directory` only those of runs that are no better than guessing are read.
+    Of the files in `directory` only those of runs that are no better than guessing are read, in the
+    directory that `places` has for each record (default: see `curves.place_of`).
     """
-    return [_state(record, directory) for record in records]
+    records = list(records)
+    places = places or [place_of(record) for record in records]
+    return [_state(record, directory, place) for record, place in zip(records, places, strict=True)]
 
 
-def _state(record: RunResult, directory: Path | None) -> tuple[str, str]:
+def _state(record: RunResult, directory: Path | None, place: str) -> tuple[str, str]:
     if record.status != "completed":
         return record.status, record.error
     if not math.isfinite(record.accuracy_test):
         return NO_ACCURACY, record.error or "accuracy is not a number"
     low = record.accuracy_test <= GUESSING
-    curve = read_curve(directory, record.run_name) if low and directory is not None else {}
-    return judge(record.accuracy_test, curve, lambda: _same_answer(directory, record.run_name))
+    curve = read_curve(directory, place) if low and directory is not None else {}
+    return judge(record.accuracy_test, curve, lambda: _same_answer(directory, place))
 
 
-def _same_answer(directory: Path | None, run_name: str) -> bool | None:
-    where = run_directory(directory, run_name) if directory else None
+def _same_answer(directory: Path | None, place: str) -> bool | None:
+    where = run_directory(directory, place) if directory else None
     try:
         stored = load_predictions(where) if where else None
     except RefusedError:

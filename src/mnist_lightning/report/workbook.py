@@ -57,8 +57,8 @@ def _results(book: Workbook, ranking: Ranking, linked: bool) -> None:
     sheet: Any = book.create_sheet(table.title)
     sheet.freeze_panes = "D2"  # optimizer, loss and learning rate stay in sight
     sheet.page_setup.fitToWidth = 4  # pages; on one nobody could read so many columns
-    names = ranking.frame["run_name"] if linked else []
-    put_table(sheet, table, links={i: address for i, name in enumerate(names) if (address := link(name))})
+    places = ranking.frame["place_on_disk"] if linked else []
+    put_table(sheet, table, links={i: address for i, place in enumerate(places) if (address := link(place))})
 
 
 def _with_note(

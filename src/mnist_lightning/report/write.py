@@ -67,9 +67,10 @@ def _read(
     root = Path(directory)
     if state is None:
         results, state = state_of(_placed(results), root)
+        state = replace(state, places={})  # those are names that we made up
     results = sorted(results, key=lambda r: r.run_name)
     table = _write(root / CSV, to_csv(results).encode("utf-8", "backslashreplace"))
-    ranking = Ranking(frame_of(results, root))
+    ranking = Ranking(frame_of(results, root, state.places))
     return root, ranking, replace(read_stored(ranking, root), state=state), table
 
 

@@ -86,21 +86,25 @@ class Sweep:
         self.planned = {config.fingerprint: {"run_name": config.run_name} for config in configs}
         distinct = {config.fingerprint: config for config in configs}.values()
         remove_orphans(_directories_of(root, distinct))
-        to_do = [c for c in distinct if not is_final(stored_result(root / c.run_name), c, root / c.run_name)]
+        stored = {c.fingerprint: stored_result(root / c.run_name) for c in distinct}
+        to_do = [c for c in distinct if not is_final(stored[c.fingerprint], c, root / c.run_name)]
+        diverged = sum(record is not None and record.status == "diverged" for record in stored.values())
         check_space(root, [c for c in to_do if c.trainer.enable_checkpointing is not False])
         for config in to_do:
             expect(root / config.run_name)
         print("".join(f"{sentence}\n" for sentence in said), end="")
-        self._announce(len(configs), len(to_do))
+        self._announce(len(configs), len(to_do), diverged)
         return _once_each(batches, {config.fingerprint for config in to_do})
 
-    def _announce(self, asked: int, to_do: int) -> None:
+    def _announce(self, asked: int, to_do: int, diverged: int) -> None:
         planned = len(self.planned)
         self.progress = Progress(planned, stored_at_start=planned - to_do)
         if planned < asked:
             print(f"{asked - planned} of {asked} runs are repetitions and will run once")
         if planned > to_do:
-            print(f"resuming: {planned - to_do} of {planned} done")
+            lost = f"{diverged} diverged and {'is' if diverged == 1 else 'are'} not tried again"
+            what = f"recorded, of which {lost}" if diverged else "done"
+            print(f"resuming: {planned - to_do} of {planned} {what}")
 
     def find(self, key: str, name: str) -> None:
         """Notes what there is of a directory before Hydra makes it. Raises ConfigError for an empty name.
@@ -172,7 +176,8 @@ class Sweep:
             wanted = {"the run itself"}
         counts = {status: sum(r.status == status for r in stock.own) for status in ("failed", "diverged")}
         counts |= {"missing": len(wanted - recorded), "not of this plan": len(stock.strangers)}
-        counts |= {"copies": len(stock.copies), "damaged": len(found.refused)}
+        copies = len(stock.copies)
+        counts |= {"copy" if copies == 1 else "copies": copies, "damaged": len(found.refused)}
         wrong = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
         if self.retraining:
             wrong = "not trained anew"

@@ -213,10 +213,22 @@ def test_a_run_in_a_directory_of_the_users_puts_the_users_files_aside_and_says_s
     assert code == 0
     for name in names:
         assert Path("o1/quarantine", Path(name).name).read_text() == "mine"
-        assert f"{Path('o1', name).absolute()}: not of a run begun here; moved to quarantine/\n" in out
+        assert f"{Path('o1', name).absolute()}: not known to be ours; moved to quarantine/\n" in out
     assert "changed since we wrote it, or not ours; kept: " in out
     assert Path("o1/results.bak.csv").read_text() == "mine"
-    assert load("o1/result.json").status == "completed"
+    assert load(Path("o1/result.json")).status == "completed"
+
+
+def test_a_checkpoint_given_from_where_the_run_goes_is_gone_on_from_although_it_is_put_aside(
+    run: Run, tiny_arguments: list[str], break_off: list[object]
+) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
+    for name in ("result.json", "config.yaml"):
+        Path("here", name).unlink()
+    more = ["trainer.max_epochs=2", "ckpt_path=here/checkpoints/last.ckpt", "hydra.run.dir=here"]
+    assert run(*tiny_arguments, *more)[0] == 0
+    assert break_off == [None, 0, 1]
+    assert Path("here/quarantine/last.ckpt").is_file()
 
 
 def test_a_sweep_in_a_directory_of_the_users_leaves_the_users_temporary_files(

@@ -140,7 +140,7 @@ def _make_room(place: Path) -> dict[Path, Path]:
     begun = bool(there) and was_begun(place)
     for path in there:
         if path.is_dir() or not begun:
-            what = "a directory, not a file" if path.is_dir() else "not of a run begun here"
+            what = "a directory, not a file" if path.is_dir() else "not known to be ours"
             aside = moved[path.absolute()] = put_aside(path, place / QUARANTINE)
             print(f"{path}: {what}; moved to {aside.parent.name}/", flush=True)
     return moved

@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 
 def stamps(root: Path) -> dict[Path, tuple[bytes, int]]:
     """The files of the runs below a directory; what Hydra, the lock and the tables write each time is left out."""
-    each_time = {".hydra", ".lock", "multirun.yaml", "results.csv", "results.xlsx", ".results.xlsx.sha256"}
+    each_time = {".hydra", ".lock", "multirun.yaml", "results.csv", "results.xlsx", ".report.sha256"}
     found = [path for path in root.rglob("*") if path.is_file() and not each_time & set(path.parts)]
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
@@ -191,6 +191,44 @@ def test_a_refused_command_leaves_what_hydra_had_put_there_before(run: Run, tiny
     Path("here/.hydra/notes").write_text("mine")
     assert run(*tiny_arguments, "optimizer.options.momentun=1", "hydra.run.dir=here")[0] == 2
     assert Path("here/.hydra/notes").read_text() == "mine"
+
+
+def test_a_refused_command_leaves_what_hydra_had_noted_of_the_accepted_one(run: Run, tiny_arguments: list[str]) -> None:
+    assert run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=grid")[0] == 0
+    assert run(*tiny_arguments, "hydra.run.dir=one")[0] == 0
+    noted = {path: path.read_bytes() for path in [Path("grid/multirun.yaml"), *Path("one/.hydra").iterdir()]}
+    assert run("-m", *tiny_arguments, "seed=0,1,2", "lr=0.5", "hydra.sweep.dir=grid")[0] == 2
+    assert run(*tiny_arguments, "lr=0.5", "hydra.run.dir=one")[0] == 2
+    assert {path: path.read_bytes() for path in noted} == noted
+
+
+def test_a_run_in_a_directory_of_the_users_puts_the_users_files_aside_and_says_so(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    names = ["config.yaml", "metrics.csv", "predictions.npz", "checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    Path("o1/checkpoints").mkdir(parents=True)
+    for name in [*names, "results.csv"]:
+        Path("o1", name).write_text("mine")
+    code, out, _ = run(*tiny_arguments, "hydra.run.dir=o1")
+    assert code == 0
+    for name in names:
+        assert Path("o1/quarantine", Path(name).name).read_text() == "mine"
+        assert f"{Path('o1', name).absolute()}: not known to be ours; moved to quarantine/\n" in out
+    assert "changed since we wrote it, or not ours; kept: " in out
+    assert Path("o1/results.bak.csv").read_text() == "mine"
+    assert load(Path("o1/result.json")).status == "completed"
+
+
+def test_a_checkpoint_given_from_where_the_run_goes_is_gone_on_from_although_it_is_put_aside(
+    run: Run, tiny_arguments: list[str], break_off: list[object]
+) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
+    for name in ("result.json", "config.yaml"):
+        Path("here", name).unlink()
+    more = ["trainer.max_epochs=2", "ckpt_path=here/checkpoints/last.ckpt", "hydra.run.dir=here"]
+    assert run(*tiny_arguments, *more)[0] == 0
+    assert break_off == [None, 0, 1]
+    assert Path("here/quarantine/last.ckpt").is_file()
 
 
 def test_a_sweep_in_a_directory_of_the_users_leaves_the_users_temporary_files(

@@ -88,12 +88,70 @@ def test_a_report_needs_no_run_that_went_well(results: list[records.RunResult], 
     assert {p.name for p in write_report(results, tmp_path)} == {"results.csv", "report.html", "results.xlsx"}
 
 
-def test_figures_that_no_longer_apply_are_removed_and_strange_files_are_not(tmp_path: Path) -> None:
+def test_figures_that_no_longer_apply_are_removed_and_somebodys_are_not(tmp_path: Path) -> None:
+    store(quickstart(), tmp_path)
+    write_report(load_results(tmp_path), tmp_path)
+    assert (tmp_path / "figures/heat_map.png").exists()
+    for name in ("mine.png", "misclassified.png"):
+        (tmp_path / "figures" / name).write_bytes(b"mine")
+    write_report([record(run_name="elsewhere")], tmp_path)
+    left = {p.name: p.read_bytes() for p in (tmp_path / "figures").iterdir()}
+    assert left == {"mine.png": b"mine", "misclassified.png": b"mine"}
+
+
+DERIVED = ("results.csv", "results.xlsx", "report.html", "figures/learning_curves.png", "figures/learning_curves.svg")
+
+
+def kept(directory: Path) -> dict[str, bytes]:
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*.bak*")}
+
+
+def aside(name: str, number: str = "") -> str:
+    return f".bak{number}.".join(name.split("."))
+
+
+def test_files_of_the_users_under_our_names_are_kept_and_so_is_what_is_changed_later(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
-    for name in ("mine.png", "heat_map.png", "heat_map.svg"):
-        (tmp_path / "figures" / name).write_bytes(b"old")
-    write_report([record()], tmp_path)
-    assert [p.name for p in (tmp_path / "figures").iterdir()] == ["mine.png"]
+    for name in DERIVED:
+        (tmp_path / name).write_text("mine")
+    results = quickstart()
+    store(results, tmp_path)
+    paths = write_report(results, tmp_path)
+    mine = {aside(name): b"mine" for name in DERIVED}
+    assert kept(tmp_path) == mine
+    assert {tmp_path / name for name in mine} <= set(paths)
+    for name in DERIVED:
+        (tmp_path / name).write_text("edited")
+    write_report(results, tmp_path)
+    write_report(results[:-1], tmp_path)
+    assert kept(tmp_path) == mine | {aside(name, "2"): b"edited" for name in DERIVED}
+
+
+def test_a_report_of_the_first_version_is_replaced_without_a_copy_unless_its_workbook_was_changed(
+    tmp_path: Path,
+) -> None:
+    store(quickstart(), tmp_path)
+    (tmp_path / "figures").mkdir()
+    for name in DERIVED:
+        (tmp_path / name).write_text("as 0.1.0 wrote it")
+    workbook = hashlib.sha256(b"as 0.1.0 wrote it").hexdigest()
+    (tmp_path / ".results.xlsx.sha256").write_text(workbook)
+    write_report(quickstart(), tmp_path)
+    assert kept(tmp_path) == {}
+    assert not (tmp_path / ".results.xlsx.sha256").exists()
+    (tmp_path / ".report.sha256").unlink()
+    (tmp_path / ".results.xlsx.sha256").write_text(workbook)
+    write_report(quickstart()[:-1], tmp_path)
+    assert set(kept(tmp_path)) == {"results.bak.xlsx"}
+
+
+def test_a_copy_without_its_seal_is_rebuilt_to_the_same_bytes_and_nothing_is_kept(tmp_path: Path) -> None:
+    store(quickstart(), tmp_path)
+    write_report(quickstart(), tmp_path)
+    before = digests(tmp_path)
+    (tmp_path / ".report.sha256").unlink()
+    write_report(quickstart(), tmp_path)
+    assert digests(tmp_path) == before
 
 
 def test_a_workbook_that_somebody_changed_is_kept(tmp_path: Path) -> None:
@@ -133,26 +191,28 @@ def test_a_directory_in_the_reports_place_is_one_line_with_the_exit_code_for_out
         write_report([record()], tmp_path)
 
 
-def test_killed_between_workbook_and_seal_the_workbook_still_counts_as_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("last", ["results.csv", "heat_map.png", "report.html", "results.xlsx"])
+def test_killed_after_any_file_nothing_of_ours_counts_as_somebodys(
+    last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mnist_lightning.report import write
 
     class Killed(BaseException):
         pass
 
-    def killed_after_the_workbook(path: Path, content: bytes) -> None:
+    def killed_after(path: Path, content: bytes) -> None:
         records.write_durably(path, content)
-        if path.name == "results.xlsx":
+        if path.name == last:
             raise Killed
 
-    write_report([record()], tmp_path)
+    store(quickstart(), tmp_path)
+    write_report(quickstart(), tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(write, "write_durably", killed_after_the_workbook)
+        patched.setattr(write, "write_durably", killed_after)
         with pytest.raises(Killed):
-            write_report([record(accuracy=0.5)], tmp_path)
-    write_report([record()], tmp_path)
-    assert not (tmp_path / "results.bak.xlsx").exists()
+            write_report(quickstart()[:-2], tmp_path)
+    write_report(quickstart()[:-1], tmp_path)
+    assert kept(tmp_path) == {}
 
 
 def test_ten_thousand_records_take_less_than_thirty_seconds_and_the_page_stays_below_5_mb(tmp_path: Path) -> None:

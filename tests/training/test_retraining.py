@@ -189,11 +189,11 @@ def test_an_interrupted_run_with_an_odd_config_starts_anew_and_says_so(
     first, *more = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{path}: ")
     assert first.endswith("; the run starts anew")
-    if how == "a directory":
-        assert more == [f"{path}: a directory, not a file; moved to {QUARANTINE}/"]
-        assert (tmp_path / "run" / QUARANTINE / CONFIG / "kept").exists()
-    else:
-        assert more == []
+    what = "a directory, not a file" if how == "a directory" else "not known to be ours"
+    assert more[0] == f"{path}: {what}; moved to {QUARANTINE}/"
+    assert [line.endswith(f": not known to be ours; moved to {QUARANTINE}/") for line in more[1:]] == [True] * 3
+    left = {p.name for p in (tmp_path / "run" / QUARANTINE).iterdir()}
+    assert left == {CONFIG, "metrics.csv", "last.ckpt", "best.ckpt"}, "whose they are cannot be known"
 
 
 @pytest.mark.usefixtures("no_waiting")

@@ -22,7 +22,7 @@ LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 QUARANTINE = "quarantine"
 STAGING = ".retrain"
 _MOVING = ".retrained"  # what was STAGING, once nothing is left that the new run has not
-_REPLACED = (CONFIG, METRICS, PREDICTIONS, LAST, BEST, TRACEBACK)
+REPLACED = (CONFIG, METRICS, PREDICTIONS, LAST, BEST, TRACEBACK)
 
 
 def is_there(path: Path) -> bool:
@@ -113,7 +113,7 @@ def finish_retraining(directory: Path) -> None:
         if is_there(moving):
             _move(moving, directory)
         if is_there(staged / RECORD) and load(staged / RECORD).status in FINAL:
-            for name in _REPLACED:
+            for name in REPLACED:
                 if not is_there(staged / name):  # of the old run alone, such as the checkpoints of one that kept some
                     (directory / name).unlink(missing_ok=True)
             staged.rename(moving)

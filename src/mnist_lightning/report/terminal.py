@@ -132,5 +132,5 @@ def closing(
         if path.name in named:
             lines.append(f"{named[path.name]}: {path}")
         elif ".bak" in path.name:
-            lines.append(f"the workbook you changed is kept: {path}")
+            lines.append(f"changed since we wrote it, or not ours; kept: {path}")
     return "\n".join(line for line in lines if line)

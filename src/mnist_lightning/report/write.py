@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from mnist_lightning.report.stored import Stored
 
 CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
-KEPT, SECOND = "results.bak.xlsx", "results-2.xlsx"
-_SEAL = ".results.xlsx.sha256"  # of the workbook as we wrote it, to know whether somebody has worked in it
+SECOND = "results-2.xlsx"
+_SEAL = ".report.sha256"  # of each file as we wrote it, to know whether somebody has worked in it, or it is not ours
+_SEAL_OF_WORKBOOK = ".results.xlsx.sha256"  # what 0.1.0 wrote in its place
 
 
 def write_report(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
@@ -28,8 +29,9 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
 
     A function of the records and of the files beside them (each run's metrics.csv, the best run's
     predictions.npz), and of the sweep's `state` (default: plan.json there beside `results`), which says what is
-    missing or running: the same ones give the same bytes. Each file is replaced as a whole. A workbook that somebody
-    has changed is kept as results.bak.xlsx; one that is open and locked is left, and results-2.xlsx written.
+    missing or running: the same ones give the same bytes. Each file is replaced as a whole. One that somebody has
+    changed, or that is not ours, is kept as NAME.bak.EXT and is among the paths; a workbook that is open and locked is
+    left, and results-2.xlsx written.
     Raises OutputError naming a file that cannot be written.
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
@@ -42,9 +44,9 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     contents = {f"{FIGURES}/{p.name}.png": p.png for p in figures.pictures}
     contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
     contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
-    paths = [_write(root / name, content) for name, content in contents.items()]
-    _remove_stale(root / FIGURES, set(HEADINGS) - {p.name for p in figures.pictures})
-    return [table, *paths, *_write_workbook(root, workbook_bytes(ranking, stored))]
+    stale = [f"{FIGURES}/{n}.{kind}" for n in HEADINGS for kind in ("png", "svg")]
+    paths = _put(root, contents, [name for name in stale if name not in contents])
+    return [*table, *paths, *_put_workbook(root, workbook_bytes(ranking, stored))]
 
 
 def write_tables(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
@@ -52,12 +54,12 @@ def write_tables(results: Sequence[RunResult], directory: str | Path, state: Sta
     from mnist_lightning.report.workbook import workbook_bytes
 
     root, ranking, stored, table = _read(results, directory, state)
-    return [table, *_write_workbook(root, workbook_bytes(ranking, stored))]
+    return [*table, *_put_workbook(root, workbook_bytes(ranking, stored))]
 
 
 def _read(
     results: Sequence[RunResult], directory: str | Path, state: State | None
-) -> tuple[Path, Ranking, Stored, Path]:
+) -> tuple[Path, Ranking, Stored, list[Path]]:
     """The directory, the records ranked, what lies beside them, and results.csv, which needs nothing else."""
     from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.ranking import Ranking
@@ -69,7 +71,7 @@ def _read(
         results, state = state_of(_placed(results), root)
         state = replace(state, places={})  # those are names that we made up
     results = sorted(results, key=lambda r: r.run_name)
-    table = _write(root / CSV, to_csv(results).encode("utf-8", "backslashreplace"))
+    table = _put(root, {CSV: to_csv(results).encode("utf-8", "backslashreplace")})
     ranking = Ranking(frame_of(results, root, state.places))
     return root, ranking, replace(read_stored(ranking, root), state=state), table
 
@@ -85,53 +87,85 @@ def _placed(results: Sequence[RunResult]) -> dict[str, RunResult]:
     return placed
 
 
-def _write(path: Path, content: bytes) -> Path:
-    write_durably(path, content)
-    return path
+def _put(root: Path, contents: Mapping[str, bytes], stale: Iterable[str] = ()) -> list[Path]:
+    """Writes derived files and removes the stale ones that are ours; what is not as we left it is kept, and returned.
+
+    Killed at any instant, the seal knows every file of ours: before the files are written it holds old and new ones.
+    """
+    seal = _read_seal(root)
+    new = {name: {_digest(content)} for name, content in contents.items()}
+    kept = [aside for name in new if (aside := _keep_changed(root / name, seal.get(name, set()) | new[name]))]
+    _write_seal(root, {name: seal.get(name, set()) | new.get(name, set()) for name in seal | new})
+    for name, content in contents.items():
+        write_durably(root / name, content)
+    for name in stale:
+        if (root / name).is_file() and _digest((root / name).read_bytes()) in seal.pop(name, set()):
+            (root / name).unlink()
+    _write_seal(root, seal | new)
+    return [*kept, *(root / name for name in contents)]
 
 
-def _remove_stale(directory: Path, names: set[str]) -> None:
-    """Figures of an earlier report that these records no longer give."""
-    for name in names:
-        for kind in ("png", "svg"):
-            (directory / f"{name}.{kind}").unlink(missing_ok=True)
-
-
-def _write_workbook(root: Path, content: bytes) -> list[Path]:
-    path, seal = root / XLSX, root / _SEAL
-    kept, known = _keep_changed(path, seal)
-    digest = hashlib.sha256(content).hexdigest()
+def _put_workbook(root: Path, content: bytes) -> list[Path]:
     try:
-        write_durably(seal, "\n".join({digest, known}).encode())  # killed after this, either workbook is ours
-        write_durably(path, content)
+        return _put(root, {XLSX: content})
     except OutputError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        return [*kept, _write(root / SECOND, content)]  # Windows: open in Excel
-    write_durably(seal, digest.encode())
-    return [*kept, path]
+        return _put(root, {SECOND: content})  # Windows: open in Excel
 
 
-def _keep_changed(path: Path, seal: Path) -> tuple[list[Path], str]:
-    """Put a workbook aside that is not as we left it: somebody's work is in it. Its new path, or ours' digest."""
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_seal(root: Path) -> dict[str, set[str]]:
+    """The digests under which each derived file is ours, by name; what has none is somebody's.
+
+    0.1.0 sealed its workbook alone: in a directory of its, what else is there under our names is taken for ours, once.
+    """
+    from mnist_lightning.report.figures import HEADINGS
+
+    seal: dict[str, set[str]] = {}
+    path, old = root / _SEAL, root / _SEAL_OF_WORKBOOK
     try:
-        if not seal.is_file() or not path.is_file():
-            return [], ""
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest in seal.read_text(encoding="ascii", errors="replace").split():
-            return [], digest
-        kept = _free(path.with_name(KEPT))
-        os.replace(path, kept)
-        return [kept], ""
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                digest, _, name = line.partition("  ")
+                seal.setdefault(name, set()).add(digest)
+        elif old.is_file():
+            figures = [f"{FIGURES}/{name}.{kind}" for name in HEADINGS for kind in ("png", "svg")]
+            there = [name for name in (CSV, HTML, *figures) if (root / name).is_file()]
+            seal = {name: {_digest((root / name).read_bytes())} for name in there}
+        if old.is_file():
+            seal.setdefault(XLSX, set()).update(old.read_text(encoding="ascii", errors="replace").split())
+    except OSError as error:
+        raise OutputError(f"{error.filename}: cannot be read ({error.strerror}); move it away") from error
+    return seal
+
+
+def _write_seal(root: Path, seal: Mapping[str, set[str]]) -> None:
+    """Writes the seal, as `sha256sum -c` reads it, where it has changed; then 0.1.0's is not needed any more."""
+    content = "".join(f"{d}  {name}\n" for name in sorted(seal) for d in sorted(seal[name])).encode()
+    path = root / _SEAL
+    if not path.is_file() or path.read_bytes() != content:
+        write_durably(path, content)
+    (root / _SEAL_OF_WORKBOOK).unlink(missing_ok=True)
+
+
+def _keep_changed(path: Path, ours: set[str]) -> Path | None:
+    """Puts a file aside that is not as we left it: somebody's work is in it. Returns its new path."""
+    try:
+        if not path.is_file() or _digest(path.read_bytes()) in ours:
+            return None
+        return path.replace(_free(path))
     except OSError as error:
         raise OutputError(f"{path}: changed, but cannot be put aside ({error.strerror}); move it away") from error
 
 
 def _free(path: Path) -> Path:
-    """`path`, or with a number: the first name that is not taken."""
-    number = 2
-    free = path
-    while free.exists():
-        free = path.with_name(path.name.replace(".bak.", f".bak{number}."))
+    """NAME.bak.EXT, or with a number: the first name that is not taken."""
+    number, free = 1, path.with_suffix(f".bak{path.suffix}")
+    while os.path.lexists(free):
         number += 1
+        free = path.with_suffix(f".bak{number}{path.suffix}")
     return free

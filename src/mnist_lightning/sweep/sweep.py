@@ -14,7 +14,7 @@ from typing import IO
 from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import EXIT_OK, EXIT_REFUSED, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
-from mnist_lightning.records.durable import remove_orphans
+from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
 from mnist_lightning.records.run_directory import places_of, refuse_another_runs, stored_result
@@ -41,6 +41,7 @@ class Sweep:
     _lock: IO[str] | None = None
     _made: list[Path] = field(default_factory=list)  # directories that were not there before, the innermost first
     _there: frozenset[str] | None = None  # what was in the directory before; None: nobody looked
+    _written_over: dict[Path, bytes] = field(default_factory=dict)  # the files there that Hydra replaces
 
     def __enter__(self) -> Sweep:
         _current.set(self)
@@ -116,10 +117,17 @@ class Sweep:
         directory = Path(name).resolve()
         self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
         self._there = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
+        files = [directory / "multirun.yaml", *(directory / ".hydra").glob("*.yaml")]
+        self._written_over = {path: path.read_bytes() for path in files if path.is_file()}
 
     def remove_refused(self, directory: Path, of_hydra: str) -> None:
-        """Removes what this command has made of a refused directory, if nothing else is there and nobody at work."""
-        with suppress(OSError, BusyError):
+        """Gives back what Hydra wrote over in a refused directory, and removes what this command has made of it.
+
+        Removed it is if nothing else is there and nobody at work.
+        """
+        with suppress(OSError, BusyError, OutputError):
+            for path, content in self._written_over.items():
+                write_durably(path, content)
             if not holds_only(directory, of_hydra):
                 return
             self._hold(directory)

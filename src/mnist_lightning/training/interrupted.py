@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
-from mnist_lightning.records.run_directory import CONFIG, LAST, is_there
+from mnist_lightning.records.run_directory import CONFIG, LAST, home_of, is_there, records_of
 from mnist_lightning.training.checkpoints import read_checkpoint
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
@@ -57,6 +57,17 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
         print(f"{place}: what was begun here is of another configuration, {before.run_name}; the run starts anew")
         return None
     return last
+
+
+def was_begun(place: Path) -> bool:
+    """Whether a run of ours was begun in a place, or recorded there. Raises UnreadableError where nobody can tell."""
+    if records_of(home_of(place)):
+        return True
+    try:
+        _stored_config(place / CONFIG)
+    except RefusedError:
+        return False
+    return True
 
 
 def _stored_config(path: Path) -> RunConfig:

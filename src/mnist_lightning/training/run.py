@@ -24,14 +24,15 @@ from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import (
     CONFIG,
-    METRICS,
     QUARANTINE,
+    REPLACED,
     finished_result,
     forget_retraining,
+    is_there,
     place_of,
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
-from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint
+from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, was_begun
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
@@ -107,8 +108,10 @@ def train_checked(
     interrupted = interrupted_checkpoint(config, place) if continue_interrupted else None
     if interrupted is None:
         forget_retraining(place)
-    with prepared([(config, place)]), RunLog(config) as log:
-        trained, dataset = _trained(config, place, interrupted, _given_checkpoint(config, base), started, log)
+    given = _given_checkpoint(config, base)
+    with prepared([(config, place)]) as moved, RunLog(config) as log:
+        given = moved.get(given.absolute(), given) if given else None
+        trained, dataset = _trained(config, place, interrupted, given, started, log)
     return store(config, trained, dataset, place)
 
 
@@ -117,21 +120,33 @@ def _given_checkpoint(config: RunConfig, base: Path | None) -> Path | None:
 
 
 @contextmanager
-def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[None]:
+def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[dict[Path, Path]]:
     """Prepares places and process for training these runs, and collects the garbage when they are trained.
 
-    Writes each run's config.yaml. Ctrl-C in the block is a KeyboardInterrupt. Raises OutputError.
+    Writes each run's config.yaml; what stood in the way of its files is put aside, and given as {old path: new path}.
+    Ctrl-C in the block is a KeyboardInterrupt. Raises OutputError, or UnreadableError.
     """
+    moved: dict[Path, Path] = {}
     for config, place in runs:
-        for name in (CONFIG, METRICS):
-            if (place / name).is_dir():  # no file can take its place
-                aside = put_aside(place / name, place / QUARANTINE)
-                print(f"{place / name}: a directory, not a file; moved to {aside.parent.name}/", flush=True)
+        moved |= _make_room(place)
         write_durably(place / CONFIG, OmegaConf.to_yaml(asdict(config)).encode())
     keep_memory()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
-        yield
+        yield moved
     gc.collect()  # Lightning's trainer and module refer to each other: up to 300 MB a run
+
+
+def _make_room(place: Path) -> dict[Path, Path]:
+    """Puts aside what is in the way of a run's files: directories, and files if none of our runs was begun there."""
+    moved: dict[Path, Path] = {}
+    there = [path for name in REPLACED if is_there(path := place / name)]
+    begun = bool(there) and was_begun(place)
+    for path in there:
+        if path.is_dir() or not begun:
+            what = "a directory, not a file" if path.is_dir() else "not known to be ours"
+            aside = moved[path.absolute()] = put_aside(path, place / QUARANTINE)
+            print(f"{path}: {what}; moved to {aside.parent.name}/", flush=True)
+    return moved
 
 
 def _trained(

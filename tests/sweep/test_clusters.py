@@ -27,6 +27,7 @@ LONG_RUNS = ["-m", "seed=0,1", SLOW, "trainer.max_epochs=500", "hydra.sweep.dir=
 RAY = ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"]
 LOCAL = ["hydra/launcher=submitit_local"]
 SLURM = ["hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1", "hydra.launcher.cpus_per_task=1"]
+LONG = os.environ.get("MNIST_TEST_LONG") == "1"
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
 
@@ -80,7 +81,7 @@ def assert_ends_in_time(command: Command, code: int, word: str, again: signal.Si
         assert "; resume: python -m mnist_lightning " in last
 
 
-@pytest.mark.parametrize("again", [None, signal.SIGINT], ids=["once", "twice"])
+@pytest.mark.parametrize("again", [None, signal.SIGINT] if LONG else [None], ids=["once", "twice"][: 1 + LONG])
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
 def test_a_signal_ends_a_sweep_on_ray_with_its_workers_within_ten_seconds(
     number: signal.Signals, code: int, word: str, again: signal.Signals | None, start: Start, tmp_path: Path
@@ -242,7 +243,7 @@ def test_a_command_that_was_killed_finds_its_jobs_and_submits_none_twice(
     assert max(int(job.partition("_")[0]) for job in everything) == int(number)
 
 
-@pytest.mark.parametrize("how", ["requeue", "TERM", "USR2"])
+@pytest.mark.parametrize("how", ["requeue", "TERM", "USR2"][: 2 + LONG])
 def test_a_preempted_job_goes_on_after_its_last_whole_epoch_to_the_same_end(
     how: str, cluster: dict[str, str], start: Start, tmp_path: Path
 ) -> None:

@@ -202,6 +202,19 @@ def test_a_refused_command_leaves_what_hydra_had_noted_of_the_accepted_one(run: 
     assert {path: path.read_bytes() for path in noted} == noted
 
 
+def test_a_multirun_yaml_of_the_users_is_kept_when_a_sweep_begins_there_and_said_once(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    Path("grid").mkdir()
+    Path("grid/multirun.yaml").write_text("mine")
+    code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=grid")
+    (kept,) = Path("grid/quarantine").iterdir()
+    assert (code, kept.read_text()) == (0, "mine")
+    assert f"grid/multirun.yaml: not of a sweep of ours; kept as {kept}\n" in out
+    assert "not of a sweep" not in run("-m", *tiny_arguments, "hydra.sweep.dir=grid")[1]
+    assert list(Path("grid/quarantine").iterdir()) == [kept]
+
+
 def test_a_run_in_a_directory_of_the_users_puts_the_users_files_aside_and_says_so(
     run: Run, tiny_arguments: list[str]
 ) -> None:

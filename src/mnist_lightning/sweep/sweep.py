@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,9 +16,9 @@ from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import EXIT_OK, EXIT_REFUSED, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
-from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
+from mnist_lightning.records.plan import PLAN, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
-from mnist_lightning.records.run_directory import places_of, refuse_another_runs, stored_result
+from mnist_lightning.records.run_directory import QUARANTINE, places_of, refuse_another_runs, stored_result
 from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.plan import check_space, commit_plan
 from mnist_lightning.sweep.progress import Progress
@@ -83,6 +84,7 @@ class Sweep:
             said = commit_plan(root, configs, data, versions())
         except OSError as error:
             raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
+        self._keep_somebodys(root)
         self.directory, self.began = root, True
         self.planned = {config.fingerprint: {"run_name": config.run_name} for config in configs}
         distinct = {config.fingerprint: config for config in configs}.values()
@@ -96,6 +98,16 @@ class Sweep:
         print("".join(f"{sentence}\n" for sentence in said), end="")
         self._announce(len(configs), len(to_do), diverged)
         return _once_each(batches, {config.fingerprint for config in to_do})
+
+    def _keep_somebodys(self, root: Path) -> None:
+        """Keeps a multirun.yaml that lay where there was no plan, so not one of ours: Hydra has written over it."""
+        path = root / "multirun.yaml"
+        before = self._written_over.get(path.resolve())
+        if before is None or self._there is None or PLAN in self._there:
+            return
+        kept = root / QUARANTINE / f"multirun.{hashlib.sha256(before).hexdigest()[:8]}.yaml"
+        write_durably(kept, before)
+        print(f"{shown(path)}: not of a sweep of ours; kept as {shown(kept)}", flush=True)
 
     def _announce(self, asked: int, to_do: int, diverged: int) -> None:
         planned = len(self.planned)

@@ -33,7 +33,7 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    """`data.root=~/é` -> `data.root='/home/me/é'`: the shell expands no ~ there, and Hydra reads neither."""
+    """Quotes what the shell does not expand there and Hydra does not read: `data.root=~/é` -> `data.root='HOME/é'`."""
     key, equals, value = argument.partition("=")
     if not re.fullmatch(r"\+*\w[\w./@-]*", key) or re.search(r"""['"\\$]""", value) or not value.isprintable():
         return argument

@@ -20,9 +20,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: two processes with two 
 import torch
 
 from commands import Command, exit_code, forked, own_mounts, start_forked, start_real
-from mnist_lightning import report
+from mnist_lightning import MNISTClassifier, report
 from mnist_lightning.command import cli
 from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig, parse
+from mnist_lightning.data import datasets
 from mnist_lightning.data.synthetic import synthetic_digits
 
 REAL_MNIST = os.environ.get("MNIST_LIGHTNING_DATA", "")
@@ -48,6 +49,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return Outcome(code, str(printed.out), str(printed.err))
 
     return call
+
+
+def data_in(root: Path, **changes: object) -> DataConfig:
+    """The data set whose files lie below `root`, with other fields as given."""
+    return DataConfig(root=str(root), download=False, **changes)  # pyright: ignore[reportArgumentType] - fields by name
+
+
+@pytest.fixture
+def no_cached_data() -> Iterator[None]:
+    """What was read before is read again."""
+    datasets._load_whole.cache_clear()
+    yield
+    datasets._load_whole.cache_clear()
 
 
 def write_idx(path: Path, values: torch.Tensor) -> None:
@@ -192,3 +206,19 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def break_off(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is raised, if anything, when a training begins its second epoch; the epochs that were begun follow it."""
+    plan: list[object] = [None]
+    begin_epoch = MNISTClassifier.on_train_epoch_start
+
+    def noted(module: MNISTClassifier) -> None:
+        plan.append(module.current_epoch)
+        if module.current_epoch == 1 and isinstance(plan[0], BaseException):
+            raise plan[0]
+        begin_epoch(module)
+
+    monkeypatch.setattr(MNISTClassifier, "on_train_epoch_start", noted)
+    return plan

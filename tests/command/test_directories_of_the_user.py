@@ -1,0 +1,137 @@
+"""What the user has in a directory stays: only what a command has made is removed; what is in its way is put aside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_lightning.records.results import load, load_results
+
+Run = Callable[..., Any]
+
+
+MINE = "defaults: [config, _self_]\nhydra: {run: {dir: ''}, sweep: {dir: ''}}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hydra.run.dir="],
+        ["hydra.run.dir=''"],
+        ["hydra.run.dir=' '"],
+        ["-m", "hydra.sweep.dir="],
+        ["-m", "hydra.sweep.dir=''"],
+        ["--config-dir=mine", "--config-name=mine"],
+        ["--config-dir=mine", "--config-name=mine", "-m"],
+    ],
+)
+def test_an_empty_directory_name_is_refused_and_nothing_is_made(
+    arguments: list[str], run: Run, tiny_arguments: list[str]
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/mine.yaml").write_text(MINE)
+    code, out, err = run(*arguments, *tiny_arguments)
+    key = "hydra.sweep.dir" if "-m" in arguments else "hydra.run.dir"
+    assert re.fullmatch(
+        rf"mnist-lightning: error: {key}= ?: empty; name a directory, or leave it out for a fresh one\n", err
+    )
+    assert (code, out, [path.name for path in Path().iterdir()]) == (2, "", ["mine"])
+
+
+@pytest.mark.parametrize("name", [".", "mine", "mine/deeper/still"])
+@pytest.mark.parametrize("kind", ["hydra.run.dir", "-m hydra.sweep.dir"])
+def test_a_refused_command_removes_what_it_has_made_and_nothing_else(
+    kind: str, name: str, run: Run, tiny_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work" / "mine" if name == "." else tmp_path / "work")
+    refused = "optimizer.options.momentun=1"
+    assert run(*f"{kind}={name}".split(), *tiny_arguments, refused)[0] == 2
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == ["work", "work/mine"]
+
+
+def test_a_refused_command_leaves_what_hydra_had_put_there_before(run: Run, tiny_arguments: list[str]) -> None:
+    Path("here/.hydra").mkdir(parents=True)
+    Path("here/.hydra/notes").write_text("mine")
+    assert run(*tiny_arguments, "optimizer.options.momentun=1", "hydra.run.dir=here")[0] == 2
+    assert Path("here/.hydra/notes").read_text() == "mine"
+
+
+def test_a_refused_command_leaves_what_hydra_had_noted_of_the_accepted_one(run: Run, tiny_arguments: list[str]) -> None:
+    assert run("-m", *tiny_arguments, "seed=0,1", "hydra.sweep.dir=grid")[0] == 0
+    assert run(*tiny_arguments, "hydra.run.dir=one")[0] == 0
+    noted = {path: path.read_bytes() for path in [Path("grid/multirun.yaml"), *Path("one/.hydra").iterdir()]}
+    assert run("-m", *tiny_arguments, "seed=0,1,2", "lr=0.5", "hydra.sweep.dir=grid")[0] == 2
+    assert run(*tiny_arguments, "lr=0.5", "hydra.run.dir=one")[0] == 2
+    assert {path: path.read_bytes() for path in noted} == noted
+
+
+def test_a_multirun_yaml_of_the_users_is_kept_when_a_sweep_begins_there_and_said_once(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    Path("grid").mkdir()
+    Path("grid/multirun.yaml").write_text("mine")
+    code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=grid")
+    (kept,) = Path("grid/quarantine").iterdir()
+    assert (code, kept.read_text()) == (0, "mine")
+    assert f"grid/multirun.yaml: not of a sweep of ours; kept as {kept}\n" in out
+    assert "not of a sweep" not in run("-m", *tiny_arguments, "hydra.sweep.dir=grid")[1]
+    assert list(Path("grid/quarantine").iterdir()) == [kept]
+
+
+def test_a_run_in_a_directory_of_the_users_puts_the_users_files_aside_and_says_so(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    names = ["config.yaml", "metrics.csv", "predictions.npz", "checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    Path("o1/checkpoints").mkdir(parents=True)
+    for name in [*names, "results.csv"]:
+        Path("o1", name).write_text("mine")
+    code, out, _ = run(*tiny_arguments, "hydra.run.dir=o1")
+    assert code == 0
+    for name in names:
+        assert Path("o1/quarantine", Path(name).name).read_text() == "mine"
+        assert f"{Path('o1', name).absolute()}: not known to be ours; moved to quarantine/\n" in out
+    assert "changed since we wrote it, or not ours; kept: " in out
+    assert Path("o1/results.bak.csv").read_text() == "mine"
+    assert load(Path("o1/result.json")).status == "completed"
+
+
+def test_a_checkpoint_given_from_where_the_run_goes_is_gone_on_from_although_it_is_put_aside(
+    run: Run, tiny_arguments: list[str], break_off: list[object]
+) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
+    for name in ("result.json", "config.yaml"):
+        Path("here", name).unlink()
+    more = ["trainer.max_epochs=2", "ckpt_path=here/checkpoints/last.ckpt", "hydra.run.dir=here"]
+    assert run(*tiny_arguments, *more)[0] == 0
+    assert break_off == [None, 0, 1]
+    assert Path("here/quarantine/last.ckpt").is_file()
+
+
+def test_a_sweep_in_a_directory_of_the_users_leaves_the_users_temporary_files(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    Path("thesis").mkdir()
+    theirs = [Path("thesis/.chapter1.tmp"), Path(".x.tmp"), Path("thesis/.result.json.1.00000000.tmp")]
+    for path in theirs:
+        path.touch()
+    assert run("-m", *tiny_arguments, "hydra.sweep.dir=.")[0] == 0
+    (result,) = load_results(".")
+    ours = [Path(".plan.json.1.00000000.tmp"), Path(result.run_name) / "checkpoints" / ".last.ckpt.1.00000000.tmp"]
+    for path in ours:
+        path.touch()
+    assert run("-m", *tiny_arguments, "hydra.sweep.dir=.")[0] == 0
+    assert [path.exists() for path in (*theirs, *ours)] == [True] * 3 + [False] * 2
+
+
+def test_the_temporary_files_of_a_killed_single_run_go_too(run: Run, tiny_arguments: list[str]) -> None:
+    left = [Path("here/checkpoints/.last.ckpt.1.00000000.tmp"), Path("here/.retrain/.result.json.1.00000000.tmp")]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
+    assert [path.exists() for path in left] == [False, False]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lightning.records.plan import PLAN
-from mnist_lightning.records.predictions import make_predictions, save_predictions
+from mnist_lightning.records.predictions import Predictions, make_predictions, save_predictions
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.report import write_report
 from mnist_lightning.report.frame import frame_of
@@ -70,6 +70,19 @@ def failed(**more: object) -> RunResult:
     return replace(record(**more), status="failed", error="RuntimeError: out of memory", epochs=None, **nothing)  # pyright: ignore - fields by name
 
 
+def diverged(optimizer: str = "Adam", loss: str = "mse", lr: float = 0.001) -> RunResult:
+    lost = {"accuracy_test": math.nan, "loss": math.inf, "error": "loss is not finite"}
+    return replace(record(optimizer, loss, lr), status="diverged", **lost)  # pyright: ignore - fields by name
+
+
+def predictions_of(true: np.ndarray, said: np.ndarray) -> Predictions:
+    """What a network says of as many images, with a confidence of 0.9."""
+    p = np.full((len(true), 10), 0.01)
+    p[np.arange(len(true)), said] = 0.91
+    images = np.zeros((len(true), 1, 28, 28), np.uint8)
+    return make_predictions(p, images, true, images, true, seed=0)
+
+
 def quickstart() -> list[RunResult]:
     """18 runs: 3 optimizers, 2 losses, 3 learning rates; those at 0.1 and all of SGD collapsed."""
     runs = []
@@ -104,7 +117,7 @@ def many(n: int) -> list[RunResult]:
 
 
 def judged(results: list[RunResult]) -> pd.DataFrame:
-    """The frame as if each run's curve were there: of those no better than guessing the error no longer falls."""
+    """The frame as if each run's curve were there: of those hardly better than guessing the error no longer falls."""
     frame = frame_of(results)
     low = frame["verdict"] == UNCLEAR
     return frame.assign(verdict=frame["verdict"].mask(low, COLLAPSED), collapsed=low, why=frame["why"].mask(low, FLAT))

@@ -135,3 +135,40 @@ def test_the_temporary_files_of_a_killed_single_run_go_too(run: Run, tiny_argume
         path.touch()
     assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
     assert [path.exists() for path in left] == [False, False]
+
+
+def test_what_another_program_of_hydra_s_had_noted_is_kept_when_a_run_begins_there_and_said_once(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    noted = {"hydra.yaml": "hydra:\n  job:\n    name: another\n", "config.yaml": "mine: 1\n"}
+    Path("here/.hydra").mkdir(parents=True)
+    for name, text in noted.items():
+        (Path("here/.hydra") / name).write_text(text)
+    arguments = [*tiny_arguments, "hydra.run.dir=here"]
+    code, out, _ = run(*arguments)
+    assert (code, out.count("not of a run of ours; kept as here/quarantine/")) == (0, 2)
+    assert {path.read_text() for path in Path("here/quarantine").glob("*.yaml")} == set(noted.values())
+    assert "kept as" not in run(*arguments, "retrain=true")[1]
+
+
+def test_a_sweep_does_not_begin_where_a_single_run_is_nor_the_other_way_about(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    assert run(*tiny_arguments, "hydra.run.dir=run")[0] == 0
+    assert run("-m", *tiny_arguments, "hydra.sweep.dir=sweep", "seed=0,1")[0] == 0
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"}
+    for search in ([], ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=1"]):
+        code, out, err = run("-m", *tiny_arguments, *search, "hydra.sweep.dir=run", "seed=0,1")
+        why = "hydra.sweep.dir=run: holds a single run (result.json); choose another directory"
+        assert (code, out, err) == (2, "", f"mnist-lightning: error: {why}\n")
+    code, out, err = run(*tiny_arguments, "hydra.run.dir=sweep", "seed=0")
+    why = "hydra.run.dir=sweep: holds a sweep; choose another directory, or that of one of its runs"
+    assert (code, out, err) == (2, "", f"mnist-lightning: error: {why}\n")
+    assert {p: p.read_bytes() for p in Path().rglob("*") if p.is_file() and p.name != ".lock"} == before
+
+
+def test_a_lock_file_that_is_another_program_s_locks_and_stays(run: Run, tiny_arguments: list[str]) -> None:
+    Path("here").mkdir()
+    Path("here/.lock").write_bytes(b"mine \xff\n")
+    assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
+    assert Path("here/.lock").read_bytes() == b"mine \xff\n"

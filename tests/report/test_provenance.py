@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -30,6 +31,19 @@ def test_launcher_and_directory_of_a_real_sweep_are_in_its_command(run: Run, tin
     words = shlex.split(command_in(Path("my dir/it's/multirun.yaml").read_text()))
     assert words[:4] == PROGRAM
     assert sorted(words[4:]) == sorted([*tiny_arguments, *options])
+
+
+def test_the_command_of_a_single_run_is_told_and_that_of_a_sweep_s_run_is_the_sweep_s(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    arguments = [*tiny_arguments, "hydra.run.dir=my dir", "seed=3"]
+    assert run(*arguments)[0] == 0
+    about = pd.read_excel("my dir/results.xlsx", sheet_name="About", index_col=0)["Value"]
+    assert sorted(shlex.split(about["Command"])) == sorted(["python", "-m", "mnist_lightning", *arguments])
+    assert about["To resume"].startswith("Give the same command again, with hydra.run.dir=DIR: a run that is stored is")
+    assert run("-m", *tiny_arguments, "hydra.sweep.dir=sweep")[0] == 0
+    [of_run] = Path("sweep").glob("*/.hydra/hydra.yaml")
+    assert command_in(of_run.read_text(), of_run=True) == ""
 
 
 def test_the_users_own_configuration_files_are_in_the_command() -> None:

@@ -63,9 +63,9 @@ TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little
         (0.9900, (0.9988, 0.9990, 0.9991), "outside our spread"),
         (0.9989, (0.9988, 0.9990, 0.82), TWO_RUNS),
         (0.9989, (0.82, 0.9), "the study's run learned, none of our 2 did (2 collapsed)"),
-        (0.8206, (0.82,), "both no better than guessing (ours: 1 collapsed)"),
-        (0.8206, (0.82, 0.9, 0.9990), "the study's run was no better than guessing, as 2 of our 3 were (2 collapsed)"),
-        (0.8206, (0.9990,), "the study's run was no better than guessing, ours learned; one seed says little"),
+        (0.8206, (0.82,), "both hardly better than guessing (ours: 1 collapsed)"),
+        (0.8206, (0.82, 0.9, 0.99), "the study's run was hardly better than guessing, as 2 of our 3 were (2 coll"),
+        (0.8206, (0.9990,), "the study's run was hardly better than guessing, ours learned; one seed says little"),
     ],
 )  # fmt: skip
 def test_the_verdict_looks_at_spread_and_collapse(published: float, binary: tuple[float, ...], verdict: str) -> None:

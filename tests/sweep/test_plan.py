@@ -145,7 +145,7 @@ def test_what_is_no_plan_is_refused_with_the_reason(plan: Any, why: str, tmp_pat
     (tmp_path / PLAN).write_text(json.dumps(plan))
     with pytest.raises(RefusedError) as refused:
         read_plan(tmp_path)
-    assert str(refused.value) == f"{tmp_path / PLAN}: no plan of a sweep ({why[:40]}); delete it and run again"
+    assert str(refused.value) == f"{tmp_path / PLAN}: no plan of a sweep ({why[:40]}); move it away and run again"
 
 
 def test_a_directory_in_the_plans_place_is_none_and_beside_a_single_runs_record_no_plan_counts(tmp_path: Path) -> None:

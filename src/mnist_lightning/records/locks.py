@@ -20,6 +20,8 @@ except ImportError:  # Windows has no flock: there nothing is locked
     fcntl = None
 
 LOCK = ".lock"
+_LONGEST = 400  # characters
+_SIGNED = re.compile(r"((process \d+ on|the group) [^\n]*\n?)*")  # what is in a lock file of ours; a new one is empty
 _GROUP = re.compile(r"the group (\.\w+/\w+\.lock)\n")  # in a run's lock file: the one that its group holds
 
 
@@ -32,12 +34,11 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
     if fcntl is None:
         return None
     directory.mkdir(parents=True, exist_ok=True)
-    file = open(directory / LOCK, "a+", opener=_at_once)  # noqa: SIM115 - kept open for as long as the lock is held
+    file = open(directory / LOCK, "a+", opener=_at_once, encoding="utf-8", errors="replace")  # noqa: SIM115 - kept open for as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
-        found = file.read().strip() or "another process"
+        found = _signature(file)
         file.close()
         raise BusyError(f"{directory}: in use by {found}; wait for it, or choose another directory") from error
     _sign(file, holder)
@@ -45,17 +46,27 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
 
 
 def _sign(file: IO[str], holder: str = "") -> None:
+    """Writes who holds it into a lock file, unless the file is somebody's, who has another use for the name."""
+    file.seek(0)
+    if not _SIGNED.fullmatch(file.read(_LONGEST)):
+        return
     file.truncate(0)
     file.write(f"{holder or f'process {os.getpid()} on {socket.gethostname()}'}\n")
     file.flush()
+
+
+def _signature(file: IO[str]) -> str:
+    file.seek(0)
+    text = file.read(_LONGEST)
+    return text.strip() if text and _SIGNED.fullmatch(text) else "another process"
 
 
 def holder_of(path: Path) -> str:
     """Who holds the lock file `path`, as `process 12 on node`; empty if nobody does, or where there are no locks."""
     if not is_held(path):
         return ""
-    with suppress(OSError), open(path, opener=_at_once, encoding="ascii", errors="replace") as file:
-        return file.read(200).strip() or "another process"
+    with suppress(OSError), open(path, opener=_at_once, encoding="utf-8", errors="replace") as file:
+        return _signature(file)
     return "another process"
 
 
@@ -74,9 +85,9 @@ def _look(path: Path) -> tuple[bool, str]:
     if fcntl is None:
         return False, ""
     try:
-        with open(path, opener=_at_once, encoding="ascii", errors="replace") as file:
+        with open(path, opener=_at_once, encoding="utf-8", errors="replace") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False, file.read(200)
+            return False, file.read(_LONGEST)
     except OSError as error:
         return isinstance(error, BlockingIOError), ""
 
@@ -106,7 +117,7 @@ def waiting(path: Path) -> Iterator[None]:
     if fcntl is not None:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a", opener=_at_once)  # noqa: SIM115 - closed below
+            file = open(path, "a+", opener=_at_once, encoding="utf-8", errors="replace")  # noqa: SIM115 - closed below
             fcntl.flock(file, fcntl.LOCK_EX)
             _sign(file)
     try:

@@ -42,7 +42,8 @@ def read_plan(root: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno not in TELLING:
             raise unreadable(path, error) from error
-        raise RefusedError(f"{path}: no plan of a sweep ({error!s:.40}); delete it and run again") from error
+        what = f"{error}".partition(": line")[0]
+        raise RefusedError(f"{path}: no plan of a sweep ({what:.40}); move it away and run again") from error
     return plan
 
 

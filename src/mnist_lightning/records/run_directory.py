@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mnist_lightning.errors import ConfigError, OutputError, RefusedError
 from mnist_lightning.records.durable import put_aside, sync_directory
+from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import PREDICTIONS
 from mnist_lightning.records.reading import TELLING, unreadable
 from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
@@ -58,15 +59,23 @@ def stored_result(directory: Path, quarantine: Path | None = None) -> RunResult 
 def finished_result(directory: Path, fingerprint: str) -> RunResult | None:
     """The record of this very configuration in a single run's directory, if it need not be trained again, or None.
 
-    Raises ConfigError for a directory with another run's record, OutputError for a file in its place.
+    Raises ConfigError for a directory with another run's record, or with a sweep, OutputError for a file in its place.
     """
     if is_there(directory) and not directory.is_dir():
         raise OutputError(f"{directory}: a file, not a directory; choose another directory")
+    if holds_sweep(directory):
+        raise ConfigError(f"{directory}: holds a sweep; choose another directory, or that of one of its runs")
     stored = stored_result(directory, directory / QUARANTINE)
     if stored is None:
         return None
     refuse_another_runs(stored, directory, fingerprint)
     return stored if stored.status in FINAL else None
+
+
+def holds_sweep(directory: Path) -> bool:
+    """Whether a directory is that of a sweep, with a plan or, of a search, with records of runs below it."""
+    of_search = (directory / "multirun.yaml").is_file() and any(directory.glob(f"*/{RECORD}"))
+    return is_there(directory / PLAN) or of_search
 
 
 def refuse_another_runs(stored: RunResult, directory: Path, fingerprint: str) -> None:

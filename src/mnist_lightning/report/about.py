@@ -38,6 +38,10 @@ _RESUME = (
     "Give the same command again (with hydra.sweep.dir=DIR if the sweep is not an experiment's): runs that are stored "
     "are kept, diverged ones too, since training again would give the same; missing and failed ones are trained."
 )
+_RESUME_RUN = (
+    "Give the same command again, with hydra.run.dir=DIR: a run that is stored is kept, also if it diverged, since "
+    "training again would give the same; one that was cut off or failed is trained."
+)
 
 
 ROW_COLOURS = (
@@ -62,11 +66,8 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
         ("The study's accuracy", WHAT_ACCURACY_IS),
         *(("The study's misprints", text) for text in MISPRINTS),
         ("Command", stored.command or "not stored"),
-        ("To resume", _RESUME),
-        (
-            "To rebuild these files",
-            "python -m mnist_lightning.report DIR, with the sweep's directory; nothing is trained",
-        ),
+        ("To resume", _RESUME if stored.linked else _RESUME_RUN),
+        ("To rebuild these files", "python -m mnist_lightning.report DIR; nothing is trained"),
         ("Row colours", ROW_COLOURS),
         *(("Left out", problem) for problem in stored.problems),
     ]

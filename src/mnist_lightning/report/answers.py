@@ -11,7 +11,7 @@ import pandas as pd
 
 from mnist_lightning.records.predictions import Predictions
 from mnist_lightning.report.comparison import Comparison
-from mnist_lightning.report.effects import FACTORS, MOST_VALUES, Effect
+from mnist_lightning.report.effects import FACTORS, MOST_VALUES, Effect, lost_values
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking, seeds_of
 from mnist_lightning.report.state import State
@@ -19,6 +19,8 @@ from mnist_lightning.report.stored import Stored, confusions
 from mnist_lightning.report.verdicts import LEARNED, NOT_YET, UNCLEAR, WHY
 
 MOST_LISTED = 24
+MOST_LOST = 3  # values of which no run was completed
+MOST_TIED = 3  # confusions that are equally frequent
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about
 
 
@@ -111,17 +113,29 @@ def _what_mattered(ranking: Ranking) -> Answer:
     by_name = {e.factor: e for e in ranking.effects}
     lr, optimizer = by_name.get("learning rate"), by_name.get("optimizer")
     question = "Does the learning rate matter more than the optimizer?" if lr and optimizer else "What mattered most?"
+    lost = _lost_values(ranking)
     if not by_name:
         which = "No key of the configuration"
         if (ranking.frame["further"] != "").any():  # one that varies, but is no factor
             which = f"None of {', '.join(FACTORS.values())}"
         none = f"{which} took 2 to {MOST_VALUES} values among the completed runs."
-        return Answer(question, "Nothing to compare", [none])
-    sentences = [_effect_sentence(e) for e in ranking.effects[:3]]
+        return Answer(question, "Nothing to compare", [none, *lost])
+    sentences = [*lost, *(_effect_sentence(e) for e in ranking.effects[:3])]
+    of_completed = " (of completed runs)" if lost else ""
     if lr and optimizer:
-        return Answer(question, _compared(lr, optimizer), [*sentences, _well_chosen(optimizer)])
+        return Answer(question, _compared(lr, optimizer) + of_completed, [*sentences, _well_chosen(optimizer)])
     first = ranking.effects[0]
-    return Answer(question, f"The {first.factor}: up to {first.spread:.2f} of accuracy", sentences)
+    short = f"The {first.factor}: up to {first.spread:.2f} of accuracy{of_completed}"
+    return Answer(question, short, sentences)
+
+
+def _lost_values(ranking: Ranking) -> list[str]:
+    """Of which values no run is among those compared: a rate at which everything diverged mattered, too."""
+    sentences = []
+    for value in lost_values(ranking.frame)[:MOST_LOST]:
+        whose = "its run was not" if value.n == 1 else f"none of its {value.n:,} runs was"
+        sentences.append(f"{value.factor.capitalize()} {value.value}: {whose} completed, so it is not compared.")
+    return sentences
 
 
 def _compared(lr: Effect, optimizer: Effect) -> str:
@@ -150,11 +164,13 @@ def _well_chosen(optimizer: Effect) -> str:
 def _collapsed(ranking: Ranking) -> Answer:
     question, n, frame = "Which runs collapsed?", ranking.num_completed, ranking.frame
     lost = frame[frame["collapsed"]]
-    more = " more" if len(lost) else ""
+    more, unclear = " more" if len(lost) else "", ranking.verdicts[UNCLEAR]
+    untold = f"; of {unclear:,} it cannot be told" if unclear else ""
     others = [_still_low(state, n_of, more) for state in (NOT_YET, UNCLEAR) if (n_of := ranking.verdicts[state])]
     if lost.empty:
         fine = [] if others or not n else ["Every completed run is clearly better than guessing."]
-        return Answer(question, f"None of {n:,}", fine + others)
+        short = "None" if unclear < n else "It cannot be told"
+        return Answer(question, f"{short} of {n:,}{untold if unclear < n else ''}", fine + others)
     reasons = lost["why"].value_counts().sort_index(ascending=False)
     sentences = [f"{'; '.join(f'{count:,}: {why}' for why, count in reasons.items())}."]
     if whole := _wholly_collapsed(ranking):
@@ -164,11 +180,11 @@ def _collapsed(ranking: Ranking) -> Answer:
     else:
         ordered = runs(lost.sort_values(["optimizer", "loss_func", "learning_rate", "run_name"]))
         names = [_name(ranking, run).replace("learning rate ", "") for run in ordered]
-    return Answer(question, f"{len(lost):,} of {n:,}", sentences + others, names)
+    return Answer(question, f"{len(lost):,} of {n:,}{untold}", sentences + others, names)
 
 
 def _still_low(state: str, n: int, more: str) -> str:
-    """Which of the runs that are no better than guessing are not called collapsed, and why."""
+    """Which of the runs that are hardly better than guessing are not called collapsed, and why."""
     what = {NOT_YET: "had not yet learned when training ended", UNCLEAR: "may have collapsed or not"}[state]
     return f"{n:,}{more} {'run' if n == 1 else 'runs'} {what}: {WHY[state]}."
 
@@ -198,6 +214,16 @@ def _digit(digit: int) -> str:
     return f"an {digit}" if digit == 8 else f"a {digit}"
 
 
+def _most_frequent(wrong: np.ndarray) -> str:
+    """The confusion with the highest count in [true, said], or those that share it."""
+    most = wrong.max()
+    pairs = [f"{_digit(true)} taken for {_digit(said)}" for true, said in np.argwhere(wrong == most)]
+    if len(pairs) == 1:
+        return f"Its most frequent confusion: {pairs[0]}, {most:,} times."
+    more = f" and {len(pairs) - MOST_TIED:,} more" if len(pairs) > MOST_TIED else ""
+    return f"Its most frequent confusions, {most:,} times each: {', '.join(pairs[:MOST_TIED])}{more}."
+
+
 def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     question = "What does a mistake look like?"
     if predictions is None:
@@ -208,10 +234,9 @@ def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
         return Answer(question, "There is none", [f"All {n:,} test images are right."])
     counts = confusions(predictions)
     wrong = counts - np.diag(counts.diagonal())
-    (true, said), most = divmod(int(wrong.argmax()), len(wrong)), wrong.max()
     sentences = [f"{ranking.best_is.capitalize()} is wrong on {num_wrong:,} of {n:,} test images."]
-    if most > 1:
-        sentences.append(f"Its most frequent confusion: {_digit(true)} taken for {_digit(said)}, {most} times.")
+    if wrong.max() > 1:
+        sentences.append(_most_frequent(wrong))
     label, called = predictions.mistake_labels[0], predictions.mistake_predicted[0]
     sure = min(float(predictions.mistake_confidence[0]), 0.999)
     sentences.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -48,6 +49,25 @@ def effects(finished: pd.DataFrame, ranked_settings: pd.DataFrame) -> list[Effec
     """
     several = [Effect(name, _levels(finished, ranked_settings, column)) for column, name in FACTORS.items()]
     return sorted((e for e in several if 2 <= len(e.levels) <= MOST_VALUES), key=lambda e: (-e.spread, e.factor))
+
+
+class LostValue(NamedTuple):
+    """A value of a key of which `n` runs have a record, and none finished."""
+
+    factor: str
+    value: str
+    n: int
+
+
+def lost_values(frame: pd.DataFrame) -> list[LostValue]:
+    """The values of keys of which no run finished while runs of other values of that key did, by key and value."""
+    lost = []
+    for column, name in FACTORS.items():
+        values = _with_value(frame, column).groupby("value").agg(n=("finished", "size"), finished=("finished", "sum"))
+        if values["finished"].any():
+            of_key = values.loc[values["finished"] == 0, "n"].sort_index()
+            lost += [LostValue(name, str(value), int(n)) for value, n in of_key.items()]
+    return lost
 
 
 def _levels(finished: pd.DataFrame, ranked_settings: pd.DataFrame, column: str) -> pd.DataFrame:

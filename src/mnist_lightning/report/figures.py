@@ -63,7 +63,7 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
     one_run = "there is a single run"
     by_rate = (
         "Each point is a run, each line goes through the means of one optimizer's runs, over whatever else varies. "
-        "Runs in the tinted band are no better than guessing."
+        "Runs in the tinted band are hardly better than guessing."
     )
     whole = (
         f"Mean test accuracy of each setting, over {_over(ranking)}. Network size: "

@@ -56,7 +56,7 @@ def frame_of(
 
     `directory` is where the plan and the files of the runs are, each run's in the directory that `places` names,
     {record as JSON: directory} (default: that of its own name). Without it the records' columns alone decide which runs
-    are one setting, and nothing tells whether a network that is no better than guessing still learned.
+    are one setting, and nothing tells whether a network that is hardly better than guessing still learned.
     Halves of surrogate pairs, which no stored record can have, become escapes.
     """
     records = list(records)

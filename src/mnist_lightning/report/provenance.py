@@ -1,4 +1,4 @@
-"""The command that made a sweep, from what Hydra has stored of it in multirun.yaml."""
+"""The command that made a sweep, or a single run, from what Hydra has stored of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import yaml
 
 from mnist_lightning.errors import shell_line
 
+OF_SWEEP, OF_RUN = "multirun.yaml", ".hydra/hydra.yaml"  # where Hydra stores it
+_SWEEP, _RUN = "hydra.mode=MULTIRUN", "hydra.mode=RUN"
 LONGEST_COMMAND = 10_000  # a cell of a workbook holds three times as much
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def command_in(text: str) -> str:
-    """The command, as a shell reads it, in the text of a multirun.yaml; empty where there is none, or a book of it.
+def command_in(text: str, *, of_run: bool = False) -> str:
+    """The command, as a shell reads it, in the text of such a file; empty where there is none, or a book of it.
 
     With launcher, sweeper and directory where they were given. It is one printable line, whatever was in the text.
     """
@@ -22,8 +24,11 @@ def command_in(text: str) -> str:
         overrides = [*hydra["overrides"]["task"], *hydra["overrides"]["hydra"]]
         if not overrides or not all(isinstance(override, str) for override in overrides):
             return ""
-        words = [*_files(hydra), *(o for o in overrides if o.lstrip("+") != "hydra.mode=MULTIRUN")]
-        line = shell_line(["python", "-m", "mnist_lightning", "-m", *words])
+        modes = [mode for o in overrides if (mode := o.lstrip("+")) in (_RUN, _SWEEP)]
+        if of_run and modes != [_RUN]:  # one of a sweep's: that was another command
+            return ""
+        words = [*_files(hydra), *(o for o in overrides if o.lstrip("+") not in modes)]
+        line = shell_line(["python", "-m", "mnist_lightning", *([] if of_run else ["-m"]), *words])
     except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return ""  # somebody else's file, or damaged
     return line if len(line) <= LONGEST_COMMAND else ""

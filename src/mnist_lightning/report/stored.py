@@ -14,7 +14,7 @@ from mnist_lightning.records.results import RECORD
 from mnist_lightning.report.comparison import Comparison, compare
 from mnist_lightning.report.curves import read_curve, run_directory, small_text
 from mnist_lightning.report.frame import runs
-from mnist_lightning.report.provenance import command_in
+from mnist_lightning.report.provenance import OF_RUN, OF_SWEEP, command_in
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.state import State
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
@@ -87,5 +87,6 @@ def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:
 
 
 def _command(directory: Path, problems: list[str]) -> str:
-    """The command that made a sweep, from the overrides Hydra stored in multirun.yaml; empty if it is not there."""
-    return command_in(small_text(directory, directory / "multirun.yaml", problems))
+    """The command that made a sweep or a single run, from what Hydra has stored of it; empty if that is not there."""
+    is_run = (directory / RECORD).is_file()
+    return command_in(small_text(directory, directory / (OF_RUN if is_run else OF_SWEEP), problems), of_run=is_run)

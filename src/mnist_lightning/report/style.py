@@ -102,7 +102,7 @@ def short(text: str, limit: int = 28) -> str:
 
 
 def mark_chance(axes: Axes) -> None:
-    """The band in which a run is no better than guessing."""
+    """The band in which a run is hardly better than guessing."""
     axes.axhspan(-1, GUESSING, color=FAINT, alpha=0.18, linewidth=0)
     at = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
     axes.text(0.995, 0.02, "guessing", color=FAINT, fontsize=8, **at)

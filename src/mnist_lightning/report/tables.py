@@ -41,7 +41,10 @@ _LOST = Column("Lost runs", "0", "failed, diverged, without accuracy, or planned
 _COLLAPSED = Column("Collapsed", "0%", "share of the completed runs that collapsed", "collapsed")
 _NOT_YET = Column("Not yet learned", "0%", "share of the completed runs whose training error still fell", "not_yet")
 _UNCLEAR = Column(
-    "Unclear", "0%", "share of the completed runs that are no better than guessing, and nothing tells why", "unclear"
+    "Unclear",
+    "0%",
+    "share of the completed runs that are hardly better than guessing, and nothing tells why",
+    "unclear",
 )
 
 

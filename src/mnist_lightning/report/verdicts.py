@@ -33,7 +33,7 @@ FELL = "the accuracy fell back to guessing"
 FLAT = "the training error no longer falls"
 CONSTANT = "the same digit for every image, and sure of it"
 FALLS = "the training error still falls, more epochs may help"
-UNTOLD = f"no better than guessing, and no learning curve of {EPOCHS} epochs says whether it still learned"
+UNTOLD = f"hardly better than guessing, and no learning curve of {EPOCHS} epochs says whether it still learned"
 WHY = {NOT_YET: FALLS, UNCLEAR: UNTOLD}
 MEANING = (
     f"Learned: more than {GUESSING:.0%} of the test images are right, where guessing gets about 10 %. Of the other "
@@ -50,7 +50,7 @@ def verdicts_of(
 ) -> list[tuple[str, str]]:
     """Returns each run's verdict and its reason, see `MEANING`; of failed and diverged ones the error.
 
-    Of the files in `directory` only those of runs that are no better than guessing are read, in the
+    Of the files in `directory` only those of runs that are hardly better than guessing are read, in the
     directory that `places` has for each record (default: see `curves.place_of`).
     """
     records = list(records)

@@ -79,8 +79,8 @@ def unlike(run: Any) -> str:
 def judge(p: PublishedRow, ours: pd.DataFrame) -> str:
     """What our runs of the same configuration say about a published value.
 
-    A value no better than guessing is compared with our share of such runs, any other with those that learned: whether
-    it lies in the range where one more run of ours would fall with a chance of 95 %.
+    A value hardly better than guessing is compared with our share of such runs, any other with those that learned:
+    whether it lies in the range where one more run of ours would fall with a chance of 95 %.
     """
     if ours.empty:
         return NOT_RUN
@@ -104,10 +104,11 @@ def judge(p: PublishedRow, ours: pd.DataFrame) -> str:
 
 
 def _both_low(low: int, n: int, how: str) -> str:
-    """What to say of a published row that is no better than guessing; why it is not is not published."""
-    theirs = "the study's run was no better than guessing"
+    """What to say of a published row that is hardly better than guessing; why it is not is not published."""
+    theirs = "the study's run was hardly better than guessing"
     if n == 1:
-        return f"both no better than guessing (ours: {how})" if low else f"{theirs}, ours learned; one seed says little"
+        both = f"both hardly better than guessing (ours: {how})"
+        return both if low else f"{theirs}, ours learned; one seed says little"
     return f"{theirs}, as {low} of our {n} were{f' ({how})' if how else ''}"
 
 

@@ -111,6 +111,8 @@ def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool)
 
     if not checked:
         check(config, started_in)
+        if sweep := current():
+            sweep.keep_somebodys(run_dir if sweep.is_run else run_dir.parent)  # in a search, which has no plan
     return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
 
 

@@ -16,12 +16,14 @@ from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import EXIT_OK, EXIT_REFUSED, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
-from mnist_lightning.records.plan import PLAN, planned_runs, read_plan, take_stock
+from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
-from mnist_lightning.records.run_directory import QUARANTINE, places_of, refuse_another_runs, stored_result
+from mnist_lightning.records.run_directory import QUARANTINE, holds_sweep, places_of, refuse_another_runs, stored_result
 from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.plan import check_space, commit_plan
 from mnist_lightning.sweep.progress import Progress
+
+_OUR_JOB = b"\n    name: mnist_lightning\n"  # in what Hydra stores of a command of ours
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Sweep:
             said = commit_plan(root, configs, data, versions())
         except OSError as error:
             raise OutputError(f"hydra.sweep.dir={root}: {error.strerror or error}; choose another directory") from error
-        self._keep_somebodys(root)
+        self.keep_somebodys(root)
         self.directory, self.began = root, True
         self.planned = {config.fingerprint: {"run_name": config.run_name} for config in configs}
         distinct = {config.fingerprint: config for config in configs}.values()
@@ -99,15 +101,18 @@ class Sweep:
         self._announce(len(configs), len(to_do), diverged)
         return _once_each(batches, {config.fingerprint for config in to_do})
 
-    def _keep_somebodys(self, root: Path) -> None:
-        """Keeps a multirun.yaml that lay where there was no plan, so not one of ours: Hydra has written over it."""
-        path = root / "multirun.yaml"
-        before = self._written_over.get(path.resolve())
-        if before is None or self._there is None or PLAN in self._there:
+    def keep_somebodys(self, root: Path) -> None:
+        """Keeps what Hydra has written over in a directory if another program, or a person, had put it there."""
+        somebodys, self._written_over = self._written_over, {}
+        if any(_OUR_JOB in before for before in somebodys.values()):
             return
-        kept = root / QUARANTINE / f"multirun.{hashlib.sha256(before).hexdigest()[:8]}.yaml"
-        write_durably(kept, before)
-        print(f"{shown(path)}: not of a sweep of ours; kept as {shown(kept)}", flush=True)
+        for path, before in somebodys.items():
+            kept = root / QUARANTINE / f"{path.stem}.{hashlib.sha256(before).hexdigest()[:8]}{path.suffix}"
+            write_durably(kept, before)
+            print(
+                f"{shown(path)}: not of a {'run' if self.is_run else 'sweep'} of ours; kept as {shown(kept)}",
+                flush=True,
+            )
 
     def _announce(self, asked: int, to_do: int, diverged: int) -> None:
         planned = len(self.planned)
@@ -120,13 +125,18 @@ class Sweep:
             print(f"resuming: {planned - to_do} of {planned} {what}")
 
     def find(self, key: str, name: str) -> None:
-        """Notes what there is of a directory before Hydra makes it. Raises ConfigError for an empty name.
+        """Notes what there is of a directory before Hydra makes it. Raises ConfigError for an empty name, for a
+        sweep's directory that is a single run's, and the other way about.
 
-        Hydra would take the working directory for it. `key` is hydra.run.dir or hydra.sweep.dir.
+        Hydra would take the working directory for an empty name. `key` is hydra.run.dir or hydra.sweep.dir.
         """
         if not name.strip():
             raise ConfigError(f"{key}={name}: empty; name a directory, or leave it out for a fresh one")
         directory = Path(name).resolve()
+        if key == "hydra.sweep.dir" and (directory / RECORD).is_file():
+            raise ConfigError(f"{key}={name}: holds a single run ({RECORD}); choose another directory")
+        if key == "hydra.run.dir" and holds_sweep(directory):
+            raise ConfigError(f"{key}={name}: holds a sweep; choose another directory, or that of one of its runs")
         self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
         self._there = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
         files = [directory / "multirun.yaml", *(directory / ".hydra").glob("*.yaml")]

@@ -90,6 +90,27 @@ def test_a_reader_that_has_seen_enough_is_no_error(lines: int) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        ("print('x')", "standard output: cannot be written (No space left on device); free the disk or choose another"),
+        ("os.mkdir('/' + 256 * 'x')", "/xxx"),
+    ],
+)
+def test_what_cannot_be_written_gives_5_and_one_line(work: str, told: str) -> None:
+    code = f"import os; from mnist_lightning.errors import exit_code_of; exit(exit_code_of(lambda: {work}))"
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 5
+    assert ended.stderr.decode().startswith(f"mnist-lightning: error: {told}")
+    assert ended.stderr.count(b"\n") == 1
+
+
+def test_a_command_whose_output_nobody_wanted_is_none_the_worse() -> None:
+    code = "import sys; sys.stdout = None; from mnist_lightning.errors import exit_code_of; exit(exit_code_of(print))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_wrong_usage_of_a_command_without_hydra_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         CommandParser(prog="x").parse_args(["--nonsense"])

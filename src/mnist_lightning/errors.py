@@ -141,12 +141,18 @@ def exit_code_of(work: Callable[[], None]) -> int:
     """Runs a command beside Hydra's: its exit code, with one line on standard error for an error of the user's."""
     try:
         work()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by who called it
+            sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except (UserError, FileNotFoundError) as error:
         print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else EXIT_BAD_INPUT
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try once more at its end
+        what = f"cannot be written ({error.strerror or error}); free the disk or choose another place"
+        print(one_line(f"mnist-lightning: error: {error.filename or 'standard output'}: {what}"), file=sys.stderr)
+        return EXIT_OUTPUT
     return EXIT_OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from mnist_lightning import train, train_many
 from mnist_lightning.config import RunConfig
+from mnist_lightning.fused import engine
 from mnist_lightning.fused.engine import FusedClassifier
 from mnist_lightning.fused.members import Member
 from mnist_lightning.numerics.metrics import METRICS
@@ -186,3 +188,24 @@ def test_a_fused_record_has_every_column_of_a_single_run(tiny: Tiny, tmp_path: P
         for root in (tmp_path / "fused", tmp_path / "alone")
     ]
     assert names[0] == names[1]
+
+
+def test_a_members_duration_does_not_grow_with_its_place_in_the_group(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0]))
+    finish, begin = Member.finish, FusedClassifier.on_train_epoch_start
+
+    def slowly(*arguments: Any, **more: Any) -> None:
+        now[0] += 100
+        finish(*arguments, **more)
+
+    def epoch(module: FusedClassifier) -> None:
+        now[0] += 6
+        begin(module)
+
+    monkeypatch.setattr(Member, "finish", slowly)
+    monkeypatch.setattr(FusedClassifier, "on_train_epoch_start", epoch)
+    results = train_many([tiny(lr=lr) for lr in (0.1, 0.01, 0.001)], [tmp_path / name for name in "abc"])
+    assert [r.duration_seconds for r in results] == [4.0, 4.0, 4.0]  # two epochs of 6 s for three members

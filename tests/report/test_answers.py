@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.report.answers import COLLAPSED, MISTAKES, WHAT_MATTERED, answers
+from mnist_lightning.report.answers import COLLAPSED, MISTAKES, WHAT_MATTERED, WINNER, answers
+from mnist_lightning.report.figures_curves import learning_curves
 from mnist_lightning.report.frame import frame_of
+from mnist_lightning.report.frame import runs as frame_runs
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.stored import Stored
+from mnist_lightning.report.stored import Curve, Stored
+from mnist_lightning.report.style import looks
+from mnist_lightning.report.terminal import leaderboard
 from report_cases import diverged, judged, predictions_of, record
 
 
@@ -71,3 +78,61 @@ def test_confusions_that_are_equally_frequent_are_told_together() -> None:
         [1, 1, 3, 3, 1, 0, 2, 3, 4, 5]
     )
     assert "frequent" not in told([1, 7, 3, 8, 1, 0, 2, 3, 4, 5])
+
+
+def test_of_a_setting_over_seeds_it_is_said_how_many_of_its_runs_did_not_learn() -> None:
+    runs = [record(accuracy=a, seed=s) for s, a in enumerate((0.9, 0.8, 0.1))]
+    assert "over 3 seeds, standard deviation 0.4359, 33% of them unclear. As" in answers_of(runs)[WINNER][1]
+    assert "standard deviation 0.0707, all learned. As" in answers_of(runs[:2])[WINNER][1]
+
+
+def test_a_lead_on_images_held_out_is_said_to_be_one() -> None:
+    runs = [record(accuracy=a, lr=lr, val_size=500, accuracy_val=a + 0.02) for lr, a in ((0.1, 0.9), (0.01, 0.8))]
+    told = answers_of(runs)[WINNER][1]
+    assert "0.1000 ahead of the second (Adam, mse, learning rate 0.01, 0.8200) by validation accuracy, which is" in told
+    assert "which is 50 images of the 500 held out." in told
+    _, head, first, _ = leaderboard(runs).splitlines()
+    assert head.split()[5:] == ["val", "test", "binary", "s"]
+    assert first.split()[5:7] == ["0.9200", "0.9800"]
+
+
+def test_a_run_that_is_not_trained_yet_puts_its_setting_behind_no_other(tmp_path: Path) -> None:
+    config = {"optimizer": {"name": "adam", "options": {}}, "loss": "mse", "model": {}}
+    runs = [record(lr=lr, accuracy=a, seed=s) for lr, a in ((0.1, 0.9), (0.01, 0.7)) for s in (0, 1)]
+    runs = [replace(r, fingerprint=f"{i:016x}") for i, r in enumerate(runs)]
+    plan = {
+        r.fingerprint: {"run_name": r.run_name, "config": {**config, "lr": r.learning_rate, "seed": r.seed}}
+        for r in runs
+    }
+    (tmp_path / PLAN).write_text(json.dumps({"runs": plan}))
+    ranking = Ranking(frame_of(runs[1:], tmp_path))
+    assert ranking.ranked_settings[["learning_rate", "runs", "all_runs"]].to_numpy().tolist() == [
+        [0.1, 1, 2],
+        [0.01, 2, 2],
+    ]
+
+
+def test_spreads_that_look_alike_are_told_with_more_digits_and_those_of_single_runs_are_not_compared() -> None:
+    runs = [record("Adam", lr=0.01), record("SGD", lr=0.01, accuracy=0.899), record("Adam", lr=0.1, accuracy=0.8976)]
+    runs += [record("SGD", lr=0.1, accuracy=0.8976)]
+    assert answers_of(runs)[WHAT_MATTERED][0] == "Yes: learning rate 0.0019, optimizer 0.0005"
+    drawn = [record(o, lr=0.01 * (i + 1), accuracy=0.5 + 0.1 * i) for i, o in enumerate(("Adam", "SGD", "SGD", "SGD"))]
+    short, sentences = answers_of(drawn)[WHAT_MATTERED]
+    assert short == "It cannot be told: each learning rate has a single run"
+    assert "Learning rate: test accuracy from 0.500 (0.01) to 0.800 (0.04). Each value has a single run," in sentences
+
+
+def test_curves_of_one_epoch_have_an_axis_of_epochs_and_those_of_one_name_are_told_apart() -> None:
+    runs = list(frame_runs(frame_of([record(seed=0), record(seed=1, accuracy=0.15)])))
+    columns = {name: [0.5] for name in ("val_accuracy", "train_accuracy", "val_mse", "train_mse")} | {"epoch": [1.0]}
+    curves = [Curve(run, why, columns) for run, why in zip(runs, ("best", "unclear"), strict=True)]
+    figure = learning_curves(curves, looks(frame_of([record()])))
+    left = figure.axes[0]
+    figure.canvas.draw()
+    low, high = left.get_xlim()
+    assert [tick for tick in left.get_xticks() if low <= tick <= high] == [1.0]
+    labels = [str(line.get_label()) for line in left.lines if not str(line.get_label()).startswith("_")]
+    assert labels[:2] == ["best: Adam mse 0.001, seed 0", "unclear: Adam mse 0.001, seed 1"]
+    assert labels[-1] == "cross: on the training images"
+    colours = {line.get_color() for line in left.lines if str(line.get_label()) in labels[:2]}
+    assert len(colours) == 2

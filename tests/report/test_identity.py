@@ -114,12 +114,12 @@ def test_a_failed_run_belongs_to_the_setting_that_agrees_with_what_it_was_given(
     assert frame_of([*RUNS[:2], bf16, lost])["setting"].nunique() == 3
 
 
-def test_planned_runs_without_a_record_are_lost_to_their_setting(tmp_path: Path) -> None:
+def test_planned_runs_without_a_record_count_among_their_settings_and_are_not_lost_yet(tmp_path: Path) -> None:
     plan(tmp_path, RUNS, CONFIGS)
     frame = frame_of(RUNS[:3], tmp_path)
     assert frame["planned"].tolist() == [2, 2, 2]
     settings = Ranking(frame).settings
-    assert settings[["runs", "lost"]].to_numpy().tolist() == [[2, 0], [1, 1]]
+    assert settings[["runs", "all_runs", "lost"]].to_numpy().tolist() == [[2, 2, 0], [1, 2, 0]]
 
 
 def test_a_damaged_plan_leaves_the_columns_to_decide(tmp_path: Path) -> None:

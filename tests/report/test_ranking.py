@@ -258,7 +258,7 @@ def test_headline_best_sheet_and_leaderboard_name_each_setting_once_and_say_n_de
     winner = answers(ranking, Stored())[WINNER]
     assert winner.short == "SGD, mse, learning rate 0.001"
     assert winner.sentences[0].startswith(
-        "Mean test accuracy 0.9500 over 3 seeds, standard deviation 0.0100, none coll"
+        "Mean test accuracy 0.9500 over 3 seeds, standard deviation 0.0100, all learned. As"
     )
     assert winner.sentences[1].startswith(
         "0.0100 ahead of the second (RMSprop, mse, learning rate 0.001, mean 0.9400 ov"

@@ -92,6 +92,9 @@ def test_the_verdict_on_a_run_no_better_than_guessing_is_its_curves(case: Column
         # a fall by a millionth is none
         ([1.0, 1.0, 1.0 - 0.5e-6, 1.0 - 0.6e-6], False),
         ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.2e-6], True),
+        # three falls on end are no chance, however small the last
+        ([0.0900280023, 0.0900280136, 0.0900279324, 0.0900279160, 0.0900278194, 0.0900278142], True),
+        ([0.0900280023, 0.0900280136, 0.0900279160, 0.0900279324, 0.0900278194, 0.0900278142], False),
         # the last digit of a float32
         ([1.0, 1.0, 1.0 - 2.0e-6, 1.0 - 2.05e-6], False),
     ],

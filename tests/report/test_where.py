@@ -19,7 +19,7 @@ from mnist_lightning.report.curves import link
 from mnist_lightning.report.figures import draw_figures
 from mnist_lightning.report.frame import frame_of, load_frame
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.state import read_state
+from mnist_lightning.report.state import State, read_state
 from mnist_lightning.report.stored import Stored, read_stored
 from report_cases import planned, record, store
 
@@ -108,5 +108,14 @@ def test_missing_predictions_are_not_explained_by_a_version() -> None:
 
 
 def test_about_says_that_diverged_runs_are_kept() -> None:
-    told = dict(about_table(Ranking(frame_of([record()])), Stored()).rows)
-    assert "diverged ones too, since training again would give the same" in told["To resume"]
+    told = {
+        name: dict(about_table(Ranking(frame_of([record()])), stored).rows)["To resume"]
+        for name, stored in {
+            "sweep": Stored(state=State(planned=1)),
+            "search": Stored(),
+            "run": Stored(linked=False),
+        }.items()
+    }
+    assert "diverged ones too, since training again would give the same" in told["sweep"]
+    assert "a run that is stored is kept, also if it diverged" in told["run"]
+    assert "given again draws as many new trials" in told["search"]

@@ -63,7 +63,7 @@ class FusedClassifier(L.LightningModule):
         self.began = False  # the group's checkpoint, if there was one, has been restored
         self.checkpoint: Path | None = None  # where the group's state is kept between epochs
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
-        self._started = time.perf_counter()
+        self._started, self._finishing = time.perf_counter(), 0.0  # seconds spent on single members' ends
         config = members[0].config
         nets = [
             ConvDenseNet(config.model.num_channels, config.model.num_conv, config.model.num_dense, seed=m.config.seed)
@@ -213,6 +213,8 @@ class FusedClassifier(L.LightningModule):
             self._finish(g, self.current_epoch, diverged=False)
 
     def _finish(self, g: int, epochs: int, diverged: bool) -> None:
+        began = time.perf_counter()
+        shared = (began - self._started - self._finishing) / self.group_size
         part = slice(g, g + 1)
         train, _ = self.evaluate(self.dataset.train, part)
         test, logits = self.evaluate(self.dataset.test, part)
@@ -229,8 +231,8 @@ class FusedClassifier(L.LightningModule):
             best_epoch=self.members[g].best_epoch,
             diverged=diverged,
             num_parameters=sum(p.numel() for p in own["weights"].values()),
-            # each member's share of what the group took: the sum over a sweep is the time it took
-            seconds=(time.perf_counter() - self._started) / self.group_size,
+            # each member's share of the training, and its own evaluation: the sum over a sweep is the time it took
+            seconds=shared + time.perf_counter() - began,
             samples_per_second=epochs * len(self.dataset.train) * self.group_size / max(self.train_seconds, 1e-9),
             precision=str(self.trainer.precision),
             device=self.trainer.strategy.root_device,
@@ -238,6 +240,7 @@ class FusedClassifier(L.LightningModule):
             group_size=self.group_size,
         )
         self.members[g].finish(trained, self.dataset, own["weights"], own["best"], steps=epochs * len(self.rows))
+        self._finishing += time.perf_counter() - began
 
     # --- evaluation
 

@@ -42,7 +42,8 @@ def read_image(path: str):
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; give a PNG or JPEG file") from error
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error!s:.60}); give a PNG or JPEG file") from error
+        what = str(error).partition(" <")[0]  # Pillow names an object of ours
+        raise DataError(f"{path}: not a readable image ({what:.60}); give a PNG or JPEG file") from error
     pixels = torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).view(1, IMAGE_SIZE, IMAGE_SIZE)
     edge = torch.cat([pixels[0, 0], pixels[0, -1], pixels[0, :, 0], pixels[0, :, -1]])
     return 255 - pixels if edge.float().median() > 127 else pixels

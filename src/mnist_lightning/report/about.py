@@ -44,6 +44,11 @@ _RESUME_RUN = (
 )
 
 
+_RESUME_SEARCH = (
+    "There is no plan (a search, or runs that a program trained), so nothing is known to be missing. The command of a "
+    "search given again draws as many new trials; what is stored stays, and counts with them."
+)
+DURATIONS = "The clock of a run that was resumed begins there; runs trained together share their time."
 ROW_COLOURS = (
     "green: the best setting; grey: collapsed; blue: not yet learned; violet: unclear; yellow: diverged; red: failed"
 )
@@ -60,18 +65,25 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
         *((name, values(frame, column)) for name, column in _KEYS.items()),
         ("Training and evaluation, all runs together", duration(seconds.sum())),
         ("Longest run", duration(seconds.max(initial=0.0))),
+        ("Durations", DURATIONS),
         *((name, values(frame, column)) for name, column in _VERSIONS.items()),
         ("Ranking", ranking.sentence),
         ("Learned or not", MEANING),
         ("The study's accuracy", WHAT_ACCURACY_IS),
         *(("The study's misprints", text) for text in MISPRINTS),
         ("Command", stored.command or "not stored"),
-        ("To resume", _RESUME if stored.linked else _RESUME_RUN),
+        ("To resume", _how_to_resume(stored)),
         ("To rebuild these files", "python -m mnist_lightning.report DIR; nothing is trained"),
         ("Row colours", ROW_COLOURS),
         *(("Left out", problem) for problem in stored.problems),
     ]
     return Table("About", [Column("Subject"), Column("Value")], [[name, value] for name, value in pairs if value])
+
+
+def _how_to_resume(stored: Stored) -> str:
+    if not stored.linked:
+        return _RESUME_RUN
+    return _RESUME if stored.state.planned is not None else _RESUME_SEARCH
 
 
 def unfinished_named(state: State) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking, seeds_of
 from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored, confusions
+from mnist_lightning.report.verdicts import COLLAPSED as COLLAPSED_RUNS
 from mnist_lightning.report.verdicts import LEARNED, NOT_YET, UNCLEAR, WHY
 
 MOST_LISTED = 24
@@ -79,22 +80,27 @@ def _result(best: Any) -> str:
         right = f": {round(best.accuracy_test * n):,} of {n:,} test images right" if n else ""
         return f"Test accuracy {best.accuracy_test:.4f}{right}.{binary}"
     spread = f", standard deviation {best.deviation:.4f}" if math.isfinite(best.deviation) else ""
-    collapsed = f", {best.collapsed:.0%} of them collapsed" if best.collapsed else ", none collapsed"
-    return f"Mean test accuracy {best.accuracy_test:.4f} over {seeds_of(best)}{spread}{collapsed}.{binary}"
+    shares = {COLLAPSED_RUNS: best.collapsed, NOT_YET: best.not_yet, UNCLEAR: best.unclear}
+    low = [f"{share:.0%} of them {verdict}" for verdict, share in shares.items() if share]
+    states = ", ".join(low or ["all learned"])
+    return f"Mean test accuracy {best.accuracy_test:.4f} over {seeds_of(best)}{spread}, {states}.{binary}"
 
 
 def _margin(ranking: Ranking, best: Any, second: Any, comparison: Comparison | None) -> list[str]:
-    n = (best.val_size if ranking.rule is BY_VALIDATION else best.test_size) or 0
+    held_out = ranking.rule is BY_VALIDATION
+    n = (best.val_size if held_out else best.test_size) or 0
     lead, mean = best.score - second.score, " mean" if ranking.several_seeds else ""
     count = round(lead * n)
     images = f", which is {count:,} image{'s' * (count != 1)}" if n and best.all_runs == second.all_runs == 1 else ""
+    images += f" of the {n:,} held out" if images and held_out else ""
     over = f" over {seeds_of(second)}" if second.all_runs > 1 else ""
     named = ranking.name(second)
     named = second.setting if named == ranking.name(best) else named  # that is unlike any other's
     name = f"the second ({named},{mean} {second.score:.4f}{over})"
     if lead < 0:  # it lost runs: `_passed_over` says so
         return []
-    sentences = [f"{lead:.4f} ahead of {name}{images}." if lead > 0 else f"No better than {name}."]
+    by = " by validation accuracy" if held_out else ""
+    sentences = [f"{lead:.4f} ahead of {name}{by}{images}." if lead > 0 else f"No better than {name}."]
     return [*sentences, comparison.sentence] if comparison else sentences
 
 
@@ -141,18 +147,26 @@ def _lost_values(ranking: Ranking) -> list[str]:
 def _compared(lr: Effect, optimizer: Effect) -> str:
     if min(lr.spread, optimizer.spread) >= ALIKE * max(lr.spread, optimizer.spread):
         return "Both matter about equally"
+    if lr.of_single_runs != optimizer.of_single_runs:  # the one's values are means, the other's runs
+        return f"It cannot be told: each {(lr if lr.of_single_runs else optimizer).factor} has a single run"
     ahead, behind = (lr, optimizer) if lr.spread > optimizer.spread else (optimizer, lr)
-    return f"{'Yes' if ahead is lr else 'No'}: {ahead.factor} {ahead.spread:.2f}, {behind.factor} {behind.spread:.2f}"
+    digits = 2 if f"{ahead.spread:.2f}" != f"{behind.spread:.2f}" else 4
+    told = ", ".join(f"{effect.factor} {effect.spread:.{digits}f}" for effect in (ahead, behind))
+    return f"{'Yes' if ahead is lr else 'No'}: {told}"
 
 
 def _effect_sentence(e: Effect) -> str:
     best, worst = runs(e.levels.iloc[[0, -1]])
     least, most = e.levels["n"].min(), e.levels["n"].max()
+    if most == 1:
+        return f"{_span(e, best, worst)} Each value has a single run, so part of this may be what else those runs are."
     unequal = f" Its values have {least:,} to {most:,} runs, so part of this may be which runs they are."
-    return (
-        f"{e.factor.capitalize()}: mean test accuracy from {worst.mean:.3f} "
-        f"({worst.value}) to {best.mean:.3f} ({best.value}).{unequal if least < most else ''}"
-    )
+    return f"{_span(e, best, worst)}{unequal if least < most else ''}"
+
+
+def _span(e: Effect, best: Any, worst: Any) -> str:
+    mean = "test accuracy" if e.of_single_runs else "mean test accuracy"
+    return f"{e.factor.capitalize()}: {mean} from {worst.mean:.3f} ({worst.value}) to {best.mean:.3f} ({best.value})."
 
 
 def _well_chosen(optimizer: Effect) -> str:

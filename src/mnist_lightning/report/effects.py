@@ -37,6 +37,11 @@ class Effect:
     levels: pd.DataFrame
 
     @property
+    def of_single_runs(self) -> bool:
+        """Whether each value was taken by one run alone, as of a number that a search draws."""
+        return int(self.levels["n"].max()) == 1
+
+    @property
     def spread(self) -> float:
         """Accuracy between the means of the best and the worst value, 0 to 1."""
         return float(self.levels["mean"].iloc[0] - self.levels["mean"].iloc[-1])

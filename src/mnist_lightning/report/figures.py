@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mnist_lightning.records.predictions import Predictions
+from mnist_lightning.report.about import DURATIONS
 from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import MOST_CURVES, Curve, Stored
@@ -74,7 +75,10 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
         "else varies; the bars span the middle half of them. What each picture shows stands above it. Numbers on top: "
         "channels / convolutions after the first / hidden dense layers."
     )
-    by_time = "Up and to the left is better. Durations include evaluation, and depend on what else the machine did."
+    by_time = (
+        "Up and to the left is better. Durations include evaluation, and depend on what else the machine did. "
+        f"{DURATIONS}"
+    )
     no_grid = one_run if len(ranking.frame) < 2 else "the settings are not a grid that fits a page"
     same = f"all runs have the same network, {done['architecture'].iloc[0]}"
     timed, sized = done[done["duration_seconds"] > 0], done[done["num_parameters"] > 0]
@@ -84,7 +88,7 @@ def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:
             distinct(done, ("optimizer", "learning_rate")) > 1,
             by_rate + grid.what_is_shown(done, panels=True),
             grid.by_learning_rate,
-            one_run,
+            one_run if len(done) < 2 else "all completed runs have one optimizer and one learning rate",
         ),
         (grid.fits_heat_map(ranking.frame), whole, grid.heat_map, no_grid),
         (sized["num_parameters"].nunique() > 1, by_size + grid.what_is_shown(sized), grid.by_network_size, same),
@@ -109,7 +113,7 @@ def _of_curves(ranking: Ranking, curves: Sequence[Curve]) -> dict[str, Plan | st
     held_out = all((c.run.val_size or 0) > 0 for c in curves)
     on = "images held out of training" if held_out else "the test set, which validates here, as in the study"
     caption = (
-        f"Solid: on {on}. Dotted: on the training images, during the epoch. "
+        f"Solid: on {on}. Dotted, or a cross: on the training images, during the epoch. "
         "The best run, the best of each other optimizer, and one each that had not yet learned, collapsed, diverged, "
         "or of which it cannot be told; of several seeds the median one."
     )

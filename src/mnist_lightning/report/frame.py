@@ -29,7 +29,7 @@ def load_frame(directory: str | os.PathLike[str]) -> pd.DataFrame:
     - `architecture`, object: channels, convolutions after the first and hidden dense layers, `32/2/1`
     - `setting`, object: the name of what the run shares with those that differ from it in the seed alone,
       `RMSprop mse 0.001 32/2/1`, then its `further` keys
-    - `further`, object: its keys besides those that vary in the sweep, `batch_size=32, momentum=0.9`, or empty
+    - `further`, object: its other keys that vary in the sweep, `batch_size=32, momentum=0.9`, or empty
     - `planned`, Int64: how many runs of the setting the sweep's plan has
     - `finished`, bool: completed, with a finite test accuracy
     - `collapsed`, bool: the verdict is `collapsed`

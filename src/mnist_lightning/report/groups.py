@@ -31,7 +31,7 @@ def settings(frame: pd.DataFrame, column: str = "accuracy_test") -> pd.DataFrame
 
     Means over the runs that finished, under the names of their columns; of `column`, by which settings are ranked, also
     the sample `deviation` between runs, `lowest` and `highest`. Whole numbers: `runs` that finished, `all_runs`
-    that there should be, by the plan or by the records, `lost` those of them that did not finish, `diverged`.
+    that there should be, by the plan or by the records, `lost` the records of runs that did not finish, `diverged`.
     `collapsed`, `not_yet` and `unclear` are shares of the runs that finished. NaN where there is no run, or for the
     deviation no second one.
     """
@@ -53,9 +53,9 @@ def settings(frame: pd.DataFrame, column: str = "accuracy_test") -> pd.DataFrame
         highest=("ranked", "max"),
         runs=("finished", "sum"),
         all_runs=("finished", "size"),
+        lost=("finished", lambda finished: int((~finished).sum())),
         planned=("planned", "max"),
         diverged=("diverged", "sum"),
     )  # pyright: ignore[reportCallIssue] - names of results are free
     result["all_runs"] = result[["all_runs", "planned"]].max(axis=1).astype("int64")
-    result["lost"] = result["all_runs"] - result["runs"]
     return result.sort_values(_ORDER, na_position="first", ignore_index=True)

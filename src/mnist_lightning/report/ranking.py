@@ -40,7 +40,7 @@ BY_VALIDATION = Rule(
 
 OVER_SEEDS = (
     "Over several seeds settings are ranked by the mean of all their completed runs, collapsed ones included; a "
-    "setting that lost runs (failed, diverged or missing) stands after those that lost fewer, whatever the others got."
+    "setting that lost runs (failed or diverged) stands after those that lost fewer, whatever the others got."
 )
 
 

@@ -37,7 +37,7 @@ _SIZE = [
 ]
 _SEED = record_column("seed", "Seed")
 _RUNS = Column("Runs", "0", "completed runs of this setting, usually one per seed", "runs")
-_LOST = Column("Lost runs", "0", "failed, diverged, without accuracy, or planned and missing", "lost")
+_LOST = Column("Lost runs", "0", "failed, diverged or without accuracy", "lost")
 _COLLAPSED = Column("Collapsed", "0%", "share of the completed runs that collapsed", "collapsed")
 _NOT_YET = Column("Not yet learned", "0%", "share of the completed runs whose training error still fell", "not_yet")
 _UNCLEAR = Column(

@@ -10,7 +10,7 @@ from typing import Any
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
 from mnist_lightning.report.frame import frame_of, runs
-from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
 from mnist_lightning.report.state import State, in_terminal
 from mnist_lightning.report.table import shown
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
@@ -36,8 +36,11 @@ def _leaderboard(ranking: Ranking) -> str:
 def _best(ranking: Ranking) -> list[str]:
     if ranking.winner is None:
         return [f"{counts(ranking)}; none can be ranked"]
-    seeds = ranking.several_seeds
-    numbers = ["mean", "+-", "runs", "binary"] if seeds else ["accuracy", "binary", "s"]
+    seeds, held_out = ranking.several_seeds, ranking.rule is BY_VALIDATION
+    score, binary = "mean" if seeds else "accuracy", "binary"
+    if held_out:
+        score, binary = "val mean" if seeds else "val", "test binary"
+    numbers = [score, "+-", "runs", binary] if seeds else [score, binary, "s"]
     rows, remarks = [["#", "optimizer", "loss", "lr", "network", *numbers]], [""]
     for rank, s in enumerate(runs(ranking.ranked_settings.head(BEST_SETTINGS)), start=1):
         names = [_safe(s.optimizer, 14), _safe(s.loss_func, 13), f"{s.learning_rate:g}", s.architecture]

@@ -30,7 +30,7 @@ ROUNDING = 1e-7  # of the error, within the later half: less is the last digit o
 RISES = 0.25  # of all falls from epoch to epoch: what rises more is noise
 
 FELL = "the accuracy fell back to guessing"
-FLAT = "the training error no longer falls"
+FLAT = "the training error no longer falls, or by less than a millionth"
 CONSTANT = "the same digit for every image, and sure of it"
 FALLS = "the training error still falls, more epochs may help"
 UNTOLD = f"hardly better than guessing, and no learning curve of {EPOCHS} epochs says whether it still learned"
@@ -38,7 +38,8 @@ WHY = {NOT_YET: FALLS, UNCLEAR: UNTOLD}
 MEANING = (
     f"Learned: more than {GUESSING:.0%} of the test images are right, where guessing gets about 10 %. Of the other "
     "completed runs: not yet learned, if the training error still falls (over the last half of the epochs, "
-    f"{SHORTEST} or more where there are so many, it is lower in the later ones than in the earlier, and rises by less "
+    f"{SHORTEST} or more where there are so many, it is lower in the later ones than in the earlier by more than a "
+    "millionth, was still falling at the end, and rises by less "
     f"than {RISES:.0%} of what it falls); collapsed, if it falls no longer, if the accuracy was above {FELL_FROM:.0%} "
     f"in some epoch and fell back to guessing, or if the network gives the same digit for every image and is sure of "
     f"it; where no curve of {EPOCHS} epochs is stored and it does not, it cannot be told, and is called unclear."
@@ -111,5 +112,5 @@ def still_falls(errors: Sequence[float]) -> bool:
     before, after = fmean(last[:half]), fmean(last[-half:])
     moves = [b - a for a, b in pairwise(last)]
     falls, rises = -sum(m for m in moves if m < 0), sum(m for m in moves if m > 0)
-    falls_on = last[-max(half, 2)] - last[-1] > ROUNDING * before
+    falls_on = last[-max(half, 2)] - last[-1] > ROUNDING * before or (len(moves) > 3 and max(moves[-3:]) < 0)
     return before - after > STILL_FALLS * before and falls_on and rises < RISES * falls

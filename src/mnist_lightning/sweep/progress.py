@@ -41,7 +41,8 @@ def line(result: RunResult, sweep_dir: Path | None, progress: Progress | None) -
         parts.append(f"failed: {result.error}")
     else:
         diverged = "diverged, " if result.status == "diverged" else ""
-        parts += [f"{diverged}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
+        test = "test " if result.val_size else ""  # the tables rank by that on images held out
+        parts += [f"{diverged}{test}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
     if sweep_dir is None:
         return "  ".join(parts)
     progress = progress or Progress(len(read_plan(sweep_dir).get("runs", {})), count_records(sweep_dir))

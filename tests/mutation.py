@@ -61,7 +61,8 @@ TESTS = {
     "numerics/model.py": "tests/numerics/test_model.py tests/fused/test_stacked.py",
     "numerics/optimizers.py": _OPTIMIZERS,
     "numerics/update_rules.py": _OPTIMIZERS,
-    "records/results.py": "-m '' tests/records/test_results.py tests/records/test_attacks_records.py",
+    "records/results.py": "-m '' tests/records/test_results.py tests/records/test_run_directory.py"
+    " tests/records/test_attacks_records.py",
     "records/durable.py": "-m '' tests/records/test_durable.py tests/records/test_results.py"
     " tests/records/test_run_directory.py tests/records/test_faults_calls.py -k 'not killed_at_every_step'",
     "records/locks.py": "tests/records/test_locks.py",
@@ -82,14 +83,14 @@ TESTS = {
     "report/statistics.py": "tests/report/test_statistics.py",
     "report/verdicts.py": "tests/report/test_verdicts.py",
     "report/ranking.py": "tests/report/test_ranking.py",
-    "report/identity.py": "tests/report/test_identity.py",
+    "report/identity.py": "tests/report/test_identity.py tests/report/test_where.py -k 'test_identity or epochs_alone'",
     "report/comparison.py": "tests/report/test_comparison.py",
     "report/state.py": f"tests/report/test_state.py {_NO_FIGURES}",
     "report/groups.py": "tests/report/test_ranking.py tests/report/test_frame.py -k 'not torch'",
     "report/versus.py": "tests/report/test_versus.py -k 'not parameters'",
     "report/effects.py": "tests/report/test_ranking.py",
     "report/frame.py": "tests/report/test_frame.py tests/report/test_verdicts.py -k 'not torch'",
-    "errors.py": "tests/test_errors.py",
+    "errors.py": "tests/test_errors.py tests/command/test_overrides.py -k 'test_errors or for_the_shell or no_text'",
 }
 # An operator is replaced by its opposite alone: by all others, a sum is broken in six ways that nobody can overlook.
 # And `is` is not put for ==, which nothing can notice between small numbers

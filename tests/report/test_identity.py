@@ -67,6 +67,11 @@ def test_runs_with_different_options_are_different_settings_though_their_columns
     assert settings[["setting", "runs"]].to_numpy().tolist() == [[name, 2] for name in BY_OPTIONS]
 
 
+def test_the_configs_of_two_runs_are_enough_to_tell_their_settings_apart(tmp_path: Path) -> None:
+    beside(tmp_path, RUNS[1:3], CONFIGS[1:3])
+    assert frame_of(RUNS[1:3], tmp_path)["setting"].tolist() == BY_OPTIONS
+
+
 def test_where_and_how_fast_a_run_was_computed_makes_no_other_setting(tmp_path: Path) -> None:
     elsewhere = config(1, data={"root": "/mnt/data"}, trainer={"accelerator": "gpu"})
     beside(tmp_path, RUNS[:2], [config(0), elsewhere])
@@ -131,8 +136,8 @@ def test_a_damaged_plan_leaves_the_columns_to_decide(tmp_path: Path) -> None:
 
 def test_two_settings_never_have_one_name_even_where_six_digits_are_alike() -> None:
     near = [record(lr=0.001), record(lr=0.00100000001, seed=1)]
-    frame = frame_of([replace(r, fingerprint=f"f{i}") for i, r in enumerate(near)])
-    assert frame["setting"].tolist() == ["Adam mse 0.001 32/2/1 (f0)", "Adam mse 0.001 32/2/1 (f1)"]
+    frame = frame_of([replace(r, fingerprint=f"0123456{i}89abcdef") for i, r in enumerate(near)])
+    assert frame["setting"].tolist() == [f"Adam mse 0.001 32/2/1 (0123456{i})" for i in (0, 1)]
 
 
 def settings(runs: list[RunResult], directory: Path | None = None) -> list[tuple[str, str, int | None]]:
@@ -181,6 +186,7 @@ def test_a_failed_run_joins_no_setting_where_two_agree_and_none_where_it_differs
     assert len({name for name, *_ in settings([RUNS[0], lost])}) == 1
     assert len({name for name, *_ in settings([RUNS[0], other, lost])}) == 3
     assert len({name for name, *_ in settings([RUNS[0], replace(lost, learning_rate=0.5)])}) == 2
+    assert len({name for name, *_ in settings([RUNS[0], replace(lost, batch_size=128)])}) == 2
     assert len({name for name, *_ in settings([lost, RUNS[0]])}) == 1
 
 

@@ -173,6 +173,7 @@ def result(fingerprint: str, name: str, **values: Any) -> RunResult:
 def test_records_are_sorted_into_those_of_the_plan_copies_and_strangers() -> None:
     records = {
         "z": result("ab", "a"),  # a copy, though the last
+        "0": result("ab", "a"),
         "a": result("ab", "a", seed=1),
         "b": result("cd", "b"),
         "other": result("ef", "other"),
@@ -181,7 +182,7 @@ def test_records_are_sorted_into_those_of_the_plan_copies_and_strangers() -> Non
     planned = {"ab": {"run_name": "a"}, "cd": {"run_name": "b"}, "gh": {"run_name": "c"}}
     stock = take_stock(planned, records)
     assert [record.fingerprint for record in stock.own] == ["ab", "cd", "gh"]
-    assert (stock.own[0].seed, list(stock.copies), list(stock.strangers)) == (1, ["z"], ["other"])
+    assert (stock.own[0].seed, list(stock.copies), list(stock.strangers)) == (1, ["0", "z"], ["other"])
 
 
 def test_without_a_plan_the_record_in_its_own_directory_counts_and_exact_copies_do_not() -> None:
@@ -189,6 +190,7 @@ def test_without_a_plan_the_record_in_its_own_directory_counts_and_exact_copies_
     stock = take_stock({}, records)
     assert [(record.fingerprint, record.run_name) for record in stock.own] == [("ab", "a"), ("cd", "a"), ("ab", "b")]
     assert (list(stock.copies), stock.strangers) == (["0"], {})
+    assert list(take_stock({}, {"z": result("ab", "a"), "0": result("ab", "a")}).copies) == ["z"]  # none in its own
 
 
 def test_a_stored_plan_has_the_fingerprints_of_its_configurations() -> None:

@@ -63,6 +63,7 @@ TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little
         (0.9900, (0.9988, 0.9990, 0.9991), "outside our spread"),
         (0.9989, (0.9988, 0.9990, 0.82), TWO_RUNS),
         (0.9989, (0.82, 0.9), "the study's run learned, none of our 2 did (2 collapsed)"),
+        (0.9989, (0.82,), "the study's run learned, ours did not (1 collapsed); one seed says little"),
         (0.8206, (0.82,), "both hardly better than guessing (ours: 1 collapsed)"),
         (0.8206, (0.82, 0.9, 0.99), "the study's run was hardly better than guessing, as 2 of our 3 were (2 coll"),
         (0.8206, (0.9990,), "the study's run was hardly better than guessing, ours learned; one seed says little"),
@@ -114,6 +115,10 @@ def verdict_in_table(runs: list[RunResult]) -> str:
 def test_of_other_conditions_only_the_completed_runs_count_and_failures_alone_are_told() -> None:
     other, lost = record(size="64/3/3", dataset="synthetic"), failed(size="64/3/3", seed=1)
     assert verdict_in_table([other, lost]) == "not comparable: dataset synthetic instead of mnist"
+    diverged = replace(
+        record(size="64/3/3", seed=1), status="diverged", accuracy_test=float("nan")
+    )  # in its last epoch
+    assert verdict_in_table([other, diverged]) == "not comparable: dataset synthetic instead of mnist"
     assert verdict_in_table([lost]) == "no result: 1 of 1 runs failed or diverged"
     assert verdict_in_table([]) == NOT_RUN
 

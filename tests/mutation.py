@@ -79,6 +79,10 @@ TESTS = {
     "sweep/attempts.py": "tests/sweep/test_sweep.py tests/command/test_directories.py"
     " tests/sweep/test_persistent_launcher.py"
     " -k 'without_a_final or that_begins or not_taken_for_the_end or the_same_attempt or has_noted'",
+    "command/cli.py": "tests/command/test_exit_codes.py",
+    "command/signals.py": "tests/command/test_signals_raised.py tests/command/test_exit_codes.py",
+    "command/yaml_files.py": "tests/command/test_yaml_files.py",
+    "training/interrupted.py": "tests/training/test_interrupted.py",
     "command/explain.py": "tests/command/test_explain.py tests/command/test_overrides.py -k 'explain'",
     "report/statistics.py": "tests/report/test_statistics.py",
     "report/verdicts.py": "tests/report/test_verdicts.py",
@@ -89,6 +93,10 @@ TESTS = {
     "report/groups.py": "tests/report/test_ranking.py tests/report/test_frame.py -k 'not torch'",
     "report/versus.py": "tests/report/test_versus.py -k 'not parameters'",
     "report/effects.py": "tests/report/test_ranking.py",
+    "report/curves.py": "tests/report/test_curves.py tests/report/test_where.py -k 'test_curves or link'",
+    "report/provenance.py": "tests/report/test_provenance.py -k 'not real_sweep'",
+    "report/write.py": "tests/report/test_write.py -k 'no_run_that or no_longer_apply or users_under or first_version"
+    " or its_seal or workbook or directory_in or killed_after or single_run'",
     "report/frame.py": "tests/report/test_frame.py tests/report/test_verdicts.py -k 'not torch'",
     "errors.py": "tests/test_errors.py tests/command/test_overrides.py -k 'test_errors or for_the_shell or no_text'",
 }

@@ -149,6 +149,7 @@ def test_what_a_terminal_would_obey_is_shown_as_text() -> None:
         ("abc defghij k", "abc..."),
         ("abc, defghij", "abc..."),
         ("abcdefghijk", "abcdefg..."),
+        ("abcdefgh ijk", "abcdefg..."),
     ],
 )
 def test_a_reason_is_cut_after_a_word_and_never_longer_than_its_limit(text: str, shown: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mnist_lightning.errors import OutputError
-from mnist_lightning.records.durable import durable_file, put_aside, write_durably
+from mnist_lightning.records.durable import durable_file, put_aside, sync_directory, write_durably
 
 
 def open_files() -> int:
@@ -81,3 +82,10 @@ def test_what_cannot_be_put_aside_is_named_with_the_systems_reason(
     with pytest.raises(OutputError) as refused:
         put_aside(tmp_path / "a", tmp_path / "aside")
     assert str(refused.value) == f"{tmp_path / 'a'}: cannot be put aside ({why}); move it away"
+
+
+def test_on_windows_which_opens_no_directory_none_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "nowhere")
+    monkeypatch.setattr("mnist_lightning.records.durable.os", SimpleNamespace(name="nt"))
+    sync_directory(tmp_path / "nowhere")

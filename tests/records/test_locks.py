@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
 import stat
+import sys
 import threading
 import time
 from pathlib import Path
@@ -97,6 +99,19 @@ def test_a_place_that_cannot_be_locked_is_used_without_a_lock(tmp_path: Path) ->
     assert entered
 
 
+def test_on_windows_which_has_no_flock_the_module_is_there_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert runpy.run_path(str(locks.__file__))["fcntl"] is None
+
+
+def test_where_the_system_knows_no_waiting_files_are_locked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    with waiting(tmp_path / LOCK):
+        assert holder_of(tmp_path / LOCK) == ME
+
+
 def test_where_the_system_knows_no_locks_nothing_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "fcntl", None)
     assert hold(tmp_path) is None
@@ -146,5 +161,7 @@ def test_a_lock_is_for_whoever_may_write_there_and_a_pipe_in_its_place_is_none(t
         os.umask(old)
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / LOCK)
-    with pytest.raises(OSError, match=r"\.lock is not a regular file"):
+    before = open_files()
+    with pytest.raises(OSError, match=r"\.lock is not a regular file") as refused:
         hold(tmp_path / "run")
+    assert (open_files(), is_held(tmp_path / "run" / LOCK)) == (before, False), refused

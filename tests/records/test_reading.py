@@ -74,3 +74,12 @@ def test_a_file_that_is_read_or_refused_is_closed_again(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="too large|not a regular file"):
             read_regular(odd_one, most)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_where_the_system_knows_no_waiting_a_file_is_read_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does not."""
+    (tmp_path / "file").write_bytes(b"content")
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    assert read_regular(tmp_path / "file", 10) == b"content"

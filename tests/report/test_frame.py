@@ -81,6 +81,11 @@ def test_of_the_verdicts_collapsed_is_told_as_such(tmp_path: Path) -> None:
     assert frame["collapsed"].tolist() == [False, False, True, False]
 
 
+def test_a_record_in_memory_with_a_word_of_its_own_is_neither_finished_nor_collapsed() -> None:
+    frame = frame_of([replace(record(), status="aborted"), replace(record(), status="zapped")])
+    assert frame["finished"].tolist() == frame["collapsed"].tolist() == [False, False]
+
+
 def test_load_frame_refuses_a_damaged_record_and_a_missing_directory(tmp_path: Path) -> None:
     store([record()], tmp_path)
     with pytest.raises(FileNotFoundError, match="no such directory"):

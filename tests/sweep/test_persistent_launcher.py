@@ -97,6 +97,9 @@ def test_a_job_that_the_scheduler_starts_again_under_its_number_is_the_same_atte
 def test_attempts_that_version_0_1_0_has_noted_count(tmp_path: Path) -> None:
     (tmp_path / ".attempts").write_text("2\n")
     assert attempts.attempts(tmp_path) == 2
+    for _ in range(2):  # noted before, or not
+        attempts.end(tmp_path)
+        assert attempts.attempts(tmp_path) == 0
 
 
 class Scripted(Launcher):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.config import DataConfig, RunConfig, fingerprint_of
 from mnist_lightning.errors import ConfigError, DataError, RefusedError
 from mnist_lightning.records.plan import PLAN, is_run_name, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import RunResult, save
@@ -95,6 +95,14 @@ def test_another_grid_is_refused_with_the_keys_that_differ(tmp_path: Path) -> No
     commit(tmp_path)
     with pytest.raises(ConfigError, match=r"holds another sweep \(seed 0 1 -> 0 2\); choose another directory"):
         commit(tmp_path, [RunConfig(seed=0), RunConfig(seed=2)])
+
+
+def test_a_key_that_only_one_of_two_grids_has_is_told_as_unset_in_the_other(tmp_path: Path) -> None:
+    small = [RunConfig(seed=seed, data=DataConfig(train_size=500)) for seed in (0, 1)]
+    for name, grids, told in [("a", (GRID, small), "unset -> 500"), ("b", (small, GRID), "500 -> unset")]:
+        commit(tmp_path / name, grids[0])
+        with pytest.raises(ConfigError, match=rf"holds another sweep \(data.train_size {told}\); choose another"):
+            commit(tmp_path / name, grids[1])
 
 
 def test_a_plan_that_was_lost_is_written_again_and_that_is_said(tmp_path: Path) -> None:

@@ -110,6 +110,23 @@ def test_with_records_alone_every_column_of_the_configuration_divides_and_is_nam
     assert named in leaderboard([RUNS[0], other])
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("optimizer", "Adam"),
+        ("loss_func", "mae"),
+        ("learning_rate", 0.5),
+        ("num_channels", 8),
+        ("num_conv", 0),
+        ("num_dense", 3),
+    ],
+)
+def test_what_every_name_has_is_named_once(column: str, value: object) -> None:
+    other = replace(run("b1", 1), **{column: value})  # pyright: ignore[reportArgumentType] - fields by name
+    frame = frame_of([RUNS[0], other])
+    assert (frame["setting"].nunique(), frame["further"].tolist()) == (2, ["", ""])
+
+
 def test_a_failed_run_belongs_to_the_setting_that_agrees_with_what_it_was_given() -> None:
     lost = replace(failed(seed=2), optimizer="SGD", precision="", train_size=None, test_size=None, fingerprint="a2")
     assert frame_of([*RUNS[:2], lost])["setting"].nunique() == 1
@@ -138,6 +155,12 @@ def test_two_settings_never_have_one_name_even_where_six_digits_are_alike() -> N
     near = [record(lr=0.001), record(lr=0.00100000001, seed=1)]
     frame = frame_of([replace(r, fingerprint=f"0123456{i}89abcdef") for i, r in enumerate(near)])
     assert frame["setting"].tolist() == [f"Adam mse 0.001 32/2/1 (0123456{i})" for i in (0, 1)]
+
+
+def test_epochs_are_named_only_where_each_setting_has_one_number_of_them() -> None:
+    near = [record(seed=0, epochs=5), record(seed=1, epochs=9), record(lr=0.00100000001, seed=2, epochs=5)]
+    frame = frame_of([replace(r, fingerprint=f"f{i}") for i, r in enumerate(near)])
+    assert (frame["setting"].nunique(), frame["further"].tolist()) == (2, ["", "", ""])
 
 
 def settings(runs: list[RunResult], directory: Path | None = None) -> list[tuple[str, str, int | None]]:

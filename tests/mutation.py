@@ -199,7 +199,10 @@ def expect_passing(file: str) -> None:
 
 
 def means_nothing(path: Path) -> Callable[[Any], bool]:
-    """Whether a change is `POINTLESS`, lies in an annotation, which nothing evaluates, or is of a signature's star."""
+    """Whether a change is `POINTLESS`, lies in an annotation, which nothing evaluates, or is of a signature's star.
+
+    Or of a `strict=True` or `frozen=True`, which guard against mistakes of ours: in a right program they do nothing.
+    """
     text = path.read_text()
     lines, nodes = text.splitlines(), list(ast.walk(ast.parse(text)))
     found = [getattr(node, "annotation", None) for node in nodes] + [getattr(node, "returns", None) for node in nodes]
@@ -208,7 +211,9 @@ def means_nothing(path: Path) -> Callable[[Any], bool]:
     def check(change: Any) -> bool:
         row, column = change.start_pos
         star = lines[row - 1][column : column + 2] == "*,"
-        return bool(POINTLESS.match(change.operator_name)) or any(s <= change.start_pos < e for s, e in spans) or star
+        guard = lines[row - 1][:column].endswith(("strict=", "frozen="))
+        annotation = any(start <= change.start_pos < end for start, end in spans)
+        return bool(POINTLESS.match(change.operator_name)) or annotation or star or guard
 
     return check
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.results import RunResult, save
+from mnist_lightning.report import identity
 from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.identity import architecture, settings_of
 from mnist_lightning.report.ranking import Ranking
@@ -155,6 +156,8 @@ def test_two_settings_never_have_one_name_even_where_six_digits_are_alike() -> N
     near = [record(lr=0.001), record(lr=0.00100000001, seed=1)]
     frame = frame_of([replace(r, fingerprint=f"0123456{i}89abcdef") for i, r in enumerate(near)])
     assert frame["setting"].tolist() == [f"Adam mse 0.001 32/2/1 (0123456{i})" for i in (0, 1)]
+    frame = frame_of([replace(r, fingerprint=f"01234567{i}89abcdef") for i, r in enumerate(near)])
+    assert frame["setting"].tolist() == [f"Adam mse 0.001 32/2/1 (01234567) ({i})" for i in (1, 2)]
 
 
 def test_epochs_are_named_only_where_each_setting_has_one_number_of_them() -> None:
@@ -223,9 +226,10 @@ def test_a_config_of_64_kib_is_read_and_a_longer_one_is_not(tmp_path: Path) -> N
         assert (names[2] != names[3]) == far
 
 
-def test_of_one_record_nothing_else_is_read(tmp_path: Path) -> None:
+def test_of_one_record_nothing_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside(tmp_path, RUNS[2:3], CONFIGS[2:3])
     (tmp_path / RUNS[2].run_name / "config.yaml").write_text(OmegaConf.to_yaml(config(0, data={"val_size": 9})))
+    monkeypatch.setattr(identity, "small_text", lambda *_: pytest.fail("was read"))
     assert settings(RUNS[2:3], tmp_path) == [("SGD mse 0.001 32/2/1", "", None)]
 
 

@@ -320,8 +320,8 @@ def test_what_does_not_count_or_cannot_be_read_is_told_by_subject() -> None:
 
 
 def test_the_terminal_has_a_head_only_where_something_is_unfinished_and_lines_that_fit() -> None:
-    assert in_terminal(State(), "head") == []
-    assert in_terminal(unfinished("running"), "head") == ["head"]
+    assert in_terminal(State(), "head", 79) == []
+    assert in_terminal(unfinished("running"), "head", 79) == ["head"]
     told = in_terminal(State(1, [], problems=["well-known " * 9]), "head", 40)
     assert [line.removesuffix(" well-known") for line in told[:2]] == [
         "left out: well-known",
@@ -369,7 +369,9 @@ def test_names_are_enumerated_up_to_a_limit() -> None:
 
 def test_a_run_is_called_renamed_where_one_record_of_it_is_left_and_its_own_directory_is_gone(tmp_path: Path) -> None:
     up, down, twice, begun = (r.run_name for r in planned(tmp_path, 4))
-    for old, new in [(up, "zz"), (down, "AA"), (twice, "one"), (begun, "old")]:
+    (tmp_path / up).rename(tmp_path / "zz")
+    assert read_state(tmp_path)[1].odd()["Renamed"].endswith("; rename it back, or the sweep will train it again")
+    for old, new in [(down, "AA"), (twice, "one"), (begun, "old")]:
         (tmp_path / old).rename(tmp_path / new)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     (tmp_path / begun).mkdir()

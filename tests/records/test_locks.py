@@ -127,11 +127,21 @@ def test_who_holds_a_lock_is_told_while_it_is_held_and_looking_makes_no_file(tmp
     with waiting(tmp_path / LOCK):
         assert (is_held(tmp_path / LOCK), holder_of(tmp_path / LOCK)) == (True, ME)
     assert (is_held(tmp_path / LOCK), holder_of(tmp_path / LOCK)) == (False, "")
-    for written, told in [("", "another process"), ("x" * 300, "x" * 200)]:
-        held = hold(tmp_path, written)
+    long = "process 1 on " + "x" * 500
+    for written, told in [("", "another process"), ("my notes", "another process"), (long, long[:400])]:
+        held = hold(tmp_path)
         assert held is not None
         (tmp_path / LOCK).write_text(written)
         assert holder_of(tmp_path / LOCK) == told
+        held.close()
+
+
+def test_a_lock_file_that_is_somebodys_is_left_as_it_is_and_told_at_once(tmp_path: Path) -> None:
+    for text in ("my notes\n", "process 1 on " * 30 + "\nmy notes", f"{ME}\nmy notes\n", "the groups\n"):
+        (tmp_path / LOCK).write_text(text)
+        held = hold(tmp_path)
+        assert held is not None
+        assert (holder_of(tmp_path / LOCK), (tmp_path / LOCK).read_text()) == ("another process", text)
         held.close()
 
 
@@ -139,12 +149,12 @@ def test_runs_that_are_trained_together_are_at_work_for_as_long_as_their_group_a
     tmp_path: Path,
 ) -> None:
     group, runs = tmp_path / ".fused" / "ab12.lock", [tmp_path / name for name in "abcd"]
-    alone = hold(runs[3], "somebody else")
+    alone = hold(runs[3], "process 5 on elsewhere")
     before = open_files()
     with together(group, runs):
         assert open_files() == before + 1
         assert [is_held(run / LOCK) for run in runs] == [True] * 4
-        assert holder_of(runs[3] / LOCK) == "somebody else"
+        assert holder_of(runs[3] / LOCK) == "process 5 on elsewhere"
         assert holder_of(runs[0] / LOCK) == "the group .fused/ab12.lock"
     assert [is_held(run / LOCK) for run in runs] == [False] * 3 + [True]
     assert not group.exists()

@@ -89,6 +89,7 @@ def test_a_row_has_the_numbers_of_our_completed_runs_beside_the_published_one() 
     assert cells["Our binary accuracy"] == pytest.approx(2.814 / 3)
     assert cells["Difference"] == pytest.approx(2.814 / 3 - p.binary_accuracy_test)
     assert (cells["Our runs"], cells["Lowest"], cells["Highest"]) == (3, 0.82, 0.998)
+    assert isinstance(cells["Our runs"], int)
     assert cells["Our spread"] == pytest.approx(0.002 / 2**0.5)
     assert cells["Collapsed"] == pytest.approx(1 / 3)
     assert cells["Our top-1 accuracy"] == pytest.approx((0.99 * 2 + 0.1) / 3)
@@ -105,6 +106,14 @@ def test_the_spread_is_widened_by_the_rounding_of_the_published_value(published:
     """Mean 0.988, s 0.001, t 4.303, sqrt(4/3): 0.98303 to 0.99297; four decimals are right to 0.00005."""
     verdict = judge(row(published), judged(ours(0.987, 0.988, 0.989)))
     assert verdict == f"{word} our spread, 0.9830 to 0.9930 (n = 3)"
+
+
+def test_the_spread_in_the_table_is_that_of_the_runs_that_learned() -> None:
+    runs = [replace(run, num_channels=64, num_conv=3, num_dense=3) for run in ours(0.998, 0.996, 0.9)]
+    frame = judged(runs)
+    frame = frame.assign(verdict=frame["verdict"].where(frame.index != 2, "not yet learned"))
+    (row,) = [row for row in versus_table(frame).rows if row[-1] != NOT_RUN and row[1:4] == ["Adam", "mse", 0.001]]
+    assert row[12] == pytest.approx(0.002 / 2**0.5)
 
 
 def verdict_in_table(runs: list[RunResult]) -> str:

@@ -160,7 +160,7 @@ def test_a_run_of_a_sweep_is_not_retrained(tiny: Tiny) -> None:
 def written_over(sweep: Sweep, root: Path) -> list[str]:
     """Plans a sweep where Hydra has written its own multirun.yaml; what is kept of the one before."""
     sweep.find("hydra.sweep.dir", str(root))
-    (root / "multirun.yaml").write_text("Hydra's")
+    (root / "multirun.yaml").write_text("hydra:\n  job:\n    name: mnist_lightning\n    chdir: null\n")
     with sweep:
         sweep.plan(root, [[RunConfig(seed=0)]])
     return [path.read_text() for path in root.glob("quarantine/*")]
@@ -180,11 +180,23 @@ def test_a_multirun_yaml_that_was_there_before_a_sweeps_plan_is_kept_and_that_is
     digest = hashlib.sha256(b"of another program").hexdigest()[:8]
     kept = f"mine/quarantine/multirun.{digest}.yaml"
     assert capsys.readouterr().out == f"mine/multirun.yaml: not of a sweep of ours; kept as {kept}\n"
-    assert written_over(Sweep(), Path("mine")) == ["of another program"], "beside a plan it is ours"
-    Path(kept).unlink()
-    with Sweep() as unknown:
-        unknown.plan(Path("mine"), [[RunConfig(seed=0)]])
-    assert not Path(kept).exists()
+    assert written_over(Sweep(), Path("mine")) == ["of another program"], "what was ours is not kept"
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_what_is_kept_of_the_users_is_kept_once_and_said_of_a_run_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".hydra").mkdir()
+    Path(".hydra/mine.yaml").write_text("mine")
+    sweep = Sweep(is_run=True)
+    sweep.find("hydra.run.dir", ".")
+    for _ in range(2):
+        sweep.keep_somebodys(Path("there"))
+    (kept,) = Path("there/quarantine").iterdir()
+    assert (kept.read_text(), kept.suffix) == ("mine", ".yaml")
+    assert capsys.readouterr().out == f".hydra/mine.yaml: not of a run of ours; kept as {kept}\n"
 
 
 # 3. A refused directory
@@ -235,7 +247,7 @@ def test_what_was_in_a_refused_directory_before_stays(tmp_path: Path) -> None:
 
 
 def test_what_hydra_has_written_over_in_a_refused_directory_is_given_back(tmp_path: Path) -> None:
-    files = [tmp_path / "multirun.yaml", tmp_path / ".hydra" / "config.yaml", tmp_path / "result.json"]
+    files = [tmp_path / "multirun.yaml", tmp_path / ".hydra" / "config.yaml", tmp_path / "notes.yaml"]
     files[1].parent.mkdir()
     for path in files:
         path.write_text("before")

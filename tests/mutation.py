@@ -94,7 +94,7 @@ TESTS = {
     "report/versus.py": "tests/report/test_versus.py -k 'not parameters'",
     "report/effects.py": "tests/report/test_ranking.py",
     "report/curves.py": "tests/report/test_curves.py tests/report/test_where.py -k 'test_curves or link'",
-    "report/provenance.py": "tests/report/test_provenance.py -k 'not real_sweep'",
+    "report/provenance.py": "tests/report/test_provenance.py -k 'not real_sweep and not a_sweep_s'",
     "report/write.py": "tests/report/test_write.py -k 'no_run_that or no_longer_apply or users_under or first_version"
     " or its_seal or workbook or directory_in or killed_after or single_run'",
     "report/frame.py": "tests/report/test_frame.py tests/report/test_verdicts.py -k 'not torch'",

@@ -51,6 +51,12 @@ def test_the_users_own_configuration_files_are_in_the_command() -> None:
     assert shlex.split(line) == [*PROGRAM, "--config-dir", "/my conf", "-cn", "mine", "lr=1"]
 
 
+@pytest.mark.parametrize("provider", ["another", "main"])
+def test_configuration_files_that_hydra_found_by_itself_are_not_in_the_command(provider: str) -> None:
+    assert shlex.split(command_in(stored(["lr=1"], (), provider))) == [*PROGRAM, "lr=1"]
+    assert shlex.split(command_in(stored(["lr=1"], (), provider, "another"))) == [*PROGRAM, "-cn", "another", "lr=1"]
+
+
 @pytest.mark.parametrize("modes", [["RUN"], [], ["MULTIRUN"], ["RUN", "MULTIRUN"], ["RUN", "RUN"]], ids=str)
 def test_a_single_runs_command_is_told_where_hydra_says_once_that_it_is_one(modes: list[str]) -> None:
     line = command_in(stored(["lr=1"], [f"hydra.mode={mode}" for mode in modes]), of_run=True)

@@ -19,6 +19,7 @@ from mnist_lightning.errors import (
     Problem,
     RefusedError,
     UserError,
+    cut,
     exit_code_of,
     one_line,
 )
@@ -159,3 +160,18 @@ def test_a_line_of_an_error_is_200_characters_at_most_if_nothing_else_is_said() 
 
 def test_what_a_terminal_would_obey_is_shown_as_text() -> None:
     assert one_line("a\n\tb\x1b[31m\u202e ü") == r"a b\x1b[31m\u202e ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("abc  def\nhi", "abc def hi"),
+        ("abc def hij", "abc def..."),
+        ("abc defghij k", "abc..."),
+        ("abc, defghij", "abc..."),
+        ("abcdefghijk", "abcdefg..."),
+        ("abcdefgh ijk", "abcdefg..."),
+    ],
+)
+def test_a_reason_is_cut_after_a_word_and_never_longer_than_its_limit(text: str, shown: str) -> None:
+    assert cut(text, 10) == shown

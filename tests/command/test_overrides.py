@@ -141,9 +141,9 @@ def test_a_line_for_the_shell_is_printable_and_gives_the_very_words_back() -> No
 
 
 def test_bytes_that_are_no_text_come_back_too() -> None:
-    word = os.fsdecode(b"a\xff")
+    word = os.fsdecode(b"a\x80\xc3\xff")
     done = subprocess.run(["bash", "-c", f"printf %s {shell_line([word])}"], capture_output=True, check=True)
-    assert done.stdout == b"a\xff"
+    assert done.stdout == b"a\x80\xc3\xff"
     assert shell_line(["\ud800"]).isprintable()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mnist_lightning.errors import OutputError
-from mnist_lightning.records.durable import durable_file, write_durably
+from mnist_lightning.records.durable import durable_file, put_aside, sync_directory, write_durably
 
 
 def open_files() -> int:
@@ -59,3 +60,32 @@ def test_an_error_without_a_reason_of_the_system_is_quoted(tmp_path: Path) -> No
         durable_file(tmp_path / "file"),
     ):
         raise OSError("odd")
+
+
+def test_what_is_put_aside_joins_what_is_there_and_replaces_nothing(tmp_path: Path) -> None:
+    aside = tmp_path / "kept" / "aside"
+    for name, content in [("a", "first"), ("b", "other"), ("a", "second"), ("a", "third")]:
+        (tmp_path / name).write_text(content)
+        assert put_aside(tmp_path / name, aside).read_text() == content
+    kept = {str(p.relative_to(aside.parent)): p.read_text() for p in aside.parent.rglob("*") if p.is_file()}
+    assert kept == {"aside/a": "first", "aside/b": "other", "aside.2/a": "second", "aside.3/a": "third"}
+
+
+@pytest.mark.parametrize(("error", "why"), [(OSError(5, "Input error"), "Input error"), (OSError("odd"), "odd")])
+def test_what_cannot_be_put_aside_is_named_with_the_systems_reason(
+    error: OSError, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(path: Path, target: Path) -> Path:
+        raise error
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OutputError) as refused:
+        put_aside(tmp_path / "a", tmp_path / "aside")
+    assert str(refused.value) == f"{tmp_path / 'a'}: cannot be put aside ({why}); move it away"
+
+
+def test_on_windows_which_opens_no_directory_none_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "nowhere")
+    monkeypatch.setattr("mnist_lightning.records.durable.os", SimpleNamespace(name="nt"))
+    sync_directory(tmp_path / "nowhere")

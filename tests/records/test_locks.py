@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
+import stat
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from mnist_lightning.errors import BusyError
 from mnist_lightning.records import locks
-from mnist_lightning.records.locks import LOCK, hold, waiting
+from mnist_lightning.records.locks import LOCK, hold, holder_of, is_held, together, waiting
 
 ME = f"process {os.getpid()} on {socket.gethostname()}"
 
@@ -96,8 +99,79 @@ def test_a_place_that_cannot_be_locked_is_used_without_a_lock(tmp_path: Path) ->
     assert entered
 
 
+def test_on_windows_which_has_no_flock_the_module_is_there_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert runpy.run_path(str(locks.__file__))["fcntl"] is None
+
+
+def test_where_the_system_knows_no_waiting_files_are_locked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    with waiting(tmp_path / LOCK):
+        assert holder_of(tmp_path / LOCK) == ME
+
+
 def test_where_the_system_knows_no_locks_nothing_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "fcntl", None)
     assert hold(tmp_path) is None
-    with waiting(tmp_path / "new" / LOCK):
+    with waiting(tmp_path / "new" / LOCK), together(tmp_path / ".fused" / "ab.lock", [tmp_path / "run"]):
         assert list(tmp_path.iterdir()) == []
+    (tmp_path / LOCK).write_text(f"{ME}\n")
+    assert (is_held(tmp_path / LOCK), holder_of(tmp_path / LOCK)) == (False, "")
+
+
+def test_who_holds_a_lock_is_told_while_it_is_held_and_looking_makes_no_file(tmp_path: Path) -> None:
+    assert (is_held(tmp_path / LOCK), holder_of(tmp_path / LOCK)) == (False, "")
+    assert list(tmp_path.iterdir()) == []
+    with waiting(tmp_path / LOCK):
+        assert (is_held(tmp_path / LOCK), holder_of(tmp_path / LOCK)) == (True, ME)
+    assert (is_held(tmp_path / LOCK), holder_of(tmp_path / LOCK)) == (False, "")
+    long = "process 1 on " + "x" * 500
+    for written, told in [("", "another process"), ("my notes", "another process"), (long, long[:400])]:
+        held = hold(tmp_path)
+        assert held is not None
+        (tmp_path / LOCK).write_text(written)
+        assert holder_of(tmp_path / LOCK) == told
+        held.close()
+
+
+def test_a_lock_file_that_is_somebodys_is_left_as_it_is_and_told_at_once(tmp_path: Path) -> None:
+    for text in ("my notes\n", "process 1 on " * 30 + "\nmy notes", f"{ME}\nmy notes\n", "the groups\n"):
+        (tmp_path / LOCK).write_text(text)
+        held = hold(tmp_path)
+        assert held is not None
+        assert (holder_of(tmp_path / LOCK), (tmp_path / LOCK).read_text()) == ("another process", text)
+        held.close()
+
+
+def test_runs_that_are_trained_together_are_at_work_for_as_long_as_their_group_and_need_one_open_file(
+    tmp_path: Path,
+) -> None:
+    group, runs = tmp_path / ".fused" / "ab12.lock", [tmp_path / name for name in "abcd"]
+    alone = hold(runs[3], "process 5 on elsewhere")
+    before = open_files()
+    with together(group, runs):
+        assert open_files() == before + 1
+        assert [is_held(run / LOCK) for run in runs] == [True] * 4
+        assert holder_of(runs[3] / LOCK) == "process 5 on elsewhere"
+        assert holder_of(runs[0] / LOCK) == "the group .fused/ab12.lock"
+    assert [is_held(run / LOCK) for run in runs] == [False] * 3 + [True]
+    assert not group.exists()
+    assert alone is not None
+    alone.close()
+
+
+def test_a_lock_is_for_whoever_may_write_there_and_a_pipe_in_its_place_is_none(tmp_path: Path) -> None:
+    old = os.umask(0o002)
+    try:
+        with waiting(tmp_path / LOCK):
+            assert stat.S_IMODE((tmp_path / LOCK).stat().st_mode) == 0o664
+    finally:
+        os.umask(old)
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / LOCK)
+    before = open_files()
+    with pytest.raises(OSError, match=r"\.lock is not a regular file") as refused:
+        hold(tmp_path / "run")
+    assert (open_files(), is_held(tmp_path / "run" / LOCK)) == (before, False), refused

@@ -64,3 +64,22 @@ def test_a_socket_and_a_file_that_is_not_there_are_the_systems_errors(
 @pytest.mark.parametrize(("error", "why"), [(OSError(5, "Input error"), "Input error"), (OSError("x"), "x")])
 def test_what_cannot_be_read_now_is_named_with_the_systems_reason(error: OSError, why: str) -> None:
     assert str(unreadable(Path("here"), error)) == f"here: cannot be read ({why}); repeat when it can be"
+
+
+def test_a_file_that_is_read_or_refused_is_closed_again(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 10)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert read_regular(tmp_path / "file", 10) == b"x" * 10
+    for odd_one, most in [(tmp_path / "file", 9), (tmp_path, 10), (Path("/dev/zero"), 10)]:
+        with pytest.raises(ValueError, match="too large|not a regular file"):
+            read_regular(odd_one, most)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_where_the_system_knows_no_waiting_a_file_is_read_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does not."""
+    (tmp_path / "file").write_bytes(b"content")
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    assert read_regular(tmp_path / "file", 10) == b"content"

@@ -74,6 +74,18 @@ def test_load_frame_reads_a_sweep_or_a_run_ordered_by_name(tmp_path: Path) -> No
     assert load_frame(tmp_path / frame["run_name"].iloc[3])["run_name"].tolist() == [frame["run_name"].iloc[3]]
 
 
+def test_of_the_verdicts_collapsed_is_told_as_such(tmp_path: Path) -> None:
+    results = [failed(seed=1), record(), record("SGD", accuracy=0.1), replace(record(seed=2), accuracy_test=math.nan)]
+    frame = frame_of(results, store(results, tmp_path))
+    assert frame["verdict"].tolist() == ["failed", "learned", "collapsed", "no accuracy"]
+    assert frame["collapsed"].tolist() == [False, False, True, False]
+
+
+def test_a_record_in_memory_with_a_word_of_its_own_is_neither_finished_nor_collapsed() -> None:
+    frame = frame_of([replace(record(), status="aborted"), replace(record(), status="zapped")])
+    assert frame["finished"].tolist() == frame["collapsed"].tolist() == [False, False]
+
+
 def test_load_frame_refuses_a_damaged_record_and_a_missing_directory(tmp_path: Path) -> None:
     store([record()], tmp_path)
     with pytest.raises(FileNotFoundError, match="no such directory"):

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.results import RunResult, save
+from mnist_lightning.report import identity
 from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.identity import architecture, settings_of
 from mnist_lightning.report.ranking import Ranking
@@ -67,6 +68,11 @@ def test_runs_with_different_options_are_different_settings_though_their_columns
     assert settings[["setting", "runs"]].to_numpy().tolist() == [[name, 2] for name in BY_OPTIONS]
 
 
+def test_the_configs_of_two_runs_are_enough_to_tell_their_settings_apart(tmp_path: Path) -> None:
+    beside(tmp_path, RUNS[1:3], CONFIGS[1:3])
+    assert frame_of(RUNS[1:3], tmp_path)["setting"].tolist() == BY_OPTIONS
+
+
 def test_where_and_how_fast_a_run_was_computed_makes_no_other_setting(tmp_path: Path) -> None:
     elsewhere = config(1, data={"root": "/mnt/data"}, trainer={"accelerator": "gpu"})
     beside(tmp_path, RUNS[:2], [config(0), elsewhere])
@@ -105,6 +111,23 @@ def test_with_records_alone_every_column_of_the_configuration_divides_and_is_nam
     assert named in leaderboard([RUNS[0], other])
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("optimizer", "Adam"),
+        ("loss_func", "mae"),
+        ("learning_rate", 0.5),
+        ("num_channels", 8),
+        ("num_conv", 0),
+        ("num_dense", 3),
+    ],
+)
+def test_what_every_name_has_is_named_once(column: str, value: object) -> None:
+    other = replace(run("b1", 1), **{column: value})  # pyright: ignore[reportArgumentType] - fields by name
+    frame = frame_of([RUNS[0], other])
+    assert (frame["setting"].nunique(), frame["further"].tolist()) == (2, ["", ""])
+
+
 def test_a_failed_run_belongs_to_the_setting_that_agrees_with_what_it_was_given() -> None:
     lost = replace(failed(seed=2), optimizer="SGD", precision="", train_size=None, test_size=None, fingerprint="a2")
     assert frame_of([*RUNS[:2], lost])["setting"].nunique() == 1
@@ -131,8 +154,16 @@ def test_a_damaged_plan_leaves_the_columns_to_decide(tmp_path: Path) -> None:
 
 def test_two_settings_never_have_one_name_even_where_six_digits_are_alike() -> None:
     near = [record(lr=0.001), record(lr=0.00100000001, seed=1)]
+    frame = frame_of([replace(r, fingerprint=f"0123456{i}89abcdef") for i, r in enumerate(near)])
+    assert frame["setting"].tolist() == [f"Adam mse 0.001 32/2/1 (0123456{i})" for i in (0, 1)]
+    frame = frame_of([replace(r, fingerprint=f"01234567{i}89abcdef") for i, r in enumerate(near)])
+    assert frame["setting"].tolist() == [f"Adam mse 0.001 32/2/1 (01234567) ({i})" for i in (1, 2)]
+
+
+def test_epochs_are_named_only_where_each_setting_has_one_number_of_them() -> None:
+    near = [record(seed=0, epochs=5), record(seed=1, epochs=9), record(lr=0.00100000001, seed=2, epochs=5)]
     frame = frame_of([replace(r, fingerprint=f"f{i}") for i, r in enumerate(near)])
-    assert frame["setting"].tolist() == ["Adam mse 0.001 32/2/1 (f0)", "Adam mse 0.001 32/2/1 (f1)"]
+    assert (frame["setting"].nunique(), frame["further"].tolist()) == (2, ["", "", ""])
 
 
 def settings(runs: list[RunResult], directory: Path | None = None) -> list[tuple[str, str, int | None]]:
@@ -181,6 +212,7 @@ def test_a_failed_run_joins_no_setting_where_two_agree_and_none_where_it_differs
     assert len({name for name, *_ in settings([RUNS[0], lost])}) == 1
     assert len({name for name, *_ in settings([RUNS[0], other, lost])}) == 3
     assert len({name for name, *_ in settings([RUNS[0], replace(lost, learning_rate=0.5)])}) == 2
+    assert len({name for name, *_ in settings([RUNS[0], replace(lost, batch_size=128)])}) == 2
     assert len({name for name, *_ in settings([lost, RUNS[0]])}) == 1
 
 
@@ -194,9 +226,10 @@ def test_a_config_of_64_kib_is_read_and_a_longer_one_is_not(tmp_path: Path) -> N
         assert (names[2] != names[3]) == far
 
 
-def test_of_one_record_nothing_else_is_read(tmp_path: Path) -> None:
+def test_of_one_record_nothing_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside(tmp_path, RUNS[2:3], CONFIGS[2:3])
     (tmp_path / RUNS[2].run_name / "config.yaml").write_text(OmegaConf.to_yaml(config(0, data={"val_size": 9})))
+    monkeypatch.setattr(identity, "small_text", lambda *_: pytest.fail("was read"))
     assert settings(RUNS[2:3], tmp_path) == [("SGD mse 0.001 32/2/1", "", None)]
 
 

@@ -51,6 +51,24 @@ def test_the_users_own_configuration_files_are_in_the_command() -> None:
     assert shlex.split(line) == [*PROGRAM, "--config-dir", "/my conf", "-cn", "mine", "lr=1"]
 
 
+@pytest.mark.parametrize("provider", ["another", "main"])
+def test_configuration_files_that_hydra_found_by_itself_are_not_in_the_command(provider: str) -> None:
+    assert shlex.split(command_in(stored(["lr=1"], (), provider))) == [*PROGRAM, "lr=1"]
+    assert shlex.split(command_in(stored(["lr=1"], (), provider, "another"))) == [*PROGRAM, "-cn", "another", "lr=1"]
+
+
+@pytest.mark.parametrize("modes", [["RUN"], [], ["MULTIRUN"], ["RUN", "MULTIRUN"], ["RUN", "RUN"]], ids=str)
+def test_a_single_runs_command_is_told_where_hydra_says_once_that_it_is_one(modes: list[str]) -> None:
+    line = command_in(stored(["lr=1"], [f"hydra.mode={mode}" for mode in modes]), of_run=True)
+    assert line == ("python -m mnist_lightning lr=1" if modes == ["RUN"] else "")
+
+
+@pytest.mark.parametrize("length", [10_000, 10_001])
+def test_a_command_of_ten_thousand_characters_is_told_and_a_longer_one_is_not(length: int) -> None:
+    line = command_in(stored(["x" * (length - len(" ".join(PROGRAM)) - 1)]))
+    assert len(line) == (length if length <= 10_000 else 0)
+
+
 def test_a_shell_reads_the_very_words_from_a_hostile_command_and_a_terminal_sees_no_control_character() -> None:
     texts = [f"loss={text}" for text in HOSTILE if "\x00" not in text and len(text) < 1000 and text.isprintable()]
     texts += ["loss=a\nb\r\x1b[31mred\x07", "loss=$(touch x)", "loss=`id`", "loss=\u202egnp.exe"]

@@ -14,7 +14,7 @@ import pytest
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records import locks
 from mnist_lightning.records.plan import PLAN
-from mnist_lightning.records.results import RECORD, load_results, save
+from mnist_lightning.records.results import RECORD, load_results, save, to_json
 from mnist_lightning.report import write_report
 from mnist_lightning.report.__main__ import main
 from mnist_lightning.report.answers import FAILED, WINNER, answers
@@ -320,8 +320,8 @@ def test_what_does_not_count_or_cannot_be_read_is_told_by_subject() -> None:
 
 
 def test_the_terminal_has_a_head_only_where_something_is_unfinished_and_lines_that_fit() -> None:
-    assert in_terminal(State(), "head") == []
-    assert in_terminal(unfinished("running"), "head") == ["head"]
+    assert in_terminal(State(), "head", 79) == []
+    assert in_terminal(unfinished("running"), "head", 79) == ["head"]
     told = in_terminal(State(1, [], problems=["well-known " * 9]), "head", 40)
     assert [line.removesuffix(" well-known") for line in told[:2]] == [
         "left out: well-known",
@@ -365,3 +365,27 @@ def test_names_are_enumerated_up_to_a_limit() -> None:
     assert enumerated(["x" * 300], 2) == "x" * 197 + "..."
     assert enumerated(["a", "b", "c"], 2) == "a, b and 1 other"
     assert enumerated("abcd", 2) == "a, b and 2 others"
+
+
+def test_a_run_is_called_renamed_where_one_record_of_it_is_left_and_its_own_directory_is_gone(tmp_path: Path) -> None:
+    up, down, twice, begun = (r.run_name for r in planned(tmp_path, 4))
+    (tmp_path / up).rename(tmp_path / "zz")
+    assert read_state(tmp_path)[1].odd()["Renamed"].endswith("; rename it back, or the sweep will train it again")
+    for old, new in [(down, "AA"), (twice, "one"), (begun, "old")]:
+        (tmp_path / old).rename(tmp_path / new)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    (tmp_path / begun).mkdir()
+    told = read_state(tmp_path)[1].odd()
+    assert told["Renamed"].startswith(f"AA (is {down}), zz (is {up}); rename them back, or the sweep will train them")
+    assert told["Copies"].startswith(f"old (of {begun}), one (of {twice}), two (of {twice}); ")
+
+
+def test_without_a_plan_the_place_of_a_record_is_known_whatever_its_directory_is_called(tmp_path: Path) -> None:
+    up, down, own = planned(tmp_path)
+    (tmp_path / PLAN).unlink()
+    for run, new in [(up, "zz"), (down, "AA")]:
+        (tmp_path / run.run_name).rename(tmp_path / new)
+    results, state = read_state(tmp_path)
+    assert state.places == {to_json(up): "zz", to_json(down): "AA"}
+    assert (len(results), state.odd(), state.renamed, state.copies) == (3, {}, {}, {})
+    assert own in results

@@ -63,6 +63,7 @@ TWO_RUNS = "within our spread, 0.9967 to 1.0000 (n = 2), but two runs say little
         (0.9900, (0.9988, 0.9990, 0.9991), "outside our spread"),
         (0.9989, (0.9988, 0.9990, 0.82), TWO_RUNS),
         (0.9989, (0.82, 0.9), "the study's run learned, none of our 2 did (2 collapsed)"),
+        (0.9989, (0.82,), "the study's run learned, ours did not (1 collapsed); one seed says little"),
         (0.8206, (0.82,), "both hardly better than guessing (ours: 1 collapsed)"),
         (0.8206, (0.82, 0.9, 0.99), "the study's run was hardly better than guessing, as 2 of our 3 were (2 coll"),
         (0.8206, (0.9990,), "the study's run was hardly better than guessing, ours learned; one seed says little"),
@@ -88,6 +89,7 @@ def test_a_row_has_the_numbers_of_our_completed_runs_beside_the_published_one() 
     assert cells["Our binary accuracy"] == pytest.approx(2.814 / 3)
     assert cells["Difference"] == pytest.approx(2.814 / 3 - p.binary_accuracy_test)
     assert (cells["Our runs"], cells["Lowest"], cells["Highest"]) == (3, 0.82, 0.998)
+    assert isinstance(cells["Our runs"], int)
     assert cells["Our spread"] == pytest.approx(0.002 / 2**0.5)
     assert cells["Collapsed"] == pytest.approx(1 / 3)
     assert cells["Our top-1 accuracy"] == pytest.approx((0.99 * 2 + 0.1) / 3)
@@ -106,6 +108,14 @@ def test_the_spread_is_widened_by_the_rounding_of_the_published_value(published:
     assert verdict == f"{word} our spread, 0.9830 to 0.9930 (n = 3)"
 
 
+def test_the_spread_in_the_table_is_that_of_the_runs_that_learned() -> None:
+    runs = [replace(run, num_channels=64, num_conv=3, num_dense=3) for run in ours(0.998, 0.996, 0.9)]
+    frame = judged(runs)
+    frame = frame.assign(verdict=frame["verdict"].where(frame.index != 2, "not yet learned"))
+    (row,) = [row for row in versus_table(frame).rows if row[-1] != NOT_RUN and row[1:4] == ["Adam", "mse", 0.001]]
+    assert row[12] == pytest.approx(0.002 / 2**0.5)
+
+
 def verdict_in_table(runs: list[RunResult]) -> str:
     (row,) = [row for row in versus_table(judged(runs)).rows if row[1:4] == ["Adam", "mse", 0.001]]
     return row[-1]
@@ -114,6 +124,10 @@ def verdict_in_table(runs: list[RunResult]) -> str:
 def test_of_other_conditions_only_the_completed_runs_count_and_failures_alone_are_told() -> None:
     other, lost = record(size="64/3/3", dataset="synthetic"), failed(size="64/3/3", seed=1)
     assert verdict_in_table([other, lost]) == "not comparable: dataset synthetic instead of mnist"
+    diverged = replace(
+        record(size="64/3/3", seed=1), status="diverged", accuracy_test=float("nan")
+    )  # in its last epoch
+    assert verdict_in_table([other, diverged]) == "not comparable: dataset synthetic instead of mnist"
     assert verdict_in_table([lost]) == "no result: 1 of 1 runs failed or diverged"
     assert verdict_in_table([]) == NOT_RUN
 

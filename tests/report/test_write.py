@@ -16,8 +16,12 @@ from mnist_lightning.errors import EXIT_OUTPUT, OutputError
 from mnist_lightning.records import results as records
 from mnist_lightning.records.predictions import PREDICTIONS
 from mnist_lightning.records.results import load_results
-from mnist_lightning.report import write_report
+from mnist_lightning.report import figures, write_report
 from mnist_lightning.report.__main__ import main
+from mnist_lightning.report.figures import Figures
+from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.stored import Stored
+from mnist_lightning.report.style import Picture
 from report_cases import failed, many, quickstart, record, reported, store
 
 ALL = {
@@ -29,6 +33,18 @@ ALL = {
 def digests(directory: Path) -> dict[str, str]:
     files = [p for p in directory.rglob("*") if p.is_file()]
     return {str(p.relative_to(directory)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture
+def small_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three pictures in place of all, which take seconds to draw, and none of a single run."""
+
+    def draw(ranking: Ranking, stored: Stored) -> Figures:
+        names = ("heat_map", "misclassified", "learning_curves") if len(ranking.frame) > 1 else ()
+        svg = f"<svg>{len(ranking.frame)} runs</svg>".encode()
+        return Figures([Picture(name, name, "", b"png " + svg, svg) for name in names], {})
+
+    monkeypatch.setattr(figures, "draw_figures", draw)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +104,7 @@ def test_a_report_needs_no_run_that_went_well(results: list[records.RunResult], 
     assert {p.name for p in write_report(results, tmp_path)} == {"results.csv", "report.html", "results.xlsx"}
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_figures_that_no_longer_apply_are_removed_and_somebodys_are_not(tmp_path: Path) -> None:
     store(quickstart(), tmp_path)
     write_report(load_results(tmp_path), tmp_path)
@@ -110,6 +127,7 @@ def aside(name: str, number: str = "") -> str:
     return f".bak{number}.".join(name.split("."))
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_files_of_the_users_under_our_names_are_kept_and_so_is_what_is_changed_later(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     for name in DERIVED:
@@ -127,6 +145,7 @@ def test_files_of_the_users_under_our_names_are_kept_and_so_is_what_is_changed_l
     assert kept(tmp_path) == mine | {aside(name, "2"): b"edited" for name in DERIVED}
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_a_report_of_the_first_version_is_replaced_without_a_copy_unless_its_workbook_was_changed(
     tmp_path: Path,
 ) -> None:
@@ -145,6 +164,7 @@ def test_a_report_of_the_first_version_is_replaced_without_a_copy_unless_its_wor
     assert set(kept(tmp_path)) == {"results.bak.xlsx"}
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_a_copy_without_its_seal_is_rebuilt_to_the_same_bytes_and_nothing_is_kept(tmp_path: Path) -> None:
     store(quickstart(), tmp_path)
     write_report(quickstart(), tmp_path)
@@ -154,6 +174,7 @@ def test_a_copy_without_its_seal_is_rebuilt_to_the_same_bytes_and_nothing_is_kep
     assert digests(tmp_path) == before
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_a_workbook_that_somebody_changed_is_kept(tmp_path: Path) -> None:
     write_report([record()], tmp_path)
     book = openpyxl.load_workbook(tmp_path / "results.xlsx")
@@ -166,6 +187,7 @@ def test_a_workbook_that_somebody_changed_is_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "results.bak2.xlsx").exists()
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_a_workbook_open_elsewhere_is_left_and_a_second_one_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +202,7 @@ def test_a_workbook_open_elsewhere_is_left_and_a_second_one_written(
     assert write_report([record()], tmp_path)[-1].name == "results-2.xlsx"
 
 
+@pytest.mark.usefixtures("small_figures")
 def test_a_directory_in_the_reports_place_is_one_line_with_the_exit_code_for_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +214,7 @@ def test_a_directory_in_the_reports_place_is_one_line_with_the_exit_code_for_out
         write_report([record()], tmp_path)
 
 
+@pytest.mark.usefixtures("small_figures")
 @pytest.mark.parametrize("last", ["results.csv", "heat_map.png", "report.html", "results.xlsx"])
 def test_killed_after_any_file_nothing_of_ours_counts_as_somebodys(
     last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, RefusedError
-from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
 from mnist_lightning.sweep import attempts
 from mnist_lightning.sweep.launcher import PersistentLauncher
@@ -98,15 +97,9 @@ def test_a_job_that_the_scheduler_starts_again_under_its_number_is_the_same_atte
 def test_attempts_that_version_0_1_0_has_noted_count(tmp_path: Path) -> None:
     (tmp_path / ".attempts").write_text("2\n")
     assert attempts.attempts(tmp_path) == 2
-
-
-def test_who_holds_a_lock_is_told_while_it_is_held(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    assert locks.holder_of(lock) == ""
-    with locks.waiting(lock):
-        assert locks.holder_of(lock).startswith("process ")
-    assert lock.exists()
-    assert locks.holder_of(lock) == ""
+    for _ in range(2):  # noted before, or not
+        attempts.end(tmp_path)
+        assert attempts.attempts(tmp_path) == 0
 
 
 class Scripted(Launcher):

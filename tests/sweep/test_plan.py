@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.config import DataConfig, RunConfig, fingerprint_of
 from mnist_lightning.errors import ConfigError, DataError, RefusedError
 from mnist_lightning.records.plan import PLAN, is_run_name, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import RunResult, save
@@ -97,6 +97,14 @@ def test_another_grid_is_refused_with_the_keys_that_differ(tmp_path: Path) -> No
         commit(tmp_path, [RunConfig(seed=0), RunConfig(seed=2)])
 
 
+def test_a_key_that_only_one_of_two_grids_has_is_told_as_unset_in_the_other(tmp_path: Path) -> None:
+    small = [RunConfig(seed=seed, data=DataConfig(train_size=500)) for seed in (0, 1)]
+    for name, grids, told in [("a", (GRID, small), "unset -> 500"), ("b", (small, GRID), "500 -> unset")]:
+        commit(tmp_path / name, grids[0])
+        with pytest.raises(ConfigError, match=rf"holds another sweep \(data.train_size {told}\); choose another"):
+            commit(tmp_path / name, grids[1])
+
+
 def test_a_plan_that_was_lost_is_written_again_and_that_is_said(tmp_path: Path) -> None:
     commit(tmp_path)
     record(tmp_path, GRID[0])
@@ -173,6 +181,7 @@ def result(fingerprint: str, name: str, **values: Any) -> RunResult:
 def test_records_are_sorted_into_those_of_the_plan_copies_and_strangers() -> None:
     records = {
         "z": result("ab", "a"),  # a copy, though the last
+        "0": result("ab", "a"),
         "a": result("ab", "a", seed=1),
         "b": result("cd", "b"),
         "other": result("ef", "other"),
@@ -181,7 +190,7 @@ def test_records_are_sorted_into_those_of_the_plan_copies_and_strangers() -> Non
     planned = {"ab": {"run_name": "a"}, "cd": {"run_name": "b"}, "gh": {"run_name": "c"}}
     stock = take_stock(planned, records)
     assert [record.fingerprint for record in stock.own] == ["ab", "cd", "gh"]
-    assert (stock.own[0].seed, list(stock.copies), list(stock.strangers)) == (1, ["z"], ["other"])
+    assert (stock.own[0].seed, list(stock.copies), list(stock.strangers)) == (1, ["0", "z"], ["other"])
 
 
 def test_without_a_plan_the_record_in_its_own_directory_counts_and_exact_copies_do_not() -> None:
@@ -189,6 +198,7 @@ def test_without_a_plan_the_record_in_its_own_directory_counts_and_exact_copies_
     stock = take_stock({}, records)
     assert [(record.fingerprint, record.run_name) for record in stock.own] == [("ab", "a"), ("cd", "a"), ("ab", "b")]
     assert (list(stock.copies), stock.strangers) == (["0"], {})
+    assert list(take_stock({}, {"z": result("ab", "a"), "0": result("ab", "a")}).copies) == ["z"]  # none in its own
 
 
 def test_a_stored_plan_has_the_fingerprints_of_its_configurations() -> None:

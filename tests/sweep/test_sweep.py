@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,12 @@ def result_of(config: RunConfig, **values: Any) -> RunResult:
 
 def store(root: Path, config: RunConfig, status: str) -> None:
     save(result_of(config, status=status), root / config.run_name)
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For plans whose configurations need not be trainable."""
+    monkeypatch.setattr("mnist_lightning.training.run.check", lambda _: SimpleNamespace(sha256="ab"))
 
 
 # 1. The sweep of a process and its lock
@@ -149,6 +157,48 @@ def test_a_run_of_a_sweep_is_not_retrained(tiny: Tiny) -> None:
         refuse_retraining(replace(tiny(), retrain=True))
 
 
+def written_over(sweep: Sweep, root: Path) -> list[str]:
+    """Plans a sweep where Hydra has written its own multirun.yaml; what is kept of the one before."""
+    sweep.find("hydra.sweep.dir", str(root))
+    (root / "multirun.yaml").write_text("hydra:\n  job:\n    name: mnist_lightning\n    chdir: null\n")
+    with sweep:
+        sweep.plan(root, [[RunConfig(seed=0)]])
+    return [path.read_text() for path in root.glob("quarantine/*")]
+
+
+@pytest.mark.usefixtures("no_data")
+def test_a_multirun_yaml_that_was_there_before_a_sweeps_plan_is_kept_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "new"):
+        Path(name).mkdir()
+    Path("mine/multirun.yaml").write_text("of another program")
+    assert written_over(Sweep(), Path("new")) == []
+    assert capsys.readouterr().out == ""
+    assert written_over(Sweep(), Path("mine").resolve()) == ["of another program"]
+    digest = hashlib.sha256(b"of another program").hexdigest()[:8]
+    kept = f"mine/quarantine/multirun.{digest}.yaml"
+    assert capsys.readouterr().out == f"mine/multirun.yaml: not of a sweep of ours; kept as {kept}\n"
+    assert written_over(Sweep(), Path("mine")) == ["of another program"], "what was ours is not kept"
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_what_is_kept_of_the_users_is_kept_once_and_said_of_a_run_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".hydra").mkdir()
+    Path(".hydra/mine.yaml").write_text("mine")
+    sweep = Sweep(is_run=True)
+    sweep.find("hydra.run.dir", ".")
+    for _ in range(2):
+        sweep.keep_somebodys(Path("there"))
+    (kept,) = Path("there/quarantine").iterdir()
+    assert (kept.read_text(), kept.suffix) == ("mine", ".yaml")
+    assert capsys.readouterr().out == f".hydra/mine.yaml: not of a run of ours; kept as {kept}\n"
+
+
 # 3. A refused directory
 
 
@@ -194,6 +244,19 @@ def test_what_was_in_a_refused_directory_before_stays(tmp_path: Path) -> None:
     assert (tmp_path / "multirun.yaml").read_text() == "mine"
     for held in (sweep, nobody):
         held.__exit__()
+
+
+def test_what_hydra_has_written_over_in_a_refused_directory_is_given_back(tmp_path: Path) -> None:
+    files = [tmp_path / "multirun.yaml", tmp_path / ".hydra" / "config.yaml", tmp_path / "notes.yaml"]
+    files[1].parent.mkdir()
+    for path in files:
+        path.write_text("before")
+    sweep = Sweep()
+    sweep.find("hydra.sweep.dir", str(tmp_path))
+    for path in files:
+        path.write_text("Hydra's")
+    sweep.remove_refused(tmp_path, "multirun.yaml")
+    assert [path.read_text() for path in files] == ["before", "before", "Hydra's"]
 
 
 def test_a_file_of_hydras_in_a_directory_of_the_users_goes(tmp_path: Path) -> None:
@@ -279,6 +342,12 @@ def test_without_a_plan_every_record_counts(tmp_path: Path, tiny: Tiny) -> None:
     assert told(Sweep(tmp_path)) == (0, "1 of 1 done")
     store(tmp_path, tiny(seed=1), "failed")
     assert told(Sweep(tmp_path)) == (3, "1 of 2 done (1 failed)")
+
+
+def test_a_sweep_whose_directory_is_gone_has_nothing_done(tmp_path: Path) -> None:
+    gone = Sweep(tmp_path / "gone", planned={"ab": {"run_name": "a"}})
+    assert told(gone) == (3, "0 of 1 done (1 missing)")
+    assert Sweep()._found().records == {}
 
 
 def test_a_retraining_that_did_not_end_is_no_success(tmp_path: Path, tiny: Tiny) -> None:

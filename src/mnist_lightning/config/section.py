@@ -164,7 +164,7 @@ class Section:
 
     def identity(self) -> dict[str, Any]:
         """What the section computes with: its keys that have a value and are part of the fingerprint."""
-        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("identity", True)}
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["identity"]}
         plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
         return {k: v for k, v in plain.items() if v is not None}
 

@@ -119,7 +119,7 @@ def _load(text: str) -> dict[str, Any]:
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without what changes only where or how fast it computes."""
-    elsewhere = {key.name for key in all_keys() if not key.field.metadata.get("identity", True)}
+    elsewhere = {key.name for key in all_keys() if not key.field.metadata["identity"]}
     return {
         k: {name: v for name, v in value.items() if f"{k}.{name}" not in elsewhere}
         if isinstance(value, dict)

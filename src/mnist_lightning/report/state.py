@@ -176,7 +176,7 @@ def _what(root: Path, run_name: str, places: set[str]) -> What:
     return "interrupted" if begun else "never begun"
 
 
-def in_terminal(state: State, head: str, width: int = 79) -> list[str]:
+def in_terminal(state: State, head: str, width: int) -> list[str]:
     """Lines of at most `width` characters: `head` where runs are unfinished, and what does not count."""
     told = [] if state.is_whole else [head]
     told += [f"{subject.lower()}: {sentence}" for subject, sentence in state.odd().items()]

@@ -89,9 +89,8 @@ def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -
     """`seed 0 -> 1 2, trainer.max_epochs 4 -> 1`: the keys whose values differ between two plans."""
     before, after = _values(old), _values(new)
     changed = [k for k in sorted(before.keys() | after.keys()) if before.get(k) != after.get(k)]
-    return ", ".join(
-        f"{k} {' '.join(sorted(before.get(k, [])))} -> {' '.join(sorted(after.get(k, [])))}" for k in changed
-    )
+    told = [(k, *(" ".join(sorted(values.get(k, ["unset"]))) for values in (before, after))) for k in changed]
+    return ", ".join(f"{k} {old} -> {new}" for k, old, new in told)
 
 
 def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:

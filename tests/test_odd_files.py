@@ -60,7 +60,7 @@ def test_in_the_place_of_what_is_stored_of_a_sweep(run: Run, tiny_arguments: lis
     pipe(Path("here") / PLAN)
     code, _, err = run(*grid)
     assert code == 6
-    assert err == f"mnist-lightning: error: here/{PLAN}: no plan of a sweep (not a file); delete it and run again\n"
+    assert err == f"mnist-lightning: error: here/{PLAN}: no plan of a sweep (not a file); move it away and run again\n"
 
 
 def test_in_the_place_of_what_hydra_writes(run: Run, tiny_arguments: list[str]) -> None:

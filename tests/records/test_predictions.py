@@ -194,13 +194,17 @@ def test_a_pickle_in_the_file_is_never_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "canary").exists()
 
 
-@pytest.mark.parametrize("change", [{}, {"trainer.limit_test_batches": 1}], ids=["whole", "part of the test set"])
-def test_training_stores_predictions_that_agree_with_its_record(
-    change: dict[str, object], tiny: Callable[..., RunConfig], tmp_path: Path
+@pytest.mark.parametrize("change", [{}, {"trainer.limit_test_batches": 1}, {"trainer.fast_dev_run": 1}], ids=str)
+def test_final_scores_are_of_whole_sets_and_predictions_agree_with_them_whatever_is_limited(
+    change: dict[str, object], tiny: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mnist_lightning.training.run import train
+    from mnist_lightning.training import run
 
+    monkeypatch.setattr(run, "EVALUATION_BATCH", 20)
+    train = run.train
     result = train(tiny(**change), tmp_path)
     found = load_predictions(tmp_path)
     assert found is not None
+    assert len(found.labels) == result.test_size == 64
+    assert result.accuracy * 192 == pytest.approx(round(result.accuracy * 192))  # of all, not of a batch of 20
     assert 1 - found.num_wrong / len(found.labels) == pytest.approx(result.accuracy_test)

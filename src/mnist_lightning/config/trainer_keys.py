@@ -32,15 +32,17 @@ class TrainerConfig(Section):
     devices: Any = key("auto", "1, or [2] for the third; a run uses one device", identity=False)
     strategy: Any = key(None, "auto, or {_target_: class} for one device; a run uses one", identity=False)
     num_nodes: Any = key(None, "1; a run uses one machine", identity=False)
-    fast_dev_run: bool | int | None = key(None, "try everything on n batches (true: 1), save nothing")
+    fast_dev_run: bool | int | None = key(
+        None, "train on n batches only (true: 1), without checkpoints and curve; scores are of whole sets"
+    )
     min_epochs: int | None = key(None, "no callback ends training before this epoch", low=0)
     max_steps: int | None = key(None, "stop after n updates; -1 is no limit", low=-1)
     min_steps: int | None = key(None, "no callback ends training before this update", low=0)
     max_time: Any = key(None, "stop after DD:HH:MM:SS (days to seconds)")
     limit_train_batches: int | float | None = key(None, "train on n batches an epoch; 0.1 is a tenth", above=0)
     limit_val_batches: int | float | None = key(None, "validate on n batches; 0.1 is a tenth", low=0)
-    limit_test_batches: int | float | None = key(None, "test on n batches; 0.1 is a tenth", above=0)
-    limit_predict_batches: int | float | None = key(None, "predict n batches; 0.1 is a tenth", low=0)
+    limit_test_batches: int | float | None = key(None, "of no effect here: the final scores are of whole sets", above=0)
+    limit_predict_batches: int | float | None = key(None, "of no effect here: nothing is predicted in training", low=0)
     overfit_batches: int | float | None = key(
         None, "train and validate on the same n batches; a network that works learns them by heart", low=0
     )

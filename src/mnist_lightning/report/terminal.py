@@ -16,6 +16,7 @@ from mnist_lightning.report.table import shown
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
 COLUMNS = 79  # an 80-column terminal would break a line of 80
+_SECOND = "workbook, as results.xlsx is open elsewhere or may not be replaced"
 BEST_SETTINGS, MOST_FAILURES = 10, 20
 
 
@@ -130,7 +131,7 @@ def closing(
     state = state or State()
     ranking = Ranking(frame_of(results, directory, state.places))
     lines = [_leaderboard(ranking), *_standing(ranking, state)]
-    named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": "workbook, as results.xlsx is in use"}
+    named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": _SECOND}
     for path in sorted(paths, key=lambda p: p.name):
         if path.name in named:
             lines.append(f"{named[path.name]}: {path}")

@@ -20,8 +20,8 @@ GRID_SWEEPER = "hydra_plugins.mnist_lightning_sweeper.GridSweeper"
 class CollectResults(Callback):
     """Writes workbook, tables, figures and page from the records when a sweep, or a single run, has ended.
 
-    Hydra turns what a callback raises into a warning and calls none after an interrupt, so the command line collects
-    what this has not; any other Hydra program that uses this configuration gets its workbook from here.
+    That is for another Hydra program that uses this configuration. Our command line collects for itself: Hydra turns
+    what a callback raises into a warning, and calls none after an interrupt.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -35,11 +35,8 @@ class CollectResults(Callback):
                 sweep.directory = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        (current() or Sweep(Path(config.hydra.sweep.dir))).collect()
-
-    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if sweep := current():
-            sweep.collect()
+        if current() is None:
+            Sweep(Path(config.hydra.sweep.dir)).collect()
 
 
 def _refuse_search_in_grid(config: DictConfig) -> None:

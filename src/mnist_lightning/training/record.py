@@ -32,7 +32,7 @@ class Trained:
     train: dict[str, float]
     val: dict[str, float]
     test: dict[str, float]
-    test_logits: Tensor  # float32 [N, 10], on the CPU: of the first N test images
+    test_logits: Tensor  # float32 [N, 10], on the CPU: of all N test images
     epochs: int
     best_epoch: int | None
     diverged: bool
@@ -55,9 +55,8 @@ def store(config: RunConfig, trained: Trained, dataset: Dataset, path: Path) -> 
 
     If the place is beside a finished run, this one takes over the directory.
     """
-    p, train = probabilities(trained.test_logits), dataset.train
-    tested = dataset.test.part(0, len(p))  # fewer than all with limit_test_batches
-    save_predictions(make_predictions(p, tested.images, tested.labels, train.images, train.labels, config.seed), path)
+    p, train, test = probabilities(trained.test_logits), dataset.train, dataset.test
+    save_predictions(make_predictions(p, test.images, test.labels, train.images, train.labels, config.seed), path)
     record = trained_record(config, trained, dataset, path)
     (path / TRACEBACK).unlink(missing_ok=True)  # of a failed run before
     save(record, path)

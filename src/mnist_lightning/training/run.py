@@ -204,6 +204,7 @@ def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> tuple
     In the trainer's precision and on its device. Nothing is logged: after the fit the trainer has no loggers.
     """
     logits: list[Tensor] = []
+    trainer.limit_test_batches = 1.0  # whole sets, whatever limit or trial run there was for the training
     hook = module.net.register_forward_hook(lambda net, images, outputs: logits.append(outputs.float().cpu()))
     try:
         # Lightning warns that a loop's loader is not its own; ours needs no workers and no sampler

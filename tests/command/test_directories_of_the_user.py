@@ -172,3 +172,33 @@ def test_a_lock_file_that_is_another_program_s_locks_and_stays(run: Run, tiny_ar
     Path("here/.lock").write_bytes(b"mine \xff\n")
     assert run(*tiny_arguments, "hydra.run.dir=here")[0] == 0
     assert Path("here/.lock").read_bytes() == b"mine \xff\n"
+
+
+@pytest.mark.parametrize(
+    ("link", "arguments"),
+    [
+        ("multirun.yaml", ["-m", "hydra.sweep.dir=here"]),
+        (".hydra/config.yaml", ["hydra.run.dir=here"]),
+        (".hydra", ["hydra.run.dir=here"]),
+        ("results.xlsx", ["hydra.run.dir=here"]),
+        ("result.json.tmp", ["hydra.run.dir=here"]),
+        (".lock", ["hydra.run.dir=here"]),
+    ],
+)
+def test_nothing_is_written_through_a_link_of_the_users(
+    link: str, arguments: list[str], run: Run, tiny_arguments: list[str]
+) -> None:
+    target = Path("precious/file.yaml")
+    target.parent.mkdir()
+    target.write_text("mine: 1\n")
+    place = Path("here") / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(target.parent.absolute() if link == ".hydra" else target.absolute())
+    code, _, err = run(*tiny_arguments, *arguments)
+    if "hydra" in link or "multirun" in link:
+        why = f"here/{link}: a link, and Hydra would write through it; move it away, or choose another directory"
+        assert (code, err) == (5, f"mnist-lightning: error: {why}\n")
+    else:
+        assert (code, err) == (0, "")
+    assert [path.name for path in target.parent.iterdir()] == ["file.yaml"]
+    assert target.read_text() == "mine: 1\n"

@@ -125,10 +125,10 @@ class Sweep:
             print(f"resuming: {planned - to_do} of {planned} {what}")
 
     def find(self, key: str, name: str) -> None:
-        """Notes what there is of a directory before Hydra makes it. Raises ConfigError for an empty name, for a
-        sweep's directory that is a single run's, and the other way about.
+        """Notes what there is of a directory before Hydra makes it; `key` is hydra.run.dir or hydra.sweep.dir.
 
-        Hydra would take the working directory for an empty name. `key` is hydra.run.dir or hydra.sweep.dir.
+        Raises ConfigError for an empty name, for which Hydra would take the working directory, and for a sweep's
+        directory that is a single run's or the other way about; OutputError where a link is in the way.
         """
         if not name.strip():
             raise ConfigError(f"{key}={name}: empty; name a directory, or leave it out for a fresh one")
@@ -140,6 +140,10 @@ class Sweep:
         self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
         self._there = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
         files = [directory / "multirun.yaml", *(directory / ".hydra").glob("*.yaml")]
+        for path in (directory / ".hydra", *files):
+            if path.is_symlink():
+                what = "a link, and Hydra would write through it"
+                raise OutputError(f"{shown(path)}: {what}; move it away, or choose another directory")
         self._written_over = {path: path.read_bytes() for path in files if path.is_file()}
 
     def remove_refused(self, directory: Path, of_hydra: str) -> None:

@@ -92,7 +92,7 @@ TESTS = {
     "report/state.py": f"tests/report/test_state.py {_NO_FIGURES}",
     "report/groups.py": "tests/report/test_ranking.py tests/report/test_frame.py -k 'not torch'",
     "report/versus.py": "tests/report/test_versus.py -k 'not parameters'",
-    "report/effects.py": "tests/report/test_ranking.py",
+    "report/effects.py": "tests/report/test_ranking.py tests/report/test_answers.py",
     "report/curves.py": "tests/report/test_curves.py tests/report/test_where.py -k 'test_curves or link'",
     "report/provenance.py": "tests/report/test_provenance.py -k 'not real_sweep and not a_sweep_s'",
     "report/write.py": "tests/report/test_write.py -k 'no_run_that or no_longer_apply or users_under or first_version"

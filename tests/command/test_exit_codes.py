@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from mnist_lightning.command import cli
 from mnist_lightning.config import RunConfig
-from mnist_lightning.errors import ConfigError, DataError, OutputError
+from mnist_lightning.errors import ConfigError, DataError, OutputError, PassedOn
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.sweep import sweep as sweeps
 from mnist_lightning.sweep.sweep import Sweep
@@ -81,6 +82,35 @@ def test_help_and_versions_are_told_and_nothing_is_run(
         assert told in capsys.readouterr().out
 
 
+def test_without_arguments_given_those_of_the_program_are_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["--help", "--version"])
+    assert cli.main() == 0
+    assert "trainer.max_epochs" not in capsys.readouterr().out
+    monkeypatch.setattr(cli, "_job", lambda: None)
+    assert cli.main([]) == 0
+
+
+def composed(*arguments: str) -> int:
+    return cli.main([*arguments, "--cfg", "all"])
+
+
+def test_hydra_composes_a_dotted_optimizer_our_sweeper_and_directories_and_is_forgotten_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert composed("optimizer=torch.optim.Adagrad", "lr=0.5") == 0
+        told = capfd.readouterr().out
+        assert "name: torch.optim.Adagrad" in told
+        assert "GridSweeper" in told
+        assert not GlobalHydra.instance().is_initialized()
+    assert composed("loss=torch.nn.Nope") == 0
+    assert composed("lr=fast") == 2
+    assert "lr=fast: not a number" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("given", "code"), [(None, 0), (0, 0), (2, 2), ("words", 0)])
 def test_where_hydra_leaves_the_program_its_code_is_kept_if_it_is_one(
     given: int | str | None, code: int, monkeypatch: pytest.MonkeyPatch
@@ -123,6 +153,16 @@ def test_a_sweep_is_0_when_all_is_done_3_when_not_and_an_error_has_its_own_code(
     broken = sweep_of("ab", then=raises(DataError("data: gone; restore it")))
     assert command(broken) == (4, "1 of 2 done (1 missing): here\n", error)
     assert command(sweep_of("ab", "cd")) == (0, "2 of 2 done: here\n", "")
+
+
+def test_a_directory_without_a_run_is_not_told_of(command: Command, collected: list[Path | None]) -> None:
+    def work() -> int:
+        sweep = sweeps.current()
+        assert sweep is not None
+        sweep.directory = Path.cwd()
+        return 0
+
+    assert (command(work), collected) == ((0, "", ""), [])
 
 
 def test_tables_that_are_still_missing_are_made_once_and_those_of_no_sweep_are_not(
@@ -198,6 +238,8 @@ def test_the_refusal_of_a_run_reaches_the_command_through_hydra_with_its_code(
         raise ConfigError("lr=1: wrong; do y")
 
     monkeypatch.setattr("mnist_lightning.sweep.job.run_job", refuse)
+    with pytest.raises(PassedOn):  # which Hydra does not print
+        cli._job.__wrapped__(None)  # pyright: ignore - as Hydra calls it
     code, _, err = command(lambda: cli._job.__wrapped__(None))  # pyright: ignore - as Hydra calls it
     assert (code, err) == (2, "mnist-lightning: error: lr=1: wrong; do y\n")
 

@@ -50,6 +50,13 @@ def test_other_versions_are_said_in_a_line_and_the_sweep_goes_on(tmp_path: Path)
     assert read_plan(tmp_path)["versions"] == VERSIONS
 
 
+def test_an_older_version_now_is_said_as_well_as_a_newer_one(tmp_path: Path) -> None:
+    commit(tmp_path)
+    for now in ("0.1.0", "0.3.0"):
+        (line,) = commit(tmp_path, versions=VERSIONS | {"version": now})
+        assert f"0.2.0, now {now}: " in line
+
+
 @pytest.mark.parametrize("versions", [None, [], {"torch_version": None}, {"torch_version": "\x1b[31m" + "9" * 999}])
 def test_odd_versions_in_a_plan_are_no_error_and_leave_the_terminal_alone(versions: Any, tmp_path: Path) -> None:
     commit(tmp_path)

@@ -29,6 +29,7 @@ def checkpoint_of(config: RunConfig, **changes: Any) -> dict[str, Any]:
 def test_a_run_goes_on_from_a_checkpoint_of_its_own_configuration_whatever_the_seed(tiny: Tiny) -> None:
     for epoch in ({}, {"epoch": 0}, {"epoch": 1}):
         check_continuation(tiny(**{"trainer.max_epochs": 3}), checkpoint_of(tiny(seed=7), **epoch))
+    check_continuation(tiny(), checkpoint_of(tiny()))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,9 @@ def test_a_run_starts_anew_where_another_or_damage_was_left_and_that_is_said(
     assert interrupted_checkpoint(tiny(), tmp_path) is None
     of_another = f"{tmp_path}: what was begun here is of another configuration, {other.run_name}; the run starts anew"
     assert capsys.readouterr().out == f"{of_another}\n"
+    leave()
+    assert interrupted_checkpoint(other, tmp_path) is None
+    assert f"of another configuration, {tiny().run_name}; " in capsys.readouterr().out
     config = leave(RefusedError("last.ckpt: damaged (a; b); delete it"))
     assert interrupted_checkpoint(config, tmp_path) is None
     assert capsys.readouterr().out == "last.ckpt: damaged (a; b); the run starts anew\n"

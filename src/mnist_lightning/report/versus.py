@@ -87,7 +87,7 @@ def judge(p: PublishedRow, ours: pd.DataFrame) -> str:
     done = ours[ours["finished"]]
     if done.empty:
         return f"no result: {len(ours)} of {len(ours)} runs failed or diverged"
-    if difference := unlike(runs(done.head(1))[0]):
+    if difference := unlike(runs(done)[0]):
         return f"not comparable: {difference}"
     low, n = done[done["verdict"] != LEARNED], len(done)
     how = ", ".join(f"{count} {verdict}" for verdict, count in low["verdict"].value_counts().sort_index().items())

@@ -118,6 +118,12 @@ def test_all_records_of_a_sweep_are_loaded_by_name_and_one_of_a_run(tmp_path: Pa
     assert [r.run_name for r in load_results(tmp_path / "b")] == ["b"]
 
 
+def test_a_file_is_not_called_no_directory_at_all(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(FileNotFoundError, match="x: a file, not a directory"):
+        load_results(tmp_path / "x")
+
+
 def test_no_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such directory"):
         load_results(tmp_path / "nope")

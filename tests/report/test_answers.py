@@ -18,7 +18,7 @@ from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.stored import Curve, Stored
 from mnist_lightning.report.style import looks
 from mnist_lightning.report.terminal import leaderboard
-from report_cases import diverged, judged, predictions_of, record
+from report_cases import diverged, failed, judged, predictions_of, record
 
 
 def answers_of(runs: list[RunResult]) -> dict[str, tuple[str, str]]:
@@ -136,3 +136,12 @@ def test_curves_of_one_epoch_have_an_axis_of_epochs_and_those_of_one_name_are_to
     assert labels[-1] == "cross: on the training images"
     colours = {line.get_color() for line in left.lines if str(line.get_label()) in labels[:2]}
     assert len(colours) == 2
+
+
+def test_a_setting_that_would_be_second_but_for_its_losses_is_named() -> None:
+    runs = [record(o, accuracy=a, seed=s) for o, a in (("Adam", 0.9), ("RMSprop", 0.75), ("SGD", 0.8)) for s in (0, 1)]
+    runs[-1] = failed(optimizer="SGD", seed=1)
+    told = answers_of(runs)[WINNER][1]
+    assert "ahead of the second (RMSprop, mse, learning rate 0.001, mean 0.7500" in told
+    assert "A higher mean has SGD, mse, learning rate 0.001, 0.8000 over 1 of 2 seeds: what is left after" in told
+    assert "A higher mean" not in answers_of(runs[:4])[WINNER][1]

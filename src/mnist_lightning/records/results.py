@@ -200,9 +200,9 @@ def record_paths(root: Path) -> list[Path]:
             return [root / RECORD]
         return sorted(run / RECORD for run in root.iterdir() if _exists(run / RECORD))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(f"{root}: no such directory") from error
+        raise FileNotFoundError(f"{root}: {'a file, not a' if root.is_file() else 'no such'} directory") from error
     except OSError as error:
-        raise unreadable(Path(error.filename or root), error) from error
+        raise unreadable(root, error) from error
 
 
 def _exists(path: Path) -> bool:

@@ -48,7 +48,10 @@ _RESUME_SEARCH = (
     "There is no plan (a search, or runs that a program trained), so nothing is known to be missing. The command of a "
     "search given again draws as many new trials; what is stored stays, and counts with them."
 )
-DURATIONS = "The clock of a run that was resumed begins there; runs trained together share their time."
+DURATIONS = (
+    "The clock of a run that was resumed begins there; runs trained together share their time; the first run of a "
+    "process has the seconds in which it loads what it needs."
+)
 ROW_COLOURS = (
     "green: the best setting; grey: collapsed; blue: not yet learned; violet: unclear; yellow: diverged; red: failed"
 )

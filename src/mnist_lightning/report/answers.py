@@ -20,7 +20,7 @@ from mnist_lightning.report.verdicts import COLLAPSED as COLLAPSED_RUNS
 from mnist_lightning.report.verdicts import LEARNED, NOT_YET, UNCLEAR, WHY
 
 MOST_LISTED = 24
-MOST_LOST = 3  # values of which no run was completed
+MOST_LOST = 3  # values of which no run was completed, settings that stand behind others for their losses
 MOST_TIED = 3  # confusions that are equally frequent
 ALIKE = 0.9  # of two spreads: closer than this is no difference to talk about
 
@@ -105,14 +105,14 @@ def _margin(ranking: Ranking, best: Any, second: Any, comparison: Comparison | N
 
 
 def _passed_over(ranking: Ranking) -> list[str]:
-    """The setting with the highest mean, if it is not the winner because it lost runs."""
-    highest = next(iter(runs(ranking.ranked_settings.nlargest(1, "score"))))
-    if highest.score <= ranking.winner.score:
+    """The settings with a higher mean than the winner or the second, which stand behind because they lost runs."""
+    ranked = ranking.ranked_settings
+    behind = ranked["score"] > ranked["score"].head(2).cummin().reindex(ranked.index, method="ffill").shift()
+    passed = [f"{ranking.name(s)}, {s.score:.4f} over {seeds_of(s)}" for s in runs(ranked[behind].head(MOST_LOST))]
+    if not passed:
         return []
-    return [
-        f"{ranking.name(highest)} has a higher mean, {highest.score:.4f}, but over {seeds_of(highest)}: "
-        "what is left after losses is not ranked before what lost nothing."
-    ]
+    what = "A higher mean has" if len(passed) == 1 else "Higher means have"
+    return [f"{what} {'; '.join(passed)}: what is left after losses is not ranked before what lost nothing."]
 
 
 def _what_mattered(ranking: Ranking) -> Answer:

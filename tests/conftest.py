@@ -26,6 +26,8 @@ from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerCo
 from mnist_lightning.data import datasets
 from mnist_lightning.data.synthetic import synthetic_digits
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; what tests start would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 REAL_MNIST = os.environ.get("MNIST_LIGHTNING_DATA", "")
 
 

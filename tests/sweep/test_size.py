@@ -15,7 +15,7 @@ from conftest import write_mnist
 from mnist_lightning.config import DataConfig
 from mnist_lightning.data.places import are_there
 from mnist_lightning.errors import ConfigError, DataError
-from mnist_lightning.sweep.compositions import ReusedCompositions
+from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.size import MOST_RUNS, check_size
 
 Run = Callable[..., tuple[int, str, str]]
@@ -67,18 +67,18 @@ def test_the_command_refuses_ten_million_runs_at_once(run: Run, tiny_arguments: 
     assert not Path("here").exists()
 
 
-def test_missing_data_are_found_before_the_grid_is_composed(
+def test_missing_data_are_found_before_the_grid_is_planned(
     run: Run, tiny_arguments: list[str], mini_mnist: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One job of each choice of data is composed: 2 of 200."""
-    composed: list[Any] = []
-    compose = ReusedCompositions.compose
-    monkeypatch.setattr(ReusedCompositions, "compose", lambda *a: composed.append(a) or compose(*a))
+    """One job of each choice of data is looked at: 2 of 200."""
+    planned: list[Any] = []
+    configuration = Compositions.configuration
+    monkeypatch.setattr(Compositions, "configuration", lambda *a: planned.append(a) or configuration(*a))
     grid = ["-m", *tiny_arguments, "data.download=false", f"data.root={mini_mnist},/nowhere", "seed=range(0,100)"]
     code, out, err = run(*grid, "hydra.sweep.dir=here")
     assert (code, out) == (4, "")
     assert err.startswith("mnist-lightning: error: /nowhere/MNIST/raw/train-images-idx3-ubyte: missing; set data.root")
-    assert len(composed) == 2
+    assert len(planned) == 2
     assert not Path("here").exists()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import JobReturn
 
 from mnist_lightning.records.run_directory import stored_result
-from mnist_lightning.sweep.compositions import ReusedCompositions
+from mnist_lightning.sweep.compositions import Compositions
 
 if TYPE_CHECKING:
     from mnist_lightning.sweep.hydra_internals import BasicLauncher
@@ -36,9 +36,8 @@ class FusedLauncher(BasicLauncher):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
-        loader = loader if isinstance(loader, ReusedCompositions) else ReusedCompositions(loader)
-        configs = [loader.configuration(self.config, job) for job in job_overrides]
+        compositions = Compositions(self.hydra_context.config_loader, self.config)
+        configs = [compositions.configuration(job) for job in job_overrides]
         root = Path(self.config.hydra.sweep.dir)
         progress = sweep.progress if (sweep := current()) else None
         returns: dict[int, JobReturn] = {}

@@ -16,10 +16,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigSource
+from omegaconf import DictConfig
 
 from mnist_lightning.errors import ConfigError
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BasicLauncher",
     "BasicSweeper",
+    "apply_override",
     "called_with",
     "files_read_within",
     "forget_launchers",
@@ -87,6 +91,14 @@ def files_read_within(guard: Callable[[Path], AbstractContextManager[None]]) -> 
 
     with _replaced(source_of_files, "load_config", load_guarded):
         yield
+
+
+def apply_override(override: Override, config: DictConfig) -> None:
+    """Puts the value of an override into what Hydra has composed, as Hydra itself does at the end of a composition.
+
+    It offers that only as a part of a whole composition. Raises ConfigCompositionException.
+    """
+    ConfigLoaderImpl._apply_overrides_to_config([override], config)
 
 
 def forget_launchers(store: ConfigStore, names: Sequence[str]) -> None:

@@ -75,9 +75,14 @@ def _enter_submitit() -> str:
 
 
 def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
-    """Whether the configuration was checked with a plan; Optuna plans none."""
+    """Whether there is a plan, with which the configuration was checked; Optuna has none.
+
+    Raises RuntimeError for one that is not in it: Hydra has composed what `Compositions` did not.
+    """
     planned = sweep.planned if (sweep := current()) else read_plan(sweep_dir).get("runs", {})
-    return config.fingerprint in planned
+    if planned and config.fingerprint not in planned:
+        raise RuntimeError(f"{config.run_name}: was composed, and is not in the plan")
+    return bool(planned)
 
 
 def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:

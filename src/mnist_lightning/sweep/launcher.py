@@ -16,7 +16,7 @@ from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, Problem, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.sweep.attempts import attempts, has_ended
-from mnist_lightning.sweep.compositions import ReusedCompositions
+from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.job import record_killed
 from mnist_lightning.sweep.ray_tasks import RayTasks
 from mnist_lightning.sweep.submitted import LostJobsError, SubmittedJobs
@@ -34,8 +34,8 @@ class PersistentLauncher(Launcher):
     A job that somebody has cancelled is not started again.
     """
 
-    def __init__(self, plugin: Launcher, loader: ReusedCompositions, config: DictConfig) -> None:
-        self.plugin, self.loader, self.config = plugin, loader, config
+    def __init__(self, plugin: Launcher, compositions: Compositions, config: DictConfig) -> None:
+        self.plugin, self._compositions, self.config = plugin, compositions, config
         self.name: str = config.hydra.runtime.choices["hydra/launcher"]
         self.sweep_dir: str = config.hydra.sweep.dir
         self.run_names: dict[tuple[str, ...], str] = {}
@@ -64,7 +64,7 @@ class PersistentLauncher(Launcher):
 
     def compose(self, job: Sequence[str]) -> RunConfig:
         """The checked configuration of a job."""
-        config = self.loader.configuration(self.config, job)
+        config = self._compositions.configuration(job)
         self.run_names[tuple(job)] = config.run_name
         return config
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_lightning.config import DataConfig
 from mnist_lightning.data.places import are_there
 from mnist_lightning.errors import ConfigError, OutputError, Problem
-from mnist_lightning.sweep.compositions import ReusedCompositions
+from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
 from mnist_lightning.sweep.size import check_size
 
@@ -28,15 +28,14 @@ class GridSweeper(BasicSweeper):
     """What makes the basic sweeper ask the current `Sweep` what is to be done before anything is launched."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Makes the configured launcher one that survives its workers, and lets each job be composed once."""
+        """Makes the configured launcher one that survives its workers."""
         size = self.max_batch_size
         if size is not None and not (isinstance(size, int) and size > 0):
             raise ConfigError([Problem("hydra.sweeper.max_batch_size", size, "no number of runs", "use 1 or more")])
-        loader = ReusedCompositions(hydra_context.config_loader)
-        hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)  # pyright: ignore[reportArgumentType] - it passes all else on
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         assert self.launcher is not None
-        self.launcher = PersistentLauncher(self.launcher, loader, config)
+        compositions = Compositions(hydra_context.config_loader, config)
+        self.launcher = PersistentLauncher(self.launcher, compositions, config)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Sweeps as Hydra does, unless the grid is too large to be written out, or Hydra would wait for its file."""
@@ -50,7 +49,7 @@ class GridSweeper(BasicSweeper):
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Composes every job, as Hydra does here, lets the sweep refuse or plan them, and drops what is done."""
+        """Lets the sweep refuse or plan the jobs, which Hydra would compose here one by one; drops what is done."""
         assert self.overrides is not None
         assert isinstance(self.launcher, PersistentLauncher)
         if self.batch_index > 1:  # with a max_batch_size: all batches were checked with the first
@@ -64,7 +63,7 @@ class GridSweeper(BasicSweeper):
             _require_named_directories(self.launcher.config)
             refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
             self.launcher.check()
-            for job in _one_of_each_data_set(batches):  # before hundreds are composed, at 0.14 s each
+            for job in _one_of_each_data_set(batches):  # before a large grid is composed
                 _find_data(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
             todo = sweep.plan(root, configs)
@@ -73,7 +72,6 @@ class GridSweeper(BasicSweeper):
             raise
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
-        self.launcher.loader.keep_only(job for jobs in batches for job in jobs)
 
 
 def _find_data(config: DataConfig) -> None:

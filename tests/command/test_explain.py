@@ -109,6 +109,11 @@ def test_an_error_while_explaining_is_explained_itself() -> None:
     assert explain(Failure(error))[1].startswith("ZeroDivisionError: odd; a bug")
 
 
+def test_a_chain_of_errors_is_followed_to_its_first_cause() -> None:
+    first, second, third = ValueError("1"), ValueError("2"), ValueError("3")
+    assert Failure(raised(third, raised(second, first)), (), False).chain == [third, second, first]
+
+
 def test_a_chain_of_errors_that_leads_back_to_itself_has_an_end() -> None:
     first, second = ValueError("first"), KeyError("second")
     first.__cause__, second.__context__ = second, first

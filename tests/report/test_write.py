@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -16,7 +19,7 @@ from mnist_lightning.errors import EXIT_OUTPUT, OutputError
 from mnist_lightning.records import results as records
 from mnist_lightning.records.predictions import PREDICTIONS
 from mnist_lightning.records.results import load_results
-from mnist_lightning.report import figures, write_report
+from mnist_lightning.report import figures, write_report, write_tables
 from mnist_lightning.report.__main__ import main
 from mnist_lightning.report.figures import Figures
 from mnist_lightning.report.ranking import Ranking
@@ -175,6 +178,39 @@ def test_a_copy_without_its_seal_is_rebuilt_to_the_same_bytes_and_nothing_is_kep
 
 
 @pytest.mark.usefixtures("small_figures")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (".report.sha256", r"\.report\.sha256: cannot be read \(Input/output error\); move it away"),
+        (".results.xlsx.sha256", r"\.results\.xlsx\.sha256: cannot be read \(Input/output error\); move it away"),
+        ("results.csv", r"results\.csv: changed, but cannot be put aside \(Input/output error\); move it away"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_named_and_nothing_is_written(
+    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (name, "results.csv", "results.xlsx"):
+        (tmp_path / path).write_text("mine")
+    read_bytes, read_text = Path.read_bytes, Path.read_text
+
+    def failing(read: Callable[..., Any]) -> Callable[..., Any]:
+        def fails(path: Path, *arguments: Any, **more: Any) -> Any:
+            if path.name == name:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return read(path, *arguments, **more)
+
+        return fails
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing(read_bytes))
+        patch.setattr(Path, "read_text", failing(read_text))
+        with pytest.raises(OutputError, match=told):
+            write_tables([record()], tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        (name, "results.csv", "results.xlsx"), "mine"
+    )
+
+
 def test_a_workbook_that_somebody_changed_is_kept(tmp_path: Path) -> None:
     write_report([record()], tmp_path)
     book = openpyxl.load_workbook(tmp_path / "results.xlsx")

@@ -83,6 +83,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a fingerprint, a late and long one": lambda plan: renamed(plan, "f" * 20),
     "a value": lambda plan: plan["runs"][GRID[0].fingerprint]["config"].update(lr=5.0),
     "a name": lambda plan: plan["runs"][GRID[0].fingerprint].update(run_name="other"),
+    "an early name": lambda plan: plan["runs"][GRID[0].fingerprint].update(run_name="A"),
 }
 
 
@@ -136,6 +137,7 @@ def test_records_of_another_grid_without_its_plan_do_not_become_a_new_sweep(tmp_
 def test_a_single_run_below_the_directory_is_no_other_grid(tmp_path: Path) -> None:
     """Nor is what is no record."""
     record(tmp_path, RunConfig(seed=7), "mine")
+    record(tmp_path, RunConfig(seed=8), "A")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "result.json").write_text("mine")
     assert commit(tmp_path) == []

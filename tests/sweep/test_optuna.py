@@ -26,6 +26,9 @@ def test_a_search_leaves_the_records_and_tables_of_a_sweep(start: Callable[..., 
     assert {r.status for r in found} == {"completed"}
     assert len({r.learning_rate for r in found}) == 3
     assert str(max(r.accuracy_test for r in found)) in (tmp_path / "here" / "optimization_results.yaml").read_text()
+    code, out, err = start("hydra.run.dir=here").wait()
+    assert (code, out) == (2, "")
+    assert "hydra.run.dir=here: holds a sweep; choose another directory, or that of one of its runs" in err
 
 
 def test_without_optuna_the_extra_is_named() -> None:

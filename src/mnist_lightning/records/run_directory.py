@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_lightning.errors import ConfigError, OutputError, RefusedError
 from mnist_lightning.records.durable import put_aside, sync_directory
 from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import PREDICTIONS
-from mnist_lightning.records.reading import TELLING, unreadable
+from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
 
 CONFIG, METRICS, TRACEBACK = "config.yaml", "metrics.csv", "error.txt"
@@ -23,6 +24,7 @@ LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 QUARANTINE = "quarantine"
 STAGING = ".retrain"
 _MOVING = ".retrained"  # what was STAGING, once nothing is left that the new run has not
+_LARGEST_OF_HYDRA = 2**20  # bytes; it writes some thousand
 REPLACED = (CONFIG, METRICS, PREDICTIONS, LAST, BEST, TRACEBACK)
 
 
@@ -63,19 +65,28 @@ def finished_result(directory: Path, fingerprint: str) -> RunResult | None:
     """
     if is_there(directory) and not directory.is_dir():
         raise OutputError(f"{directory}: a file, not a directory; choose another directory")
-    if holds_sweep(directory):
-        raise ConfigError(f"{directory}: holds a sweep; choose another directory, or that of one of its runs")
     stored = stored_result(directory, directory / QUARANTINE)
     if stored is None:
+        if holds_sweep(directory):
+            raise ConfigError(f"{directory}: holds a sweep; choose another directory, or that of one of its runs")
         return None
     refuse_another_runs(stored, directory, fingerprint)
     return stored if stored.status in FINAL else None
 
 
 def holds_sweep(directory: Path) -> bool:
-    """Whether a directory is that of a sweep, with a plan or, of a search, with records of runs below it."""
-    of_search = (directory / "multirun.yaml").is_file() and any(directory.glob(f"*/{RECORD}"))
-    return is_there(directory / PLAN) or of_search
+    """Whether a directory is that of a sweep: with a plan or, of a search, with a run that Hydra says is one of it."""
+    try:
+        runs = [record.parent for record in directory.glob(f"*/{RECORD}")]
+    except OSError as error:
+        raise unreadable(directory, error) from error
+    return is_there(directory / PLAN) or any(_is_of_sweep(run / ".hydra" / "hydra.yaml") for run in runs)
+
+
+def _is_of_sweep(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return b"hydra.mode=MULTIRUN" in read_regular(path, _LARGEST_OF_HYDRA)
+    return False
 
 
 def refuse_another_runs(stored: RunResult, directory: Path, fingerprint: str) -> None:

@@ -73,7 +73,8 @@ def test_a_refused_command_leaves_what_hydra_had_noted_of_the_accepted_one(run: 
 def test_a_multirun_yaml_of_the_users_is_kept_when_a_sweep_begins_there_and_said_once(
     run: Run, tiny_arguments: list[str]
 ) -> None:
-    Path("grid").mkdir()
+    Path("grid/.hydra").mkdir(parents=True)
+    Path("grid/.hydra/hydra.yaml").write_text("another program's, which a sweep leaves alone")
     Path("grid/multirun.yaml").write_text("mine")
     code, out, _ = run("-m", *tiny_arguments, "hydra.sweep.dir=grid")
     (kept,) = Path("grid/quarantine").iterdir()

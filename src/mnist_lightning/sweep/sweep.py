@@ -23,6 +23,7 @@ from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.plan import check_space, commit_plan
 from mnist_lightning.sweep.progress import Progress
 
+_OF_SWEEP = "multirun.yaml"
 _OUR_JOB = b"\n    name: mnist_lightning\n"  # in what Hydra stores of a command of ours
 
 
@@ -107,12 +108,12 @@ class Sweep:
         if any(_OUR_JOB in before for before in somebodys.values()):
             return
         for path, before in somebodys.items():
+            if self.is_run == (path.name == _OF_SWEEP):  # of a sweep Hydra writes that alone here, of a run the others
+                continue
             kept = root / QUARANTINE / f"{path.stem}.{hashlib.sha256(before).hexdigest()[:8]}{path.suffix}"
             write_durably(kept, before)
-            print(
-                f"{shown(path)}: not of a {'run' if self.is_run else 'sweep'} of ours; kept as {shown(kept)}",
-                flush=True,
-            )
+            whose = "run" if self.is_run else "sweep"
+            print(f"{shown(path)}: not of a {whose} of ours; kept as {shown(kept)}", flush=True)
 
     def _announce(self, asked: int, to_do: int, diverged: int) -> None:
         planned = len(self.planned)
@@ -139,7 +140,7 @@ class Sweep:
             raise ConfigError(f"{key}={name}: holds a sweep; choose another directory, or that of one of its runs")
         self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
         self._there = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
-        files = [directory / "multirun.yaml", *(directory / ".hydra").glob("*.yaml")]
+        files = [directory / _OF_SWEEP, *(directory / ".hydra").glob("*.yaml")]
         for path in (directory / ".hydra", *files):
             if path.is_symlink():
                 what = "a link, and Hydra would write through it"

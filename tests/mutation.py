@@ -86,7 +86,7 @@ TESTS = {
     "command/explain.py": "tests/command/test_explain.py tests/command/test_overrides.py -k 'explain'",
     "report/statistics.py": "tests/report/test_statistics.py",
     "report/verdicts.py": "tests/report/test_verdicts.py",
-    "report/ranking.py": "tests/report/test_ranking.py",
+    "report/ranking.py": "tests/report/test_answers.py tests/report/test_ranking.py",
     "report/identity.py": "tests/report/test_identity.py tests/report/test_where.py -k 'test_identity or epochs_alone'",
     "report/comparison.py": "tests/report/test_comparison.py",
     "report/state.py": f"tests/report/test_state.py {_NO_FIGURES}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from mnist_lightning.report.answers import COLLAPSED, MISTAKES, WHAT_MATTERED, W
 from mnist_lightning.report.figures_curves import learning_curves
 from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.frame import runs as frame_runs
-from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.ranking import Ranking, seeds_of
 from mnist_lightning.report.stored import Curve, Stored
 from mnist_lightning.report.style import looks
 from mnist_lightning.report.terminal import leaderboard
@@ -145,3 +146,25 @@ def test_a_setting_that_would_be_second_but_for_its_losses_is_named() -> None:
     assert "ahead of the second (RMSprop, mse, learning rate 0.001, mean 0.7500" in told
     assert "A higher mean has SGD, mse, learning rate 0.001, 0.8000 over 1 of 2 seeds: what is left after" in told
     assert "A higher mean" not in answers_of(runs[:4])[WINNER][1]
+
+
+def test_seeds_are_counted_in_words() -> None:
+    counted = [seeds_of(SimpleNamespace(runs=n, all_runs=wanted)) for n, wanted in ((1, 1), (3, 3), (2, 3), (0, 1))]
+    assert counted == ["1 seed", "3 seeds", "2 of 3 seeds", "0 of 1 seed"]
+
+
+def test_of_the_best_setting_the_runs_that_learned_are_marked_and_else_the_median_one() -> None:
+    runs = [record(accuracy=a, seed=s) for s, a in enumerate((0.9, 0.95, 0.15))] + [record("SGD", accuracy=0.3)]
+    ranking = Ranking(frame_of(runs))
+    assert ranking.frame.loc[ranking.best_rows, "accuracy_test"].tolist() == [0.9, 0.95]
+    low = Ranking(frame_of([record(accuracy=a, seed=s) for s, a in enumerate((0.12, 0.15, 0.11))]))
+    assert low.frame.loc[low.best_rows, "accuracy_test"].tolist() == [0.12]
+
+
+def test_two_planned_seeds_of_which_one_is_there_are_several(tmp_path: Path) -> None:
+    runs = [replace(record(seed=s), fingerprint=f"{s:016x}") for s in (0, 1)]
+    config = {"optimizer": {"name": "adam", "options": {}}, "loss": "mse", "model": {}, "lr": 0.001}
+    plan = {r.fingerprint: {"run_name": r.run_name, "config": {**config, "seed": r.seed}} for r in runs}
+    (tmp_path / PLAN).write_text(json.dumps({"runs": plan}))
+    assert Ranking(frame_of(runs[:1], tmp_path)).several_seeds
+    assert not Ranking(frame_of(runs[:1])).several_seeds

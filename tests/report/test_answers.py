@@ -15,7 +15,7 @@ from mnist_lightning.report.answers import COLLAPSED, MISTAKES, WHAT_MATTERED, W
 from mnist_lightning.report.figures_curves import learning_curves
 from mnist_lightning.report.frame import frame_of
 from mnist_lightning.report.frame import runs as frame_runs
-from mnist_lightning.report.ranking import Ranking, seeds_of
+from mnist_lightning.report.ranking import BY_VALIDATION, Ranking, seeds_of
 from mnist_lightning.report.stored import Curve, Stored
 from mnist_lightning.report.style import looks
 from mnist_lightning.report.terminal import leaderboard
@@ -168,3 +168,16 @@ def test_two_planned_seeds_of_which_one_is_there_are_several(tmp_path: Path) -> 
     (tmp_path / PLAN).write_text(json.dumps({"runs": plan}))
     assert Ranking(frame_of(runs[:1], tmp_path)).several_seeds
     assert not Ranking(frame_of(runs[:1])).several_seeds
+
+
+def test_of_each_setting_one_run_is_typical_and_what_was_not_completed_is_not_counted_so() -> None:
+    runs = [record(o, accuracy=a, seed=s) for o in ("Adam", "SGD") for s, a in enumerate((0.7, 0.8, 0.9))]
+    ranking = Ranking(frame_of([*runs, failed(seed=7), diverged("SGD", lr=9.0)]))
+    assert ranking.typical["accuracy_test"].tolist() == [0.8, 0.8]
+    assert ranking.num_completed == 6
+    assert ranking.ranked_settings.index.tolist() == [0, 1]
+
+
+def test_one_image_held_out_of_each_run_is_validation() -> None:
+    assert Ranking(frame_of([record(val_size=1), record(lr=0.1, val_size=1)])).rule is BY_VALIDATION
+    assert Ranking(frame_of([record(val_size=1), record(lr=0.1)])).rule is not BY_VALIDATION

@@ -149,7 +149,8 @@ def exit_code_of(work: Callable[[], None]) -> int:
         print(one_line(f"mnist-lightning: error: {error}"), file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else EXIT_BAD_INPUT
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try once more at its end
+        if error.filename is None:  # standard output: Python would try once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         what = f"cannot be written ({error.strerror or error}); free the disk or choose another place"
         print(one_line(f"mnist-lightning: error: {error.filename or 'standard output'}: {what}"), file=sys.stderr)
         return EXIT_OUTPUT

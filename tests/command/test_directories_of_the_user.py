@@ -203,3 +203,13 @@ def test_nothing_is_written_through_a_link_of_the_users(
         assert (code, err) == (0, "")
     assert [path.name for path in target.parent.iterdir()] == ["file.yaml"]
     assert target.read_text() == "mine: 1\n"
+
+
+def test_a_command_of_ours_is_known_by_its_configuration_whatever_its_job_is_called(
+    run: Run, tiny_arguments: list[str]
+) -> None:
+    for arguments in (["-m", "hydra.sweep.dir=sweep"], ["hydra.run.dir=run"]):
+        for _ in range(2):
+            code, out, _ = run(*tiny_arguments, *arguments, "hydra.job.name=mine", "retrain=false")
+            assert (code, "of ours" in out) == (0, False)
+    assert not list(Path().glob("*/quarantine"))

@@ -42,8 +42,6 @@ _RESUME_RUN = (
     "Give the same command again, with hydra.run.dir=DIR: a run that is stored is kept, also if it diverged, since "
     "training again would give the same; one that was cut off or failed is trained."
 )
-
-
 _RESUME_SEARCH = (
     "There is no plan (a search, or runs that a program trained), so nothing is known to be missing. The command of a "
     "search given again draws as many new trials; what is stored stays, and counts with them."

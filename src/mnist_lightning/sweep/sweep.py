@@ -24,7 +24,8 @@ from mnist_lightning.sweep.plan import check_space, commit_plan
 from mnist_lightning.sweep.progress import Progress
 
 _OF_SWEEP = "multirun.yaml"
-_OUR_JOB = b"\n    name: mnist_lightning\n"  # in what Hydra stores of a command of ours
+# in what Hydra stores of a command of ours; one that only finds our groups has them by its searchpath
+_OUR_COMMAND = b"- path: mnist_lightning.conf\n      schema: pkg\n      provider: main\n"
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Sweep:
     def keep_somebodys(self, root: Path) -> None:
         """Keeps what Hydra has written over in a directory if another program, or a person, had put it there."""
         somebodys, self._written_over = self._written_over, {}
-        if any(_OUR_JOB in before for before in somebodys.values()):
+        if any(_OUR_COMMAND in before for before in somebodys.values()):
             return
         for path, before in somebodys.items():
             if self.is_run == (path.name == _OF_SWEEP):  # of a sweep Hydra writes that alone here, of a run the others

@@ -157,10 +157,20 @@ def test_a_run_of_a_sweep_is_not_retrained(tiny: Tiny) -> None:
         refuse_retraining(replace(tiny(), retrain=True))
 
 
+OF_HYDRA = """\
+hydra:
+  runtime:
+    config_sources:
+    - path: mnist_lightning.conf
+      schema: pkg
+      provider: main
+"""
+
+
 def written_over(sweep: Sweep, root: Path) -> list[str]:
     """Plans a sweep where Hydra has written its own multirun.yaml; what is kept of the one before."""
     sweep.find("hydra.sweep.dir", str(root))
-    (root / "multirun.yaml").write_text("hydra:\n  job:\n    name: mnist_lightning\n    chdir: null\n")
+    (root / "multirun.yaml").write_text(OF_HYDRA)
     with sweep:
         sweep.plan(root, [[RunConfig(seed=0)]])
     return [path.read_text() for path in root.glob("quarantine/*")]

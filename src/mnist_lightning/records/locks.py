@@ -21,9 +21,8 @@ except ImportError:  # Windows has no flock: there nothing is locked
 
 LOCK = ".lock"
 _LONGEST = 400  # characters
-_SIGNED = re.compile(
-    r"((process \d+ on|the group) [^\n]*(\n|\Z))*"
-)  # what is in a lock file of ours; a new one is empty
+# what is in a lock file of ours; a new one is empty
+_SIGNED = re.compile(r"((process \d+ on|the group) [^\n]*(\n|\Z))*")
 _GROUP = re.compile(r"the group (\.\w+/\w+\.lock)\n")  # in a run's lock file: the one that its group holds
 
 

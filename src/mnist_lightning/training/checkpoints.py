@@ -60,10 +60,7 @@ def read_checkpoint(path: Path, *, finite: bool = True) -> dict[str, Any]:
         _refuse_odd_files(path)
         content = _load(path)
         _check_weights(content)
-    except (
-        RefusedError,
-        UnreadableError,
-    ):  # not a ConfigError: what the file describes is no configuration of the user's
+    except (RefusedError, UnreadableError):  # a ConfigError is not let through: it is about the file, not the user's
         raise
     except FileNotFoundError as error:
         raise RefusedError(f"{path}: no such file; {_WAY_OUT}") from error

@@ -112,5 +112,5 @@ def test_a_resumed_sweep_calls_only_completed_runs_done(
 ) -> None:
     sweep = Sweep()
     sweep.planned = {str(i): {"run_name": str(i)} for i in range(2)}
-    sweep._announce(asked=2, to_do=0, diverged=statuses.count("diverged"))
+    sweep._announce(asked=2, diverged=statuses.count("diverged"))
     assert capsys.readouterr().out == f"{said}\n"

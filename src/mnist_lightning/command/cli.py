@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code, line = explain(Failure(error, arguments, sweep.began))
             if verbose and not signals.received:
                 traceback.print_exc()
+        sweep.show_nothing()
         if first := signals.first():  # whatever Hydra or a library has made of it on the way
             code, line = first.exit_code, first.word
         came = len(signals.received)

@@ -42,6 +42,11 @@ LOSSES = ("mse", "mae", "cross_entropy")
 DATASETS = ("mnist", "fashion_mnist", "kmnist", "qmnist", "synthetic")
 
 
+def optimizer_label(name: str) -> str:
+    """An optimizer's name in tables and directories: the study's, or the class name of a dotted path."""
+    return OPTIMIZERS.get(name) or name.rpartition(".")[2]
+
+
 @dataclass
 class ModelConfig(Section):
     """The network's size."""
@@ -94,7 +99,7 @@ class OptimizerConfig(Section):
     @property
     def label(self) -> str:
         """The name in tables and directories: the study's, or the class name of a dotted path."""
-        return OPTIMIZERS.get(self.name) or self.name.rpartition(".")[2]
+        return optimizer_label(self.name)
 
 
 @dataclass
@@ -162,6 +167,12 @@ class RunConfig(Section):
         about="Lightning callbacks, each {_target_: package.Class, argument: value}", factory=list
     )
     ckpt_path: str | None = key(None, "last.ckpt of a run to be continued")
+    progress: str = key(
+        "auto",
+        "what is shown of the training: a line that is rewritten, or lines; auto is bar on a terminal",
+        choices=("auto", "bar", "lines", "none"),
+        identity=False,
+    )
     retrain: bool = key(
         False, "train a finished single run anew; its record stays until the new one is whole", identity=False
     )

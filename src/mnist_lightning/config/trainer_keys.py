@@ -53,7 +53,9 @@ class TrainerConfig(Section):
     )
     log_every_n_steps: int | None = key(None, "batches between two logged values", low=0, identity=False)
     enable_checkpointing: bool | None = key(None, "save last.ckpt and best.ckpt; null is true", identity=False)
-    enable_progress_bar: bool | None = key(None, "progress bar; null is in a terminal only", identity=False)
+    enable_progress_bar: bool | None = key(
+        None, "Lightning's own progress bar instead of ours; null is false", identity=False
+    )
     enable_model_summary: bool | None = key(None, "print the layers first; null is false", identity=False)
     accumulate_grad_batches: int | None = key(None, "sum the gradients of n batches for an update", low=1)
     gradient_clip_val: float | None = key(None, "cut larger gradients down to this", low=0)

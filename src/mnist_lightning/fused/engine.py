@@ -60,6 +60,7 @@ class FusedClassifier(L.LightningModule):
         self.dataset = dataset
         self.group_size = len(members)
         self.train_seconds = 0.0
+        self.val_accuracy: float | None = None  # of the last validated epoch, the best member's
         self.began = False  # the group's checkpoint, if there was one, has been restored
         self.checkpoint: Path | None = None  # where the group's state is kept between epochs
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
@@ -170,6 +171,7 @@ class FusedClassifier(L.LightningModule):
                 epoch, epoch * len(self.rows) - 1, train[:, g].tolist(), val[:, g].tolist() if val is not None else None
             )
         if val is not None:
+            self.val_accuracy = val[METRICS.index("accuracy")].max().item()
             self._keep_best(epoch, val[0].tolist())
         for g in [g for g, ok in enumerate(finite) if not ok]:
             self._finish(g, epoch, diverged=True)

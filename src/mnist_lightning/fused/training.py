@@ -16,6 +16,7 @@ import lightning as L
 import torch
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.labels import labels
 from mnist_lightning.data.datasets import Dataset, load_dataset
 from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.fused.engine import FusedClassifier
@@ -23,10 +24,13 @@ from mnist_lightning.fused.groups import Group, plan_groups, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
+from mnist_lightning.progress.watch import Watch, watched
 from mnist_lightning.records import locks
+from mnist_lightning.records.heartbeat import forget_heartbeat
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.checkpoints import DurableCheckpoints
+from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.run import check, prepared, require_configuration, train_checked
 from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
 from mnist_lightning.training.trainer import plain_arguments
@@ -56,13 +60,21 @@ def train_many(
     chosen = [i for i, s in enumerate(stored) if s is None or retrain or configs[i].retrain]
     for i in chosen:
         check(configs[i])
-    todo = [configs[i] for i in chosen]
-    groups = train_groups(todo, [paths[i] for i in chosen], continue_interrupted=continue_interrupted)
-    for group, results in groups:
-        for i, result in zip(group.indices, results, strict=True):
-            path = paths[chosen[i]]
-            stored[chosen[i]] = result or train_checked(todo[i], path, continue_interrupted=continue_interrupted)
+    todo, places = [configs[i] for i in chosen], [paths[i] for i in chosen]
+    with _watched(todo, places) as watch:
+        for group, results in train_groups(todo, places, continue_interrupted=continue_interrupted):
+            for i, result in zip(group.indices, results, strict=True):
+                done = result or train_checked(todo[i], places[i], continue_interrupted=continue_interrupted)
+                stored[chosen[i]] = done
+                watch.end(places[i], whole=done.status == "completed")
     return [result for result in stored if result is not None]
+
+
+def _watched(configs: Sequence[RunConfig], paths: Sequence[Path]) -> Watch:
+    names = labels({config.fingerprint: config.identity() for config in configs})
+    runs = dict(zip(paths, configs, strict=True))
+    told = {path: names[config.fingerprint] for path, config in runs.items()}
+    return watched(runs, told, configs[0].progress if configs else "none", planned=len(configs))
 
 
 def _checked_list(configs: Iterable[RunConfig]) -> list[RunConfig]:
@@ -159,8 +171,11 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
         for member in members:
             forget_retraining(member.path)
     at_work = locks.together(checkpoint.with_suffix(".lock"), [home_of(m.path) for m in members])
-    with prepared([(m.config, m.path) for m in members]), at_work:
-        _fit(members, dataset, checkpoint, resume=stored is not None)
+    try:
+        with prepared([(m.config, m.path) for m in members]), at_work:
+            _fit(members, dataset, checkpoint, resume=stored is not None)
+    finally:
+        forget_heartbeat(home_of(members[0].path))
     checkpoint.unlink(missing_ok=True)
     with suppress(OSError):  # other groups' checkpoints
         checkpoint.parent.rmdir()
@@ -173,7 +188,9 @@ def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resum
         # members of one rule stand side by side
         module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
         module.checkpoint = checkpoint if members[0].keeps_checkpoints else None
-        trainer = leave_ignored(L.Trainer(**_arguments(members[0].config, checkpoint.parents[1])))
+        beats = Heartbeats(members[0].path, [m.config.run_name for m in members])
+        arguments = _arguments(members[0].config, checkpoint.parents[1])
+        trainer = leave_ignored(L.Trainer(**arguments, callbacks=[beats]))
         try:
             trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
             return

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import Field, asdict, dataclass, field, fields
+from html import escape
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -94,7 +95,27 @@ class RunResult:
     checkpoint_sha256: str = _column("", about="SHA-256 of the final weights' file")
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
 
+    def __str__(self) -> str:
+        rows = self._short_table()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
+    def _repr_html_(self) -> str:
+        """The short table as a notebook shows it."""
+        rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._short_table())
+        return f"<table>{''.join(rows)}</table>"
+
+    def _short_table(self) -> list[tuple[str, str]]:
+        """What was trained and what came of it, by name, as texts."""
+        rows = [("run", self.run_name), ("status", " ".join(filter(None, [self.status, self.error])))]
+        for column in COLUMNS:
+            value, decimals = getattr(self, column.name), column.metadata["number_format"].partition(".")[2]
+            if column.name in _OF_SHORT_TABLE and value is not None:
+                rows.append((column.name, f"{value:.{len(decimals)}f}"))
+        return rows
+
+
+_OF_SHORT_TABLE = ("accuracy", "accuracy_test", "binary_accuracy_test", "loss_test", "epochs", "duration_seconds")
 COLUMNS: tuple[Field[Any], ...] = fields(RunResult)
 _TYPES = get_type_hints(RunResult)
 

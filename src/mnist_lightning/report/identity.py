@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from mnist_lightning.config.keys import all_keys
+from mnist_lightning.config.labels import flat, short_keys
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.plan import planned_runs
 from mnist_lightning.records.results import RunResult
@@ -85,7 +86,7 @@ def _planned(directory: Path | None) -> dict[str, Keys]:
         runs = planned_runs(directory) if directory else {}
     except RefusedError:
         return {}
-    return {fingerprint: _flat(run["config"]) for fingerprint, run in runs.items()}
+    return {fingerprint: _keys(run["config"]) for fingerprint, run in runs.items()}
 
 
 def _beside(
@@ -102,7 +103,7 @@ def _beside(
         if r.fingerprint not in known and (where := run_directory(directory, place)) is not None:
             config = _load(small_text(directory, where / "config.yaml"))
             if config:
-                found[r.fingerprint] = _flat(_identity(config))
+                found[r.fingerprint] = _keys(_identity(config))
     return found
 
 
@@ -129,19 +130,9 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _flat(config: Mapping[str, Any]) -> Keys:
+def _keys(config: Mapping[str, Any]) -> Keys:
     """Every dotted key that has a value, but the seed."""
-    keys: dict[str, str] = {}
-
-    def walk(prefix: str, node: Any) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), value)
-        elif node not in (None, []):
-            keys[prefix] = node if isinstance(node, str) else json.dumps(node, default=str)
-
-    walk("", {key: value for key, value in config.items() if key != "seed"})
-    return tuple(sorted(keys.items()))
+    return tuple(sorted((key, text) for key, text in flat(config).items() if key != "seed"))
 
 
 def _from_columns(record: RunResult) -> Keys:
@@ -181,9 +172,7 @@ def _further(keys: Iterable[Keys]) -> dict[Keys, str]:
             values[key].add(text)
     everywhere = Counter(key for k in different for key, _ in k)
     vary = [key for key in values if key not in _NAMED and (len(values[key]) > 1 or everywhere[key] < len(different))]
-    last = Counter(key.rpartition(".")[2] for key in vary)
-    short = {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in vary}
-    short |= {"data.name": "data"} if "data.name" in short else {}
+    short = short_keys(vary)
     return {k: ", ".join(f"{short[key]}={text}" for key, text in k if key in short) for k in different}
 
 

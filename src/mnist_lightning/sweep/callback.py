@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning.errors import ConfigError, PassedOn, UserError
 from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.sweep.progress import TELLING, Progress
 from mnist_lightning.sweep.sweep import Sweep, current
 
 GRID_SWEEPER = "hydra_plugins.mnist_lightning_sweeper.GridSweeper"
@@ -33,10 +34,22 @@ class CollectResults(Callback):
         if sweep := current():
             with suppress(OmegaConfBaseException):  # Hydra says it once more
                 sweep.directory = Path(config.hydra.sweep.dir)
+                _show_search(sweep, config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if current() is None:
             Sweep(Path(config.hydra.sweep.dir)).collect()
+
+
+def _show_search(sweep: Sweep, config: DictConfig) -> None:
+    """Shows from now on which runs of a search are at work, of which there is no plan."""
+    root = Path(config.hydra.sweep.dir)
+    if OmegaConf.select(config, "hydra.sweeper._target_") != GRID_SWEEPER:
+        trials = OmegaConf.select(config, "hydra.sweeper.n_trials")
+        sweep.progress = Progress(trials if isinstance(trials, int) else 0)
+        launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
+        mode = str(OmegaConf.select(config, "progress"))
+        sweep.progress.begin({}, mode, search=root, others_train=not launcher.endswith(TELLING))
 
 
 def _refuse_search_in_grid(config: DictConfig) -> None:

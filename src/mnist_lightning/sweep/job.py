@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
+from mnist_lightning.config.labels import label_of
 from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
@@ -21,8 +22,9 @@ from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.records.run_directory import TRACEBACK, finished_result, place_of, places_of, stored_result
 from mnist_lightning.sweep import slurm
+from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.attempts import attempts, begin, end
-from mnist_lightning.sweep.progress import count_records, line
+from mnist_lightning.sweep.progress import Progress, line, of_worker
 from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_other_directory, refuse_retraining, shown
 
 
@@ -42,9 +44,10 @@ def run_job(composed: DictConfig) -> float:
     if in_sweep:
         refuse_other_directory(hydra.overrides.hydra, in_sweep=True)
     result = (_run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
-    if in_sweep and sweep and sweep.progress:
-        sweep.progress.done += 1
-    print(line(result, run_dir.parent if in_sweep else None, sweep and sweep.progress), flush=True)
+    if sweep and sweep.progress:
+        sweep.progress.finished(result, run_dir)
+    elif "SUBMITIT_EXECUTOR" in os.environ:  # into its log; for other workers the command's process prints
+        print(line(result, progress=of_worker(run_dir.parent)), flush=True)
     return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # Optuna ends a search for a NaN
 
 
@@ -53,8 +56,6 @@ def _run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResu
 
     refuse_retraining(config)
     freeze_imports()
-    if config.trainer.enable_progress_bar is None:
-        config.trainer.enable_progress_bar = False  # a grid has a line per run
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir)
         if stored is None or not is_final(stored, config, run_dir):
@@ -103,6 +104,7 @@ def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
 
         forget_data()
         sweep.retraining = stored is not None
+        sweep.progress = Progress(labels={run_dir.name: label_of(config.identity())})
         result = _recorded(partial(_train, config, run_dir, started_in, checked=False), config, run_dir, (UserError,))
         sweep.retraining = False
         return result
@@ -118,6 +120,9 @@ def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool)
         check(config, started_in)
         if sweep := current():
             sweep.keep_somebodys(run_dir if sweep.is_run else run_dir.parent)  # in a search, which has no plan
+            if sweep.is_run and sweep.progress:
+                print(announcement([config]), flush=True)
+                sweep.progress.begin({run_dir: config}, config.progress)
     return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
 
 
@@ -148,10 +153,8 @@ def record_killed(config: RunConfig, run_dir: Path, why: str) -> None:
     died = f"its worker died {attempts(run_dir)} times ({why})"
     result = _record_failure(config, run_dir, RuntimeError(died))
     end(run_dir)
-    progress = sweep.progress if (sweep := current()) else None
-    if progress:
-        progress.done = count_records(run_dir.parent)  # the others were done by workers
-    print(line(result, run_dir.parent, progress), flush=True)
+    if (sweep := current()) and sweep.progress:
+        sweep.progress.finished(result, run_dir)
 
 
 def _record_failure(config: RunConfig, run_dir: Path, error: BaseException) -> RunResult:

@@ -18,6 +18,7 @@ from mnist_lightning.records import locks
 from mnist_lightning.sweep.attempts import attempts, has_ended
 from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.job import record_killed
+from mnist_lightning.sweep.progress import TELLING
 from mnist_lightning.sweep.ray_tasks import RayTasks
 from mnist_lightning.sweep.submitted import LostJobsError, SubmittedJobs
 
@@ -70,11 +71,21 @@ class PersistentLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Launches the jobs until each has a record, however many workers die, or was cancelled."""
+        self._show()
         others = [] if self._adopts else [job for job in job_overrides if self._holder(job)]
         returns = self._launch([job for job in job_overrides if job not in others], initial_job_idx)
         for job in others:
             self._wait_for_holder(job)
         return [*returns, *self._launch([job for job in others if not self._is_recorded(job)], initial_job_idx)]
+
+    def _show(self) -> None:
+        """Shows from now on which runs are at work."""
+        from mnist_lightning.sweep.sweep import current
+
+        if (sweep := current()) and sweep.progress and sweep.to_do:
+            runs = {Path(self.sweep_dir) / config.run_name: config for config in sweep.to_do}
+            others = type(self.plugin).__name__ not in TELLING
+            sweep.progress.begin(runs, sweep.to_do[0].progress, others_train=others)
 
     def _launch(self, jobs: Sequence[Sequence[str]], index: int) -> Sequence[JobReturn]:
         returns, death = self._try(jobs, index) if jobs else ([], None)

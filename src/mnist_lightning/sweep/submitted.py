@@ -17,7 +17,6 @@ from mnist_lightning.errors import EXIT_RUNS_MISSING, UserError
 from mnist_lightning.records.results import RECORD, load
 from mnist_lightning.sweep.attempts import has_ended
 from mnist_lightning.sweep.local_jobs import LocalJobs
-from mnist_lightning.sweep.progress import line
 from mnist_lightning.sweep.slurm import CANCELLED, SlurmQueue, count_jobs, is_over
 
 _FIRST = 1.0  # seconds until the second look at a queue; a tenth longer each time
@@ -111,9 +110,7 @@ class SubmittedJobs(Launcher):
             list(run_dir.iterdir())  # a network file system looks again
         if not has_ended(run_dir):
             return False
-        progress = sweep.progress if (sweep := current()) else None
-        if progress:
-            progress.done += 1
-        with suppress(UserError):
-            print(line(load(run_dir / RECORD), self.sweep_dir, progress), flush=True)
+        if (sweep := current()) and sweep.progress:
+            with suppress(UserError):
+                sweep.progress.finished(load(run_dir / RECORD), run_dir)
         return True

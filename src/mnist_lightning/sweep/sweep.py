@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from mnist_lightning.config import RunConfig
+from mnist_lightning.config.labels import labels
 from mnist_lightning.errors import EXIT_OK, EXIT_REFUSED, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
@@ -38,6 +39,8 @@ class Sweep:
     directory: Path | None = None  # where the records are; None until it is known, and accepted by nobody else's plan
     # the plan's runs by fingerprint, as in its file, which may be gone when the sweep ends
     planned: dict[str, dict[str, str]] = field(default_factory=dict)
+    to_do: list[RunConfig] = field(default_factory=list)  # those of the plan that this command is to train
+    stored: list[tuple[RunConfig, RunResult]] = field(default_factory=list)  # the others, with their records
     began: bool = False  # whether anything was planned or run; an error before that is about the input
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
@@ -54,8 +57,14 @@ class Sweep:
 
     def __exit__(self, *error: object) -> None:
         _current.set(None)
+        self.show_nothing()
         if self._lock is not None:
             self._lock.close()
+
+    def show_nothing(self) -> None:
+        """Ends the display of what is at work."""
+        if self.progress:
+            self.progress.end()
 
     def enter(self, directory: Path) -> None:
         """Locks the directory for this process and takes it for the sweep's. Raises BusyError."""
@@ -100,7 +109,11 @@ class Sweep:
         for config in to_do:
             expect(root / config.run_name)
         print("".join(f"{sentence}\n" for sentence in said), end="")
-        self._announce(len(configs), len(to_do), diverged)
+        self.to_do = to_do
+        self.stored = [(c, r) for c in distinct if c not in to_do and (r := stored[c.fingerprint]) is not None]
+        names = labels({c.run_name: c.identity() for c in distinct})
+        self.progress = Progress(len(distinct), len(distinct) - len(to_do), names)
+        self._announce(len(configs), diverged)
         return _once_each(batches, {config.fingerprint for config in to_do})
 
     def keep_somebodys(self, root: Path) -> None:
@@ -116,9 +129,8 @@ class Sweep:
             whose = "run" if self.is_run else "sweep"
             print(f"{shown(path)}: not of a {whose} of ours; kept as {shown(kept)}", flush=True)
 
-    def _announce(self, asked: int, to_do: int, diverged: int) -> None:
-        planned = len(self.planned)
-        self.progress = Progress(planned, stored_at_start=planned - to_do)
+    def _announce(self, asked: int, diverged: int) -> None:
+        planned, to_do = len(self.planned), len(self.to_do)
         if planned < asked:
             print(f"{asked - planned} of {asked} runs are repetitions and will run once")
         if planned > to_do:

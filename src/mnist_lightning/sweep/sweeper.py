@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_lightning.config import DataConfig
 from mnist_lightning.data.places import are_there
 from mnist_lightning.errors import ConfigError, OutputError, Problem
+from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
 from mnist_lightning.sweep.size import check_size
@@ -70,6 +71,8 @@ class GridSweeper(BasicSweeper):
         except Exception:
             sweep.remove_refused(root, "multirun.yaml")
             raise
+        if sweep.to_do:
+            print(announcement(sweep.to_do, self.launcher.name, sweep.stored), flush=True)
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
 

@@ -16,11 +16,14 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
+from mnist_lightning.records.heartbeat import forget_heartbeat
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import (
     CONFIG,
@@ -32,6 +35,7 @@ from mnist_lightning.records.run_directory import (
     place_of,
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, was_begun
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.record import Trained, store
@@ -89,7 +93,8 @@ def train(
     if stored is not None and not (retrain or config.retrain):
         return stored
     check(config)
-    return train_checked(config, path, continue_interrupted=continue_interrupted)
+    with watched({path: config}, {path: label_of(config.identity())}, config.progress):
+        return train_checked(config, path, continue_interrupted=continue_interrupted)
 
 
 def require_configuration(config: object) -> None:
@@ -109,10 +114,13 @@ def train_checked(
     if interrupted is None:
         forget_retraining(place)
     given = _given_checkpoint(config, base)
-    with prepared([(config, place)]) as moved, RunLog(config) as log:
-        given = moved.get(given.absolute(), given) if given else None
-        trained, dataset = _trained(config, place, interrupted, given, started, log)
-    return store(config, trained, dataset, place)
+    try:
+        with prepared([(config, place)]) as moved, RunLog(config) as log:
+            given = moved.get(given.absolute(), given) if given else None
+            trained, dataset = _trained(config, place, interrupted, given, started, log)
+        return store(config, trained, dataset, place)
+    finally:
+        forget_heartbeat(path)
 
 
 def _given_checkpoint(config: RunConfig, base: Path | None) -> Path | None:
@@ -169,7 +177,8 @@ def _fit_and_evaluate(
 ) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
-    trainer = build_trainer(config, path, watch, last=TakesLoggers(log))
+    beats = Heartbeats(path, [config.run_name])
+    trainer = build_trainer(config, path, watch, beats, last=TakesLoggers(log))
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except RefusedError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from functools import cache
 from importlib.util import find_spec
@@ -95,10 +94,27 @@ def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
     arguments = {"num_sanity_val_steps": 0, "enable_model_summary": False, "default_root_dir": str(path)}
     arguments |= config.trainer.arguments()
     if config.trainer.precision == "auto":
-        arguments["precision"] = fastest_precision(str(config.trainer.accelerator))
+        arguments["precision"] = precision_of(config)
     arguments["devices"] = _one_device(config.trainer.devices)
-    arguments.setdefault("enable_progress_bar", sys.stderr is not None and sys.stderr.isatty())
+    arguments.setdefault("enable_progress_bar", False)  # we show progress ourselves
     return arguments
+
+
+def precision_of(config: RunConfig) -> str:
+    """The precision that a run has here, in Lightning's words."""
+    given = str(config.trainer.precision)
+    return fastest_precision(str(config.trainer.accelerator)) if given == "auto" else given
+
+
+def device_words(config: RunConfig) -> str:
+    """The device that Lightning will choose here: `NVIDIA H100`, `2 CPU threads`."""
+    asked = str(config.trainer.accelerator)
+    if asked in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    if asked in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return "mps"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' * (threads != 1)}"
 
 
 def fastest_precision(accelerator: str) -> str:

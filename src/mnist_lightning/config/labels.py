@@ -1,0 +1,86 @@
+"""Names for people: what tells configurations apart, in the order in which the study names them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from mnist_lightning.config.keys import FINGERPRINT_IN_NAME, fingerprint_of, optimizer_label
+
+Name = TypeVar("Name", bound=Hashable)
+
+SIZES = ("model.num_channels", "model.num_conv", "model.num_dense")
+# what a label says without its key, and what it says last
+_NAMED = ("optimizer.name", "loss", "lr", *SIZES, "seed")
+_LONGEST_VALUE = 30
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, str]:
+    """Every dotted key of a configuration that has a value, as a text."""
+    texts: dict[str, str] = {}
+
+    def walk(prefix: str, node: Any) -> None:
+        if isinstance(node, Mapping):
+            for key, value in node.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), value)
+        elif node not in (None, []):
+            texts[prefix] = node if isinstance(node, str) else json.dumps(node, default=str)
+
+    walk("", config)
+    return texts
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Each dotted key by its last word, or whole where two of them end alike; `data.name` is `data`."""
+    words = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
+    ends = Counter(words.values())
+    return {key: word if ends[word] == 1 else key for key, word in words.items()}
+
+
+def varying(configs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many values each dotted key takes, no value being one, of those that take several."""
+    texts = [flat(config) for config in configs]
+    keys = dict.fromkeys(key for known in texts for key in known)
+    counts = {key: len({known.get(key) for known in texts}) for key in keys}
+    return {key: n for key, n in counts.items() if n > 1}
+
+
+def labels(configs: Mapping[Name, Mapping[str, Any]]) -> dict[Name, str]:
+    """A short name for each configuration, as `RunConfig.identity()` gives it, from the keys that vary among them.
+
+    `Adam mse 0.01 batch_size=32 seed 1`; no two are alike. Where nothing varies, as `label_of` does.
+    """
+    vary = varying(configs.values())
+    if not vary:
+        return {name: label_of(config) for name, config in configs.items()}
+    further = short_keys(key for key in vary if key not in _NAMED)
+    told = {name: _label(flat(config), vary, further) for name, config in configs.items()}
+    alike = Counter(told.values())
+    fingerprints = {n: fingerprint_of(c)[:FINGERPRINT_IN_NAME] for n, c in configs.items() if alike[told[n]] > 1}
+    return {name: " ".join(filter(None, [text, fingerprints.get(name)])) for name, text in told.items()}
+
+
+def label_of(config: Mapping[str, Any]) -> str:
+    """The name of a configuration beside which there is no other: `RMSprop mse 0.001 32/2/1`."""
+    return _label(flat(config), ("optimizer.name", "loss", "lr", *SIZES), {})
+
+
+def _label(texts: Mapping[str, str], keys: Iterable[str], further: Mapping[str, str]) -> str:
+    keys = set(keys)
+    words = [optimizer_label(texts.get("optimizer.name", ""))] if "optimizer.name" in keys else []
+    words += [texts.get(key, "") for key in ("loss",) if key in keys]
+    words += [_number(texts.get(key, "")) for key in ("lr",) if key in keys]
+    if keys & set(SIZES):
+        words.append("/".join(texts.get(key, "?") for key in SIZES))
+    words += [f"{short}={texts.get(key, 'null')[:_LONGEST_VALUE]}" for key, short in further.items()]
+    words += [f"seed {texts.get('seed', '?')}"] if "seed" in keys else []
+    return " ".join(filter(None, words))
+
+
+def _number(text: str) -> str:
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text

@@ -1,0 +1,67 @@
+"""What is said at once, before the first run: how many runs of what, for how long, on which data and device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mnist_lightning.config import RunConfig
+from mnist_lightning.config.labels import label_of, short_keys, varying
+from mnist_lightning.progress.words import duration
+from mnist_lightning.progress.work import work_of
+from mnist_lightning.records.results import RunResult
+
+_HERE = ("basic", "fused", "joblib", "submitit_local")  # launchers whose runs are trained on this machine
+
+
+def announcement(
+    configs: Sequence[RunConfig], launcher: str = "basic", stored: Sequence[tuple[RunConfig, RunResult]] = ()
+) -> str:
+    """`18 runs: optimizer (3) x loss (2) x lr (3), 5 epochs of 2,000 images of synthetic, on cpu (...), 32-true`."""
+    vary = varying(config.identity() for config in configs)
+    keys = {short: vary[key] for key, short in short_keys(vary).items()}
+    if len(configs) == 1:
+        what = label_of(configs[0].identity())
+    else:
+        product = math.prod(keys.values()) == len(configs)
+        named = (" x " if product else ", ").join(f"{key} ({n})" for key, n in keys.items())
+        what = f"{len(configs):,} runs{': ' * bool(named)}{named}"
+    device = f", {_device(configs)}" if launcher in _HERE else f", by {launcher}"
+    time = _expected(configs, stored) if launcher == "basic" else ""
+    return f"{what}, {_epochs(configs)} of {_images(configs)}{device}{time}"
+
+
+def _epochs(configs: Sequence[RunConfig]) -> str:
+    numbers = sorted({config.trainer.max_epochs for config in configs})
+    return f"{_range(numbers)} epoch{'s' * (numbers[-1] != 1)}"
+
+
+def _images(configs: Sequence[RunConfig]) -> str:
+    names = ", ".join(dict.fromkeys(config.data.name for config in configs))
+    sizes = {config.data.train_size for config in configs}
+    if None in sizes:
+        return names if sizes == {None} else f"images of {names}"
+    return f"{_range(sorted(size for size in sizes if size))} images of {names}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return f"{numbers[0]:,}" + (f" to {numbers[-1]:,}" if len(numbers) > 1 else "")
+
+
+def _device(configs: Sequence[RunConfig]) -> str:
+    """The devices and precisions that the runs will have on this machine."""
+    from mnist_lightning.training.trainer import device_words, precision_of  # torch is not for who has nothing to do
+
+    devices = dict.fromkeys(device_words(config) for config in configs)
+    precisions = dict.fromkeys(precision_of(config) for config in configs)
+    return f"on {', '.join(devices)}, {', '.join(precisions)}"
+
+
+def _expected(configs: Sequence[RunConfig], stored: Sequence[tuple[RunConfig, RunResult]]) -> str:
+    """How long the runs will take at the pace of those that are stored, if that is known."""
+    timed = [(work_of(config).total, r.duration_seconds) for config, r in stored if r.status == "completed"]
+    timed = [(work, seconds) for work, seconds in timed if math.isfinite(seconds)]
+    if not timed:
+        return ""
+    pace = sum(seconds for _, seconds in timed) / sum(work for work, _ in timed)
+    return f": about {duration(pace * sum(work_of(config).total for config in configs))}, as the stored ones took"

@@ -1,0 +1,84 @@
+"""progress/screen.py: the line that is rewritten, and where there is one."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from mnist_lightning.progress.screen import Bar, is_notebook, mode_of
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def last_screen(text: str) -> list[str]:
+    """The lines that a terminal shows after this text."""
+    lines, column = [""], 0
+    for c in text:
+        if c == "\n":
+            lines.append("")
+            column = 0
+        elif c == "\r":
+            column = 0
+        else:
+            lines[-1] = lines[-1][:column].ljust(column) + c + lines[-1][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in lines]
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)  # in the test itself: pytest puts its own there before each
+    monkeypatch.setattr(sys, "stderr", out)
+    monkeypatch.setenv("TERM", "xterm")
+    return out
+
+
+def test_what_is_printed_stands_above_the_line_and_the_line_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, bar = terminal(monkeypatch), Bar()
+    bar.start()
+    bar.write("run 1/2  epoch 1/3")
+    print("one", end="")
+    assert last_screen(out.getvalue()) == ["run 1/2  epoch 1/3"]
+    print(" line\nand", "more")
+    print("a warning", file=sys.stderr)
+    bar.write("run 2/2")
+    assert last_screen(out.getvalue()) == ["one line", "and more", "a warning", "run 2/2"]
+    print("no end", end="")
+    bar.stop()
+    bar.stop()
+    assert sys.stdout is out
+    print(".")
+    assert last_screen(out.getvalue()) == ["one line", "and more", "a warning", "no end.", ""]
+
+
+def test_auto_is_a_line_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal(monkeypatch)
+    assert mode_of("auto") == "bar"
+    assert [mode_of(mode) for mode in ("bar", "lines", "none")] == ["bar", "lines", "none"]
+    monkeypatch.setenv("TERM", "dumb")
+    assert mode_of("auto") == "lines"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # `| tee log`
+    assert mode_of("auto") == "lines"
+    monkeypatch.setattr(sys, "stdout", None)  # `>&-`
+    assert mode_of("auto") == "lines"
+
+
+def test_a_notebook_is_known_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ZMQInteractiveShell:
+        pass
+
+    class IPython:
+        @staticmethod
+        def get_ipython() -> object:
+            return ZMQInteractiveShell()
+
+    assert not is_notebook()
+    monkeypatch.setitem(sys.modules, "IPython", IPython)  # pyright: ignore - as far as it is asked
+    assert is_notebook()
+    assert mode_of("auto") == "bar"

@@ -1,0 +1,54 @@
+"""sweep/announcement.py: what is said before the first run."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.sweep.announcement import announcement
+
+CPU = TrainerConfig(max_epochs=2, accelerator="cpu", precision="32-true")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
+def made(**changes: object) -> RunConfig:
+    return RunConfig(**{"trainer": CPU, "data": DataConfig("synthetic", train_size=1280), **changes})  # pyright: ignore[reportArgumentType] - fields by name
+
+
+GRID = [made(lr=lr, optimizer=OptimizerConfig(name)) for lr in (0.1, 0.01) for name in ("adam", "sgd", "rmsprop")]
+
+
+def test_a_grid_is_told_by_the_keys_that_vary_a_single_run_by_its_name() -> None:
+    where = "2 epochs of 1,280 images of synthetic, on 1 CPU thread, 32-true"
+    assert announcement(GRID) == f"6 runs: optimizer (3) x lr (2), {where}"
+    assert announcement(GRID[1:]) == f"5 runs: optimizer (3), lr (2), {where}", "no whole grid"
+    assert announcement(GRID[:1]) == f"Adam mse 0.1 32/2/1, {where}"
+
+
+def test_whole_data_sets_different_epochs_and_another_machine_are_told() -> None:
+    longer = TrainerConfig(max_epochs=5, accelerator="cpu", precision="bf16-mixed")
+    configs = [made(data=DataConfig()), made(data=DataConfig(), trainer=longer)]
+    assert announcement(configs) == (
+        "2 runs: max_epochs (2), precision (2), 2 to 5 epochs of mnist, on 1 CPU thread, 32-true, bf16-mixed"
+    )
+    assert announcement(GRID, "ray").endswith("2 epochs of 1,280 images of synthetic, by ray")
+
+
+def test_the_expected_time_is_that_of_the_stored_runs_by_their_work() -> None:
+    small, large = made(model=ModelConfig(4, 1, 0)), made(model=ModelConfig(64, 3, 3))
+    stored = [(small, RunResult(status="completed", duration_seconds=10.0))]
+    assert announcement(GRID[:1], "basic", [(GRID[1], stored[0][1])]).endswith(": about 10 s, as the stored ones took")
+    told = announcement([large], "basic", stored)
+    assert "about" in told
+    assert " min, as the stored ones took" in told
+    assert "about" not in announcement([large], "joblib", stored), "how many at a time is not known"
+    for unknown in (RunResult(status="failed"), RunResult(status="completed", duration_seconds=math.nan)):
+        assert "about" not in announcement([large], "basic", [(small, unknown)])

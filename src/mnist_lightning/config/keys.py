@@ -143,6 +143,17 @@ class SweepConfig(Section):
 
 
 @dataclass
+class ReportConfig(Section):
+    """When the page of a sweep is made."""
+
+    prefix = "report."
+
+    live: bool = key(
+        False, "while a sweep runs, too, about once a minute, by a process of its own; and status.json", identity=False
+    )
+
+
+@dataclass
 class RunConfig(Section):
     """One configuration of the grid; the defaults are the study's.
 
@@ -176,6 +187,7 @@ class RunConfig(Section):
     retrain: bool = key(
         False, "train a finished single run anew; its record stays until the new one is whole", identity=False
     )
+    report: ReportConfig = key(about="when a sweep's page is made", factory=ReportConfig, identity=False)
 
     def problems(self) -> list[Problem]:
         """All problems of the values and of the sections, which are made from plain values where they are none yet."""

@@ -58,7 +58,7 @@ def heartbeat_of(run_dir: Path) -> Heartbeat | None:
     """Where the training in a run's directory is, or was when its process was killed; None where nothing is told."""
     try:
         return _checked(json.loads(read_regular(run_dir / HEARTBEAT, _LARGEST)))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
     directory.mkdir(parents=True, exist_ok=True)
     file = open(directory / LOCK, "a+", opener=_at_once, encoding="utf-8", errors="replace")  # noqa: SIM115 - kept open for as long as the lock is held
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(file)
     except OSError as error:
         found = _signature(file)
         file.close()
@@ -46,14 +47,31 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
     return file
 
 
+def _take(file: IO[str]) -> None:
+    """Locks an open file, or raises OSError; not at the first refusal, since who only looks has it for an instant."""
+    assert fcntl is not None
+    for wait in (0.01, 0.05, None):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if wait is None:
+                raise
+            time.sleep(wait)
+
+
 def _sign(file: IO[str], holder: str = "") -> None:
     """Writes who holds it into a lock file, unless the file is somebody's, who has another use for the name."""
-    file.seek(0)
-    if not _SIGNED.fullmatch(file.read(_LONGEST)):
+    if not _is_ours(file):
         return
     file.truncate(0)
     file.write(f"{holder or f'process {os.getpid()} on {socket.gethostname()}'}\n")
     file.flush()
+
+
+def _is_ours(file: IO[str]) -> bool:
+    file.seek(0)
+    return _SIGNED.fullmatch(file.read(_LONGEST)) is not None
 
 
 def _signature(file: IO[str]) -> str:
@@ -74,7 +92,7 @@ def holder_of(path: Path) -> str:
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock file `path`, or that of the group it names. Creates and changes nothing.
 
-    Looking takes the lock for an instant, shared: only who asks for it without waiting could notice.
+    Looking takes the lock for an instant, shared; who asks for it without waiting tries more than once.
     """
     held, text = _look(path)
     group = _GROUP.fullmatch(text)
@@ -112,8 +130,33 @@ def together(path: Path, runs: Iterable[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def waiting(path: Path) -> Iterator[None]:
-    """Holds the lock file `path` for a block; waits while another process has it. A read-only place is not locked."""
+def alone(path: Path) -> Iterator[None]:
+    """Holds the lock file `path` for a block as `waiting` does, and leaves no file behind."""
+    held = False
+    while not held:
+        with waiting(path) as file:
+            # whoever had it may have removed the file while we waited: then others lock another of its name
+            if held := file is None or _is_still(file, path):
+                try:
+                    yield
+                finally:
+                    if file is not None and _is_ours(file):
+                        path.unlink(missing_ok=True)
+
+
+def _is_still(file: IO[str], path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+@contextmanager
+def waiting(path: Path) -> Iterator[IO[str] | None]:
+    """Holds the lock file `path` for a block; waits while another process has it. A read-only place is not locked.
+
+    The block gets the file, None where nothing is locked.
+    """
     file = None
     if fcntl is not None:
         with suppress(OSError):
@@ -122,7 +165,7 @@ def waiting(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             _sign(file)
     try:
-        yield
+        yield file
     finally:
         if file is not None:
             file.close()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from mnist_lightning.errors import CommandParser, exit_code_of
+from mnist_lightning.errors import EXIT_INTERRUPTED, CommandParser, exit_code_of
 from mnist_lightning.report import write_report
 
 
@@ -13,16 +18,25 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     parser = CommandParser("python -m mnist_lightning.report", description=__doc__)
     parser.add_argument("directory", help="a sweep's directory, or a single run's")
-    directory = parser.parse_args(argv).directory
-    return exit_code_of(lambda: _report(directory))
+    what = "go on until the sweep is over, or Ctrl-C: the page about once a minute, which loads itself anew"
+    parser.add_argument("--watch", action="store_true", help=what)
+    parser.add_argument("--leader", type=int, help=argparse.SUPPRESS)  # whose process has started this one: report.live
+    given = parser.parse_args(argv)
+    if given.leader:
+        return exit_code_of(lambda: _accompany(given.directory, given.leader))
+    try:
+        return exit_code_of(lambda: (_watch if given.watch else _report)(given.directory))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def _report(directory: str) -> None:
     """Writes the report of what can be read, and says what is missing. Raises RefusedError for what cannot be."""
+    from mnist_lightning.report.running import running_runs
     from mnist_lightning.report.state import read_state
 
     results, state = read_state(directory)
-    if not results and state.planned is None:
+    if not results and state.planned is None and not running_runs(directory, state):
         for error in state.refused:
             raise error
         raise FileNotFoundError(f"{directory}: holds no record; give the directory of a sweep")
@@ -34,6 +48,49 @@ def _report(directory: str) -> None:
         print(line)
     for error in state.refused:
         raise error
+
+
+def _watch(directory: str) -> None:
+    """Makes the page until the sweep is over, or a signal comes, and then the whole report of that moment."""
+    from mnist_lightning.report.state import read_state
+    from mnist_lightning.report.watch import is_over, watch
+
+    results, state = read_state(directory)
+    if not is_over(Path(directory), state):
+        print(f"watching {directory}: report.html is made about once a minute; Ctrl-C ends it", flush=True)
+        try:
+            with _signals_raised():
+                watch(Path(directory))
+        except (KeyboardInterrupt, SystemExit):  # the page shall not load itself anew for ever
+            results, state = read_state(directory)
+            write_report(results, directory, state)
+            raise
+    _report(directory)
+
+
+def _accompany(directory: str, leader: int) -> None:
+    """Makes the page of a sweep for the process that leads it, and the last one, too, if that process is killed."""
+    from mnist_lightning.report.watch import watch
+
+    with _signals_raised():
+        watch(Path(directory), leader=leader)
+        _report(directory)
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Ends the process by an exception, as Ctrl-C does, for other signals, too: then no half-written file is left."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), end) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 if __name__ == "__main__":

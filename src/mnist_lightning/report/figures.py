@@ -11,6 +11,7 @@ from mnist_lightning.records.predictions import Predictions
 from mnist_lightning.report.about import DURATIONS
 from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.running import Running
 from mnist_lightning.report.stored import MOST_CURVES, Curve, Stored
 from mnist_lightning.report.style import Picture, looks, picture
 
@@ -30,6 +31,9 @@ HEADINGS = {
 }
 
 
+MOST_RUNNING = 8  # curves of runs at work
+
+
 @dataclass(frozen=True)
 class Figures:
     """The drawn figures, and for each that is missing the reason."""
@@ -43,14 +47,33 @@ Plan = tuple[str, Callable[[], "Figure"]]  # caption, how to draw
 
 def draw_figures(ranking: Ranking, stored: Stored) -> Figures:
     """Every figure that can be drawn. Without matplotlib there are none, and the reason says so."""
-    try:
-        import matplotlib  # noqa: F401 - only whether it is there
-    except ImportError:
+    if not _can_draw():
         return Figures([], dict.fromkeys(HEADINGS, "figures need matplotlib: pip install matplotlib"))
     plans = _of_runs(ranking) | _of_curves(ranking, stored.curves) | _of_images(ranking, stored.predictions)
     in_order = {name: plans[name] for name in HEADINGS}
     drawn = [picture(name, HEADINGS[name], *plan) for name, plan in in_order.items() if isinstance(plan, tuple)]
     return Figures(drawn, {name: plan for name, plan in in_order.items() if isinstance(plan, str)})
+
+
+def _can_draw() -> bool:
+    try:
+        import matplotlib  # noqa: F401 - only whether it is there
+    except ImportError:
+        return False
+    return True
+
+
+def running_picture(running: Sequence[Running]) -> Picture | None:
+    """The curves so far of the runs at work, for the page alone; None where no epoch has ended or nothing can draw."""
+    begun = [run for run in running if run.curve("val_accuracy") or run.curve("train_accuracy")]
+    if not begun or not _can_draw():
+        return None
+    from mnist_lightning.report.figures_curves import running_curves
+
+    of = f"The first {MOST_RUNNING} of {len(begun):,} by name. " if len(begun) > MOST_RUNNING else ""
+    caption = f"{of}Solid: validation. Dotted: on the training images, during the epoch."
+    shown = begun[:MOST_RUNNING]
+    return picture("running_curves", "Learning curves so far", caption, lambda: running_curves(shown))
 
 
 def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:

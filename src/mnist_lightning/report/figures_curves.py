@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lightning.report.running import Running
 from mnist_lightning.report.stored import Curve
-from mnist_lightning.report.style import FAINT, mark_chance, new_figure, short
+from mnist_lightning.report.style import COLOURS, FAINT, MARKERS, mark_chance, new_figure, short
 from mnist_lightning.report.verdicts import COLLAPSED, NOT_YET, UNCLEAR
 
 if TYPE_CHECKING:
@@ -43,6 +44,27 @@ def learning_curves(curves: Sequence[Curve], names: dict[str, dict[str, Any]]) -
     style, name = ("x", "cross") if last < 2 else (":", "dotted")
     left.plot([], [], style, color=FAINT, label=f"{name}: on the training images")
     figure.legend(loc="outside lower left", ncols=2, fontsize=8.5)
+    return figure
+
+
+def running_curves(running: Sequence[Running]) -> Figure:
+    """The accuracy of runs at work so far, up to the epochs that they will have: solid validation, dotted training."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (axes,) = new_figure(3.6)
+    for i, run in enumerate(running):
+        look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 3.5}
+        label = f"{short(run.label, 60)}: {run.how_far}"
+        for column, line in (("val_accuracy", "-"), ("train_accuracy", ":")):
+            points = run.curve(column)
+            axes.plot(*zip(*points, strict=True), line, label=label, linewidth=1.8 if line == "-" else 1.2, **look)
+            label = None
+    last = max(max(run.epochs or 1, *run.epochs_done) for run in running)
+    axes.set(xlabel="epoch", ylabel="accuracy (top-1, share of images)", ylim=(0, 1.02))
+    axes.set_xlim(1 - max(0.02 * last, 0.25), last + max(0.02 * last, 0.25))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    mark_chance(axes)
+    figure.legend(loc="outside lower left", fontsize=8.5)
     return figure
 
 

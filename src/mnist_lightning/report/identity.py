@@ -100,11 +100,15 @@ def _beside(
     if directory is None or len(records) < 2:
         return found
     for r, place in zip(records, places or [place_of(r) for r in records], strict=True):
-        if r.fingerprint not in known and (where := run_directory(directory, place)) is not None:
-            config = _load(small_text(directory, where / "config.yaml"))
-            if config:
-                found[r.fingerprint] = _keys(_identity(config))
+        where = run_directory(directory, place) if r.fingerprint not in known else None
+        if where is not None and (config := stored_identity(directory, where)):
+            found[r.fingerprint] = _keys(config)
     return found
+
+
+def stored_identity(directory: Path, where: Path) -> dict[str, Any]:
+    """What the config.yaml in a run's directory `where` says that is computed; empty where that is not there."""
+    return _identity(_load(small_text(directory, where / "config.yaml")))
 
 
 def _load(text: str) -> dict[str, Any]:

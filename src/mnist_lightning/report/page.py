@@ -16,7 +16,7 @@ from mnist_lightning.errors import one_line
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
-from mnist_lightning.report.figures import HEADINGS, Figures
+from mnist_lightning.report.figures import HEADINGS, Figures, running_picture
 from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
@@ -48,6 +48,9 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(_resource("page.css")),
+        live=stored.live,
+        running=tables.running_table(stored.running),
+        running_picture=running_picture(stored.running),
         title=_title(ranking, stored.state),
         what_was_run=_what_was_run(ranking, stored.state),
         state=stored.state,

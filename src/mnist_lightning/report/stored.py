@@ -14,8 +14,10 @@ from mnist_lightning.records.results import RECORD
 from mnist_lightning.report.comparison import Comparison, compare
 from mnist_lightning.report.curves import read_curve, run_directory, small_text
 from mnist_lightning.report.frame import runs
+from mnist_lightning.report.live import Live
 from mnist_lightning.report.provenance import OF_RUN, OF_SWEEP, command_in
 from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.running import Running
 from mnist_lightning.report.state import State
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
@@ -42,6 +44,8 @@ class Stored:
     state: State = field(default_factory=State)
     linked: bool = True  # runs lie in directories of their own, which can be linked to
     comparison: Comparison | None = None  # of the two best settings
+    running: list[Running] = field(default_factory=list)
+    live: Live | None = None  # for a page that will be made again
 
 
 def read_stored(ranking: Ranking, directory: Path) -> Stored:

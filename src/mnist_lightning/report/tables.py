@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.frame import SIZES
 from mnist_lightning.report.ranking import BY_VALIDATION, OVER_SEEDS, Ranking
+from mnist_lightning.report.running import Running
 from mnist_lightning.report.state import WHY as WHY_MISSING
 from mnist_lightning.report.state import State, Unfinished
 from mnist_lightning.report.table import FURTHER, Column, Table, record_column, table_of
@@ -155,6 +157,24 @@ def seeds_table(ranking: Ranking) -> Table:
     rest = ranking.settings[~ranking.settings["setting"].isin(ranked["setting"])]
     note = f"Runs that differ in the seed only. {OVER_SEEDS}"
     return table_of("Seeds", columns, pd.concat([ranked, rest]), note, ["best"] * (len(ranked) > 0))
+
+
+def running_table(running: Iterable[Running]) -> Table:
+    """The runs at work, by name: how far each is. They have no record, so they are ranked nowhere."""
+    columns = [
+        Column("Run", about="the keys that vary in the sweep"),
+        Column("Epoch", about="the one it is in, of how many"),
+        Column("Done", "0%", "share of its training"),
+        _accuracy("Validation accuracy (top-1)", "after the last whole epoch", ""),
+        Column("Trained together", "0", "runs that are trained as one stacked network"),
+        Column("Directory", about="of the run, in the sweep's"),
+    ]
+    rows: list[list[Any]] = [
+        [r.label, r.how_far.removeprefix("epoch "), r.fraction, r.val_accuracy, r.together, r.run_name] for r in running
+    ]
+    n = len(rows)
+    note = f"{n:,} run{'s are' if n != 1 else ' is'} being trained. What has no record yet is not ranked."
+    return Table("Running now", columns, rows, note)
 
 
 def failures_table(ranking: Ranking, state: State | None = None) -> Table:

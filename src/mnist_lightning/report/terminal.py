@@ -11,7 +11,8 @@ from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
 from mnist_lightning.report.frame import frame_of, runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
-from mnist_lightning.report.state import State, in_terminal
+from mnist_lightning.report.running import Running, running_runs
+from mnist_lightning.report.state import MOST_NAMED, State, in_terminal
 from mnist_lightning.report.table import shown
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
@@ -117,11 +118,20 @@ def _safe(text: str, limit: int = COLUMNS) -> str:
 
 def standing(results: Sequence[RunResult], state: State, directory: Path | None = None) -> list[str]:
     """What is missing or running, what does not count, what could not be read; nothing for a sweep that is whole."""
-    return _standing(Ranking(frame_of(results, directory, state.places)), state)
+    return _standing(Ranking(frame_of(results, directory, state.places)), state, directory)
 
 
-def _standing(ranking: Ranking, state: State) -> list[str]:
-    return [_safe(line) for line in in_terminal(state, counts(ranking, state), COLUMNS)]
+def _standing(ranking: Ranking, state: State, directory: Path | None) -> list[str]:
+    lines = in_terminal(state, counts(ranking, state), COLUMNS)
+    running = running_runs(directory, state) if directory is not None else []
+    for run in running[:MOST_NAMED]:
+        lines += _wrapped(f"running: {run.label}  {run.how_far}" + _so_far(run))
+    more = len(running) - MOST_NAMED
+    return [_safe(line) for line in lines] + ([f"and {more:,} more running"] if more > 0 else [])
+
+
+def _so_far(run: Running) -> str:
+    return "" if run.val_accuracy is None else f"  val accuracy {run.val_accuracy:.4f}"
 
 
 def closing(
@@ -130,7 +140,7 @@ def closing(
     """What to print when a report is written: the leaderboard, what is missing, and where the files are."""
     state = state or State()
     ranking = Ranking(frame_of(results, directory, state.places))
-    lines = [_leaderboard(ranking), *_standing(ranking, state)]
+    lines = [_leaderboard(ranking), *_standing(ranking, state, directory)]
     named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": _SECOND}
     for path in sorted(paths, key=lambda p: p.name):
         if path.name in named:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_lightning.errors import OutputError
+from mnist_lightning.records import locks
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.results import RunResult, to_csv
 
 if TYPE_CHECKING:
+    from mnist_lightning.report.figures import Figures
+    from mnist_lightning.report.live import Live
     from mnist_lightning.report.ranking import Ranking
     from mnist_lightning.report.state import State
     from mnist_lightning.report.stored import Stored
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
 SECOND = "results-2.xlsx"
 _SEAL = ".report.sha256"  # of each file as we wrote it, to know whether somebody has worked in it, or it is not ours
+_LOCK = ".report.lock"  # while derived files are written: a sweep's end and a watcher may do that at once
 _SEAL_OF_WORKBOOK = ".results.xlsx.sha256"  # what 0.1.0 wrote in its place
 
 
@@ -29,12 +33,14 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
 
     A function of the records and of the files beside them (each run's metrics.csv, the best run's
     predictions.npz), and of the sweep's `state` (default: plan.json there beside `results`), which says what is
-    missing or running: the same ones give the same bytes. Each file is replaced as a whole. One that somebody has
+    missing or running: the same ones give the same bytes. Each file is replaced as a whole. A status.json that
+    `write_live` has left there is written, too. One that somebody has
     changed, or that is not ours, is kept as NAME.bak.EXT and is among the paths; a workbook that is open and locked is
     left, and results-2.xlsx written.
     Raises OutputError naming a file that cannot be written.
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
+    from mnist_lightning.report import live
     from mnist_lightning.report.figures import HEADINGS, draw_figures
     from mnist_lightning.report.page import page
     from mnist_lightning.report.workbook import workbook_bytes
@@ -44,9 +50,30 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     contents = {f"{FIGURES}/{p.name}.png": p.png for p in figures.pictures}
     contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
     contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
+    if live.STATUS in _read_seal(root):
+        contents[live.STATUS] = live.status_json(results, root, stored.state, stored.running, at_work=False)
     stale = [f"{FIGURES}/{n}.{kind}" for n in HEADINGS for kind in ("png", "svg")]
     paths = _put(root, contents, [name for name in stale if name not in contents])
     return [*table, *paths, *_put_workbook(root, workbook_bytes(ranking, stored))]
+
+
+def write_live(
+    results: Sequence[RunResult], directory: str | Path, state: State, live: Live, figures: Figures | None = None
+) -> Figures:
+    """Writes what changes while a sweep runs: results.csv, the page, which says when it was made, and status.json.
+
+    Returns the figures that the page shows: `figures`, drawn before, or those that are drawn now. Raises OutputError.
+    """
+    from mnist_lightning.report.figures import draw_figures
+    from mnist_lightning.report.live import STATUS, status_json
+    from mnist_lightning.report.page import page
+
+    root, ranking, stored, _ = _read(results, directory, state)
+    figures = figures or draw_figures(ranking, stored)
+    text = page(ranking, replace(stored, live=live), figures)
+    status = status_json(results, root, state, stored.running, at_work=live.at_work)
+    _put(root, {HTML: text.encode("utf-8", "backslashreplace"), STATUS: status})
+    return figures
 
 
 def write_tables(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
@@ -63,6 +90,7 @@ def _read(
     """The directory, the records ranked, what lies beside them, and results.csv, which needs nothing else."""
     from mnist_lightning.report.frame import frame_of
     from mnist_lightning.report.ranking import Ranking
+    from mnist_lightning.report.running import running_runs
     from mnist_lightning.report.state import state_of
     from mnist_lightning.report.stored import read_stored
 
@@ -73,7 +101,7 @@ def _read(
     results = sorted(results, key=lambda r: r.run_name)
     table = _put(root, {CSV: to_csv(results).encode("utf-8", "backslashreplace")})
     ranking = Ranking(frame_of(results, root, state.places))
-    return root, ranking, replace(read_stored(ranking, root), state=state), table
+    return root, ranking, replace(read_stored(ranking, root), state=state, running=running_runs(root, state)), table
 
 
 def _placed(results: Sequence[RunResult]) -> dict[str, RunResult]:
@@ -88,6 +116,12 @@ def _placed(results: Sequence[RunResult]) -> dict[str, RunResult]:
 
 
 def _put(root: Path, contents: Mapping[str, bytes], stale: Iterable[str] = ()) -> list[Path]:
+    """Writes derived files as `_put_alone` does, while no other process does it here: one seal knows both's files."""
+    with locks.alone(root / _LOCK):
+        return _put_alone(root, contents, stale)
+
+
+def _put_alone(root: Path, contents: Mapping[str, bytes], stale: Iterable[str]) -> list[Path]:
     """Writes derived files and removes the stale ones that are ours; what is not as we left it is kept, and returned.
 
     Killed at any instant, the seal knows every file of ours: before the files are written it holds old and new ones.

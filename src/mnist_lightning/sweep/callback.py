@@ -49,6 +49,8 @@ def _show_search(sweep: Sweep, config: DictConfig) -> None:
         sweep.progress = Progress(trials if isinstance(trials, int) else 0)
         launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
         mode = str(OmegaConf.select(config, "progress"))
+        if OmegaConf.select(config, "report.live"):
+            sweep.live.start(root)
         sweep.progress.begin({}, mode, search=root, others_train=not launcher.endswith(TELLING))
 
 

@@ -21,6 +21,7 @@ from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
 from mnist_lightning.records.run_directory import QUARANTINE, holds_sweep, places_of, refuse_another_runs, stored_result
 from mnist_lightning.sweep.attempts import expect
+from mnist_lightning.sweep.live import LivePage
 from mnist_lightning.sweep.plan import check_space, commit_plan
 from mnist_lightning.sweep.progress import Progress
 
@@ -44,6 +45,7 @@ class Sweep:
     began: bool = False  # whether anything was planned or run; an error before that is about the input
     collected: bool = False  # whether tables, figures and page are those of the records
     progress: Progress | None = None
+    live: LivePage = field(default_factory=LivePage)
     is_run: bool = False  # a single run's directory is the record's own
     retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
@@ -62,9 +64,10 @@ class Sweep:
             self._lock.close()
 
     def show_nothing(self) -> None:
-        """Ends the display of what is at work."""
+        """Ends the display of what is at work, and the process that makes the page meanwhile."""
         if self.progress:
             self.progress.end()
+        self.live.stop()
 
     def enter(self, directory: Path) -> None:
         """Locks the directory for this process and takes it for the sweep's. Raises BusyError."""
@@ -114,6 +117,8 @@ class Sweep:
         names = labels({c.run_name: c.identity() for c in distinct})
         self.progress = Progress(len(distinct), len(distinct) - len(to_do), names)
         self._announce(len(configs), diverged)
+        if any(config.report.live for config in to_do):
+            self.live.start(root)
         return _once_each(batches, {config.fingerprint for config in to_do})
 
     def keep_somebodys(self, root: Path) -> None:
@@ -191,7 +196,7 @@ class Sweep:
             results, state = read_state(self.directory)
             is_run = (self.directory / RECORD).is_file()
             write = report.write_tables if is_run else report.write_report
-            if results:
+            if results or self.live.was_started:  # its page must not stay the one of a sweep at work
                 paths = [shown(path) for path in write(results, self.directory, state)]
                 print(closing(results, paths, state, self.directory))
         self.collected = True

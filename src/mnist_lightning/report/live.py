@@ -1,0 +1,71 @@
+"""What a report has while a sweep runs: when it was made, and status.json for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mnist_lightning.records.results import RunResult
+from mnist_lightning.report.running import Running
+from mnist_lightning.report.state import State
+
+STATUS = "status.json"
+REFRESH = 30  # seconds after which a live page loads itself anew
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Live:
+    """When a page was made by a process that will make it again, and when its figures were drawn; local times."""
+
+    as_of: datetime
+    figures_as_of: datetime | None = None
+    at_work: bool = True
+    refresh: int = REFRESH
+
+    @property
+    def clock(self) -> str:
+        """`2026-11-26 12:03:05`: whoever finds the page open the next day sees that it is an old one."""
+        return f"{self.as_of:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def figures_clock(self) -> str:
+        """The time at which older figures were drawn; empty where they are those of the page."""
+        older = self.figures_as_of is not None and self.figures_as_of < self.as_of
+        return f"{self.figures_as_of:%H:%M:%S}" if older else ""
+
+
+def status_json(
+    results: Sequence[RunResult], root: Path, state: State, running: Iterable[Running], *, at_work: bool
+) -> bytes:
+    """How far a sweep is, as JSON: counts of its records and of its runs without one, and each run at work.
+
+    `state` is `running` where a process is at work, `finished` where every planned run has a record, and else
+    `incomplete`.
+    """
+    now = list(running)
+    what = "running" if at_work or now else "finished" if state.is_whole else "incomplete"
+    counts = Counter(r.status for r in results)
+    told = {
+        "schema": _SCHEMA,
+        "as_of": datetime.now(UTC).isoformat(timespec="seconds"),
+        "directory": str(root.resolve()),
+        "state": what,
+        "planned": state.planned,
+        **{status: counts[status] for status in ("completed", "diverged", "failed")},
+        "running": [_run(run) for run in now],
+        "missing": len(state.unfinished) - state.count("running"),
+        **{what.replace(" ", "_"): state.count(what) for what in ("interrupted", "never begun", "refused")},
+    }
+    return (json.dumps(told, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _run(run: Running) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(run).items() if name != "epochs_done"}
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in told.items()}

@@ -15,7 +15,7 @@ import pytest
 
 from mnist_lightning.errors import BusyError
 from mnist_lightning.records import locks
-from mnist_lightning.records.locks import LOCK, hold, holder_of, is_held, together, waiting
+from mnist_lightning.records.locks import LOCK, alone, hold, holder_of, is_held, together, waiting
 
 ME = f"process {os.getpid()} on {socket.gethostname()}"
 
@@ -175,3 +175,46 @@ def test_a_lock_is_for_whoever_may_write_there_and_a_pipe_in_its_place_is_none(t
     with pytest.raises(OSError, match=r"\.lock is not a regular file") as refused:
         hold(tmp_path / "run")
     assert (open_files(), is_held(tmp_path / "run" / LOCK)) == (before, False), refused
+
+
+def test_who_only_looks_keeps_nobody_from_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = hold(tmp_path)
+    assert file is not None
+    monkeypatch.setattr(locks.time, "sleep", lambda _: file.close())  # the one who looked has seen enough
+    again = hold(tmp_path)
+    assert again is not None
+    again.close()
+
+
+def test_a_lock_that_is_taken_alone_leaves_no_file_whatever_the_block_raises_and_a_strangers_stays(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "some.lock"
+    with alone(path):
+        assert is_held(path)
+    with pytest.raises(KeyError), alone(path):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("mine")
+    with alone(path):
+        assert is_held(path)
+    assert path.read_text() == "mine"
+
+
+def test_blocks_that_are_alone_follow_one_another_though_each_removes_its_file(tmp_path: Path) -> None:
+    path, inside, most = tmp_path / "some.lock", [], []
+
+    def work() -> None:
+        for _ in range(100):
+            with alone(path):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (set(most), len(most)) == ({1}, 400)
+    assert not path.exists()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,7 +60,7 @@ def _watch(directory: str) -> None:
     if not is_over(Path(directory), state):
         print(f"watching {directory}: report.html is made about once a minute; Ctrl-C ends it", flush=True)
         try:
-            with _signals_raised():
+            with _in_background():
                 watch(Path(directory))
         except (KeyboardInterrupt, SystemExit):  # the page shall not load itself anew for ever
             results, state = read_state(directory)
@@ -72,18 +73,20 @@ def _accompany(directory: str, leader: int) -> None:
     """Makes the page of a sweep for the process that leads it, and the last one, too, if that process is killed."""
     from mnist_lightning.report.watch import watch
 
-    with _signals_raised():
+    with _in_background():
         watch(Path(directory), leader=leader)
         _report(directory)
 
 
 @contextmanager
-def _signals_raised() -> Iterator[None]:
-    """Ends the process by an exception, as Ctrl-C does, for other signals, too: then no half-written file is left."""
+def _in_background() -> Iterator[None]:
+    """Gives way to whoever trains, and ends by an exception for any signal, as for Ctrl-C: no half file is left."""
 
     def end(number: int, frame: object) -> NoReturn:
         sys.exit(128 + number)
 
+    with suppress(OSError, AttributeError):  # Windows has no such call
+        os.nice(10)
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), end) for name in names}
     try:

@@ -22,7 +22,10 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class Live:
-    """When a page was made by a process that will make it again, and when its figures were drawn; local times."""
+    """When a page was made, by a process that will make it again, and whether somebody was at work on the sweep then.
+
+    `figures_as_of` is when its figures were drawn, if that was of other records. Local times.
+    """
 
     as_of: datetime
     figures_as_of: datetime | None = None
@@ -36,25 +39,25 @@ class Live:
 
     @property
     def figures_clock(self) -> str:
-        """The time at which older figures were drawn; empty where they are those of the page."""
-        older = self.figures_as_of is not None and self.figures_as_of < self.as_of
-        return f"{self.figures_as_of:%H:%M:%S}" if older else ""
+        """The time at which older figures were drawn; empty where they are those of the records."""
+        return f"{self.figures_as_of:%H:%M:%S}" if self.figures_as_of else ""
 
 
 def status_json(
-    results: Sequence[RunResult], root: Path, state: State, running: Iterable[Running], *, at_work: bool
+    results: Sequence[RunResult], root: Path, state: State, running: Iterable[Running], live: Live | None
 ) -> bytes:
     """How far a sweep is, as JSON: counts of its records and of its runs without one, and each run at work.
 
     `state` is `running` where a process is at work, `finished` where every planned run has a record, and else
-    `incomplete`.
+    `incomplete`. `live` is None for a report that nobody will make again.
     """
     now = list(running)
-    what = "running" if at_work or now else "finished" if state.is_whole else "incomplete"
+    at_work = bool(now) or (live is not None and live.at_work)
+    what = "running" if at_work else "finished" if state.is_whole else "incomplete"
     counts = Counter(r.status for r in results)
     told = {
         "schema": _SCHEMA,
-        "as_of": datetime.now(UTC).isoformat(timespec="seconds"),
+        "as_of": (live.as_of if live else datetime.now()).astimezone(UTC).isoformat(timespec="seconds"),
         "directory": str(root.resolve()),
         "state": what,
         "planned": state.planned,

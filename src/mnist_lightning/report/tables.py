@@ -166,12 +166,14 @@ def running_table(running: Iterable[Running]) -> Table:
         Column("Epoch", about="the one it is in, of how many"),
         Column("Done", "0%", "share of its training"),
         _accuracy("Validation accuracy (top-1)", "after the last whole epoch", ""),
-        Column("Trained together", "0", "runs that are trained as one stacked network"),
         Column("Directory", about="of the run, in the sweep's"),
+        Column("Trained together", "0", "runs that are trained as one stacked network"),
     ]
     rows: list[list[Any]] = [
-        [r.label, r.how_far.removeprefix("epoch "), r.fraction, r.val_accuracy, r.together, r.run_name] for r in running
+        [r.label, r.how_far.removeprefix("epoch "), r.fraction, r.val_accuracy, r.run_name, r.together] for r in running
     ]
+    if all(row[-1] == 1 for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     n = len(rows)
     note = f"{n:,} run{'s are' if n != 1 else ' is'} being trained. What has no record yet is not ranked."
     return Table("Running now", columns, rows, note)

@@ -50,6 +50,8 @@ def versus_table(frame: pd.DataFrame) -> Table:
 
 
 def _row(p: PublishedRow, ours: pd.DataFrame) -> list[Any]:
+    if ours.empty:  # of most rows in most sweeps, and the page of one at work is made every minute
+        return [p.table, *p.key, p.num_parameters, p.binary_accuracy_test, None, None, 0, *[None] * 5, NOT_RUN]
     same = _comparable(ours)
     done = same[same["finished"]]
     binary = done["binary_accuracy_test"]
@@ -63,7 +65,7 @@ def _row(p: PublishedRow, ours: pd.DataFrame) -> list[Any]:
 def _comparable(ours: pd.DataFrame) -> pd.DataFrame:
     """The runs under the study's conditions; all of them where none is. A run that did not end has fewer epochs."""
     completed = ours["status"] == "completed"
-    alike = completed & np.array([not unlike(run) for run in runs(ours)], dtype=bool)
+    alike = completed & np.array([not unlike(run) for run in runs(ours[list(CONDITIONS)])], dtype=bool)
     return ours[alike | ~completed] if alike.any() else ours[completed] if completed.any() else ours
 
 

@@ -9,38 +9,56 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_lightning.records.heartbeat import HEARTBEAT
 from mnist_lightning.records.locks import LOCK, is_held
 from mnist_lightning.records.plan import PLAN
-from mnist_lightning.records.results import RECORD, RunResult, to_json
+from mnist_lightning.records.results import RECORD, to_json
 from mnist_lightning.records.run_directory import METRICS, STAGING
-from mnist_lightning.report.figures import Figures
 from mnist_lightning.report.live import Live
 from mnist_lightning.report.running import running_runs
 from mnist_lightning.report.state import State, read_state
 from mnist_lightning.report.write import write_live
 
-EVERY = 60.0  # seconds between two pages, at least
-_SHARE = 0.01  # of one processor, at most, for the pages after the first
-_SHARE_OF_FIGURES = 0.005  # besides, for their figures: they cost most, and change only with a record
+if TYPE_CHECKING:
+    from mnist_lightning.report.figures import Figures
+
 _GLANCE = 1.0  # seconds between two looks at whether somebody leads the sweep
 _IDLE = 5.0  # seconds between two looks at files that have not changed
 _TOLD = (PLAN, RECORD, METRICS, HEARTBEAT, f"{STAGING}/{METRICS}")  # by which a run's directory tells how far it is
 
 
-def watch(directory: Path, every: float = EVERY, leader: int | None = None) -> None:
-    """Writes the page of a sweep's directory, at most once in `every` seconds and if something has changed.
+@dataclass(frozen=True)
+class Pace:
+    """How often a page is made: at most once in `every` seconds, and at these shares of one processor.
+
+    `share` is for the pages after the first, `share_of_figures` besides for their figures, which cost most and change
+    only with a record. The process that a sweep has started draws none in its first `no_figures` seconds.
+    """
+
+    every: float = 60.0
+    share: float = 0.0075
+    share_of_figures: float = 0.0025
+    no_figures: float = 300.0
+
+
+_USUAL = Pace()
+
+
+def watch(directory: Path, leader: int | None = None, pace: Pace = _USUAL) -> None:
+    """Writes the page of a sweep's directory when it is due and something has changed.
 
     Returns when every planned run has a record and nobody is at work; the last page is the caller's. With `leader`, the
-    id of the process that started this one, it returns when that has ended. Raises OutputError.
+    id of the process that started this one, it returns when that has ended; a sweep that is over before the first page
+    is due has then paid for none. Raises OutputError.
     """
-    with suppress(OSError, AttributeError):  # Windows has no such call
-        os.nice(19)
-    watched = _Watched(directory, every)
+    watched = Watched(directory, pace)
+    if leader:
+        watched.due, watched.figures_due = time.monotonic() + pace.every, time.monotonic() + pace.no_figures
     while not (_has_ended(leader) if leader else watched.is_over()):
         watched.look()
-        time.sleep(min(_GLANCE, every))
+        time.sleep(min(_GLANCE, pace.every))
 
 
 def is_over(directory: Path, state: State) -> bool:
@@ -58,11 +76,11 @@ def _has_ended(leader: int) -> bool:
 
 
 @dataclass
-class _Watched:
+class Watched:
     """A directory that is watched: what the last page was made of, what it cost, and when the next one is due."""
 
     root: Path
-    every: float
+    pace: Pace
     due: float = 0.0
     figures_due: float = 0.0
     state_due: float = 0.0
@@ -77,14 +95,14 @@ class _Watched:
             return False
         paid = time.process_time()
         over = is_over(self.root, read_state(self.root)[1])
-        self.state_due = time.monotonic() + (time.process_time() - paid) / _SHARE
+        self.state_due = time.monotonic() + (time.process_time() - paid) / self.pace.share
         return over
 
     def look(self) -> None:
         """Makes the page if it is due and something has changed."""
         if time.monotonic() < self.due or not self.root.is_dir():
             return
-        self.due = time.monotonic() + min(self.every, _IDLE)
+        self.due = time.monotonic() + min(self.pace.every, _IDLE)
         seen = self._signs()
         if seen != self.seen:
             self._make()
@@ -95,22 +113,27 @@ class _Watched:
         results, state = read_state(self.root)
         if not results and state.planned is None and not running_runs(self.root, state):  # a search that begins
             return
-        figures = self._figures_due(results)
-        if figures is None:
-            self.drawn = None
-        made = Live(datetime.now().astimezone(), self.drawn, at_work=_is_at_work(self.root, state))
-        self.figures = write_live(results, self.root, state, made, figures)
+        told, is_first = [to_json(result) for result in results], self.figures is None
+        kept = self._kept(told)
+        older = self.drawn if kept and told != self.drawn_of else None
+        made = Live(datetime.now().astimezone(), older, at_work=_is_at_work(self.root, state))
+        self.figures = write_live(results, self.root, state, made, kept)
         cost = time.process_time() - paid
-        if figures is None:
-            self.drawn, self.drawn_of = made.as_of, [to_json(r) for r in results]
-            self.figures_due = time.monotonic() + cost / _SHARE_OF_FIGURES
-            cost = 0.0  # what remains of it is counted with the next page
-        self.due = began + max(self.every, cost / _SHARE)
+        if kept is None:
+            self.drawn, self.drawn_of = made.as_of, told
+            self.figures_due = time.monotonic() + (cost / self.pace.share_of_figures if results else 0.0)
+        # the first page pays for imports, and one with new figures for those, which have their own share
+        counted = 0.0 if is_first or kept is None else cost
+        self.due = began + max(self.pace.every, counted / self.pace.share)
 
-    def _figures_due(self, results: Sequence[RunResult]) -> Figures | None:
-        """The figures that were drawn, while they are those of the records or new ones would cost too much."""
-        same = self.drawn_of == [to_json(r) for r in results]
-        return self.figures if same or time.monotonic() < self.figures_due else None
+    def _kept(self, told: Sequence[str]) -> Figures | None:
+        """The figures to show again: those of the same records, or older ones while new ones would cost too much."""
+        from mnist_lightning.report.figures import HEADINGS, Figures
+
+        if time.monotonic() < self.figures_due:
+            later = dict.fromkeys(HEADINGS, "drawn later, so that the training keeps its time")
+            return self.figures or Figures([], later)
+        return self.figures if self.drawn_of == told else None
 
     def _signs(self) -> dict[Path, object]:
         """What tells how far the runs are: when each file was changed and how large it is, which locks are held."""

@@ -40,8 +40,8 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     Raises OutputError naming a file that cannot be written.
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
-    from mnist_lightning.report import live
     from mnist_lightning.report.figures import HEADINGS, draw_figures
+    from mnist_lightning.report.live import STATUS, status_json
     from mnist_lightning.report.page import page
     from mnist_lightning.report.workbook import workbook_bytes
 
@@ -50,8 +50,8 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     contents = {f"{FIGURES}/{p.name}.png": p.png for p in figures.pictures}
     contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
     contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
-    if live.STATUS in _read_seal(root):
-        contents[live.STATUS] = live.status_json(results, root, stored.state, stored.running, at_work=False)
+    if STATUS in _read_seal(root):
+        contents[STATUS] = status_json(results, root, stored.state, stored.running, live=None)
     stale = [f"{FIGURES}/{n}.{kind}" for n in HEADINGS for kind in ("png", "svg")]
     paths = _put(root, contents, [name for name in stale if name not in contents])
     return [*table, *paths, *_put_workbook(root, workbook_bytes(ranking, stored))]
@@ -71,7 +71,7 @@ def write_live(
     root, ranking, stored, _ = _read(results, directory, state)
     figures = figures or draw_figures(ranking, stored)
     text = page(ranking, replace(stored, live=live), figures)
-    status = status_json(results, root, state, stored.running, at_work=live.at_work)
+    status = status_json(results, root, state, stored.running, live)
     _put(root, {HTML: text.encode("utf-8", "backslashreplace"), STATUS: status})
     return figures
 

@@ -137,6 +137,7 @@ def test_all_members_of_a_group_are_running_by_the_heartbeat_of_the_first_also_w
         assert [(r.run_name, r.how_far, r.together) for r in running_in(tmp_path)] == [
             (name, "epoch 7 of 20", 3) for name in names
         ]
+        assert "All of them are trained together, as one stacked network." in page_in(tmp_path)
         save(runs[0], tmp_path / names[0])
         told = {r.run_name: r.val_accuracy for r in running_in(tmp_path)}
     assert told == {names[1]: 0.56, names[2]: None}  # not the best member's 0.99
@@ -182,6 +183,7 @@ def test_a_single_run_at_work_is_reported_before_it_has_a_record(
         beat(place, heartbeat(place.name))
         assert main([str(place)]) == 0
     assert "running: mine  epoch 7 of 20  val accuracy 0.9000" in capsys.readouterr().out
+    assert "<h1>No run has a record yet</h1>" in (place / "report.html").read_text()
     assert main([str(place)]) == 2
 
 

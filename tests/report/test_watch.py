@@ -234,6 +234,22 @@ def test_a_signal_ends_a_watch_quietly_and_leaves_a_page_that_loads_itself_no_mo
 
 
 @pytest.mark.faults
+def test_a_watch_under_nohup_goes_on_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    planned(tmp_path, without=1)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        watching = _watching(tmp_path, "--watch")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: (tmp_path / STATUS).exists(), 60)
+    watching.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert watching.poll() is None
+    watching.kill()
+    watching.communicate()
+
+
+@pytest.mark.faults
 def test_a_watch_ends_with_the_whole_report_when_the_last_record_is_there(tmp_path: Path) -> None:
     run = planned(tmp_path, without=1)[-1]
     with locks.waiting(tmp_path / locks.LOCK):

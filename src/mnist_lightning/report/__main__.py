@@ -23,9 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--watch", action="store_true", help=what)
     parser.add_argument("--leader", type=int, help=argparse.SUPPRESS)  # whose process has started this one: report.live
     given = parser.parse_args(argv)
-    if given.leader:
-        return exit_code_of(lambda: _accompany(given.directory, given.leader))
     try:
+        if given.leader:
+            return exit_code_of(lambda: _accompany(given.directory, given.leader))
         return exit_code_of(lambda: (_watch if given.watch else _report)(given.directory))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -87,13 +87,14 @@ def _in_background() -> Iterator[None]:
 
     with suppress(OSError, AttributeError):  # Windows has no such call
         os.nice(10)
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), end) for name in names}
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # as nohup wants it
+    before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -68,11 +68,12 @@ def running_picture(running: Sequence[Running]) -> Picture | None:
     begun = [run for run in running if run.curve("val_accuracy") or run.curve("train_accuracy")]
     if not begun or not _can_draw():
         return None
-    from mnist_lightning.report.figures_curves import running_curves
+    from mnist_lightning.report.figures_curves import MOST_DOTTED, running_curves
 
-    of = f"The first {MOST_RUNNING} of {len(begun):,} by name. " if len(begun) > MOST_RUNNING else ""
-    caption = f"{of}Solid: validation. Dotted: on the training images, during the epoch."
+    of = f"The first {MOST_RUNNING} of {len(begun):,}. " if len(begun) > MOST_RUNNING else ""
     shown = begun[:MOST_RUNNING]
+    dotted = " Dotted: on the training images, during the epoch." if len(shown) <= MOST_DOTTED else ""
+    caption = f"{of}Solid: validation.{dotted}"
     return picture("running_curves", "Learning curves so far", caption, lambda: running_curves(shown))
 
 

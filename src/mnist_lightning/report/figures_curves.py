@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_DOTTED = 3  # runs at work beside whose validation their training is drawn
+
 
 def learning_curves(curves: Sequence[Curve], names: dict[str, dict[str, Any]]) -> Figure:
     """Left accuracy, right mean squared error (the same measure for every loss): solid validation, dotted training."""
@@ -51,16 +53,18 @@ def running_curves(running: Sequence[Running]) -> Figure:
     """The accuracy of runs at work so far, up to the epochs that they will have: solid validation, dotted training."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, (axes,) = new_figure(3.6)
+    figure, (axes,) = new_figure(3.0 + 0.17 * len(running))  # the legend's lines have their own room
+    lines = {"val_accuracy": "-", "train_accuracy": ":"}
+    if len(running) > MOST_DOTTED and any(run.curve("val_accuracy") for run in running):
+        del lines["train_accuracy"]
     for i, run in enumerate(running):
         look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 3.5}
-        label = f"{short(run.label, 60)}: {run.how_far}"
-        for column, line in (("val_accuracy", "-"), ("train_accuracy", ":")):
-            points = run.curve(column)
-            axes.plot(*zip(*points, strict=True), line, label=label, linewidth=1.8 if line == "-" else 1.2, **look)
-            label = None
+        labels = iter((f"{short(run.label, 60)}: {run.how_far}",))
+        for column, line in lines.items():
+            if points := run.curve(column):
+                axes.plot(*zip(*points, strict=True), line, label=next(labels, None), linewidth=1.6, **look)
     last = max(max(run.epochs or 1, *run.epochs_done) for run in running)
-    axes.set(xlabel="epoch", ylabel="accuracy (top-1, share of images)", ylim=(0, 1.02))
+    axes.set(xlabel="epoch", ylabel="accuracy (top-1)", ylim=(0, 1.02))
     axes.set_xlim(1 - max(0.02 * last, 0.25), last + max(0.02 * last, 0.25))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     mark_chance(axes)

@@ -51,7 +51,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         live=stored.live,
         running=tables.running_table(stored.running),
         running_picture=running_picture(stored.running),
-        title=_title(ranking, stored.state),
+        title=_title(ranking, stored.state) if len(ranking.frame) or not stored.running else "No run has a record yet",
         what_was_run=_what_was_run(ranking, stored.state),
         state=stored.state,
         ranking=ranking,

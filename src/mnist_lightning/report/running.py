@@ -53,7 +53,7 @@ class Running:
 
 
 def running_runs(directory: str | Path, state: State) -> list[Running]:
-    """The runs at work in a sweep's directory, or the run in a run's own, ordered by name. Changes nothing.
+    """The runs at work in a sweep's directory, or the run in a run's own, in the plan's order. Changes nothing.
 
     Those of a plan are the ones that `state` calls running. Without a plan, as in a search, it is every run's
     directory without a record in which somebody is at work.
@@ -67,8 +67,7 @@ def running_runs(directory: str | Path, state: State) -> list[Running]:
     configs = _configurations(root, places)
     names, beats = labels(configs), _heartbeats(root, set(places) | set(configs))
     return [
-        _running(name, names.get(name, name), configs.get(name, {}), place, beats)
-        for name, place in sorted(places.items())
+        _running(name, names.get(name, name), configs.get(name, {}), place, beats) for name, place in places.items()
     ]
 
 
@@ -77,7 +76,7 @@ def _at_work(root: Path) -> dict[str, Path]:
     if is_at_work(root) and (root / CONFIG).is_file():
         return {root.resolve().name: root} if not (root / RECORD).is_file() or (root / STAGING).is_dir() else {}
     held = [path.parent for path in root.glob(f"*/{locks.LOCK}") if is_at_work(path.parent)]
-    begun = [place for place in held if (place / CONFIG).is_file() and not (place / RECORD).is_file()]
+    begun = [place for place in sorted(held) if (place / CONFIG).is_file() and not (place / RECORD).is_file()]
     return {place.name: place for place in begun}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -159,23 +159,22 @@ def seeds_table(ranking: Ranking) -> Table:
     return table_of("Seeds", columns, pd.concat([ranked, rest]), note, ["best"] * (len(ranked) > 0))
 
 
-def running_table(running: Iterable[Running]) -> Table:
-    """The runs at work, by name: how far each is. They have no record, so they are ranked nowhere."""
+def running_table(runs: Sequence[Running]) -> Table:
+    """The runs at work, in the plan's order: how far each is. They have no record, so they are ranked nowhere."""
     columns = [
         Column("Run", about="the keys that vary in the sweep"),
         Column("Epoch", about="the one it is in, of how many"),
         Column("Done", "0%", "share of its training"),
         _accuracy("Validation accuracy (top-1)", "after the last whole epoch", ""),
         Column("Directory", about="of the run, in the sweep's"),
-        Column("Trained together", "0", "runs that are trained as one stacked network"),
     ]
     rows: list[list[Any]] = [
-        [r.label, r.how_far.removeprefix("epoch "), r.fraction, r.val_accuracy, r.run_name, r.together] for r in running
+        [r.label, r.how_far.removeprefix("epoch "), r.fraction, r.val_accuracy, r.run_name] for r in runs
     ]
-    if all(row[-1] == 1 for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    n = len(rows)
+    n, together = len(rows), sum(r.together > 1 for r in runs)
     note = f"{n:,} run{'s are' if n != 1 else ' is'} being trained. What has no record yet is not ranked."
+    if together > 1:
+        note += f" {'All' if together == n else f'{together:,}'} of them are trained together, as one stacked network."
     return Table("Running now", columns, rows, note)
 
 

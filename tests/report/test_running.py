@@ -18,7 +18,7 @@ from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.report import write_report
 from mnist_lightning.report.__main__ import main
 from mnist_lightning.report.figures import Figures
-from mnist_lightning.report.live import STATUS, Live, status_json
+from mnist_lightning.report.live import STATUS, Live, last_status_json, status_json
 from mnist_lightning.report.running import Running, running_runs
 from mnist_lightning.report.state import State, read_state
 from mnist_lightning.report.terminal import standing
@@ -256,6 +256,9 @@ def test_status_json_is_for_machines_and_says_whether_the_sweep_is_over(tmp_path
     for run in sweep:
         save(run, tmp_path / run.run_name)
     write_report(*_all(tmp_path))
+    old = (tmp_path / STATUS).read_bytes().replace(b'"as_of": "20', b'"as_of": "19')
+    (tmp_path / STATUS).write_bytes(old)
+    assert last_status_json(*_all(tmp_path), []) == old  # the same records give the same bytes
     assert (status_in(tmp_path)["state"], status_in(tmp_path)["missing"]) == ("finished", 0)
 
 

@@ -149,7 +149,7 @@ class ReportConfig(Section):
     prefix = "report."
 
     live: bool = key(
-        False, "while a sweep runs, too, about once a minute, by a process of its own; and status.json", identity=False
+        False, "make a sweep's page, and status.json, also while it runs, about once a minute", identity=False
     )
 
 

@@ -41,7 +41,7 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
     from mnist_lightning.report.figures import HEADINGS, draw_figures
-    from mnist_lightning.report.live import STATUS, status_json
+    from mnist_lightning.report.live import STATUS, last_status_json
     from mnist_lightning.report.page import page
     from mnist_lightning.report.workbook import workbook_bytes
 
@@ -51,7 +51,7 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
     contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
     if STATUS in _read_seal(root):
-        contents[STATUS] = status_json(results, root, stored.state, stored.running, live=None)
+        contents[STATUS] = last_status_json(results, root, stored.state, stored.running)
     stale = [f"{FIGURES}/{n}.{kind}" for n in HEADINGS for kind in ("png", "svg")]
     paths = _put(root, contents, [name for name in stale if name not in contents])
     return [*table, *paths, *_put_workbook(root, workbook_bytes(ranking, stored))]

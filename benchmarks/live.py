@@ -57,8 +57,9 @@ def measured(without: list[Cost], live: list[Cost]) -> dict[str, Any]:
     samples = {
         "without, s": [cost.wall for cost in without],
         "with report.live=true, s": [cost.wall for cost in live],
-        "with / without": [b.wall / a.wall for a, b in zip(without, live, strict=True)],
-        "processor time of the pages, share of the wall time": [cost.page_cpu / cost.wall for cost in live],
+        "more time with it, %": [100 * (b.wall / a.wall - 1) for a, b in zip(without, live, strict=True)],
+        "processor seconds of the pages": [cost.page_cpu for cost in live],
+        "the same, % of one processor": [100 * cost.page_cpu / cost.wall for cost in live],
         "pages made": [float(cost.pages) for cost in live],
     }
     return {name: summary(values) | {"samples": values} for name, values in samples.items()}

@@ -124,6 +124,7 @@ def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault
         "torchvision",
         "lightning",
         "torchmetrics",
+        "tqdm",
         "hydra-core",
         "omegaconf",
         "pyyaml",

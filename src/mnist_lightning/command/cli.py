@@ -127,7 +127,7 @@ def _run_name(*, _root_: DictConfig) -> str:
 
 def _run(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
-        print(help_text())
+        print(help_text(trainer="trainer" in arguments))
         return 0
     if "--version" in arguments:
         print(versions_text())

@@ -145,7 +145,7 @@ def test_no_torch_is_imported_for_it() -> None:
 
 # What the README tells to write into ~/.bashrc and ~/.zshrc
 _EVAL = 'eval "$(mnist-lightning -sc install=bash)"'
-START = {"bash": _EVAL, "zsh": f"autoload -Uz compinit bashcompinit && compinit -u && bashcompinit && {_EVAL}"}
+START = {"bash": _EVAL, "zsh": f"autoload -Uz compinit bashcompinit && compinit && bashcompinit && {_EVAL}"}
 
 
 @pytest.mark.parametrize(("shell", "without_files"), [("bash", ["--norc", "--noprofile"]), ("zsh", ["-f"])])

@@ -61,9 +61,9 @@ def data_in(root: Path, **changes: object) -> DataConfig:
 @pytest.fixture
 def no_cached_data() -> Iterator[None]:
     """What was read before is read again."""
-    datasets._load_whole.cache_clear()
+    datasets.forget_data()
     yield
-    datasets._load_whole.cache_clear()
+    datasets.forget_data()
 
 
 def write_idx(path: Path, values: torch.Tensor) -> None:

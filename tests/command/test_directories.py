@@ -39,7 +39,7 @@ def test_a_finished_run_is_kept_and_said_to_be_and_retrain_trains_it_anew(
     assert (code, err) == (0, "")
     assert out.splitlines()[:2] == [
         "stored already, nothing was trained; retrain=true trains it anew",
-        first.splitlines()[0],
+        first.splitlines()[1],
     ]
     assert out.splitlines()[-1] == "1 of 1 done: here"
     assert stamps(Path("here")) == before

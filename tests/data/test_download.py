@@ -66,7 +66,7 @@ def test_missing_data_is_downloaded_once_and_then_read_from_disk(server: Path, t
     dataset = load_dataset(DataConfig(root=str(root)))
     assert (len(dataset.train), len(dataset.test)) == (30, 10)
     assert files_in(root) == sorted(FILES["mnist"].names())
-    data._load_whole.cache_clear()
+    data.forget_data()
     shutil.rmtree(server)
     assert len(load_dataset(DataConfig(root=str(root))).train) == 30
 

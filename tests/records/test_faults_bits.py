@@ -205,10 +205,10 @@ def test_every_flipped_bit_of_the_data_is_found_and_the_file_named(
     paths = sorted((tmp_path / "data" / "MNIST" / "raw").iterdir())
     for i, place in enumerate(places(FLIPS)):
         path = paths[i % len(paths)]
-        data._load_whole.cache_clear()
+        data.forget_data()
         with flipped(path, place), pytest.raises(DataError, match=f"^{path}: damaged, "):
             data.load_dataset(config)
-    data._load_whole.cache_clear()
+    data.forget_data()
     assert len(data.load_dataset(config).train) == 192
 
 
@@ -220,7 +220,7 @@ def test_the_first_bits_of_each_data_file_count_too(
     monkeypatch.setattr(files, "OFFICIAL", official(mini_mnist))
     for path in (tmp_path / "data" / "MNIST" / "raw").iterdir():
         for bit in range(8 * (16 if "images" in path.name else 8)):
-            data._load_whole.cache_clear()
+            data.forget_data()
             with (
                 flipped(path, (bit + 0.5) / 8 / path.stat().st_size),
                 pytest.raises(DataError, match=f"^{path}: damaged, "),
@@ -238,10 +238,10 @@ def test_flipped_bits_of_mnist_itself_are_found(real_mnist: Path, tmp_path: Path
         with flipped(labels[i % 2], place), pytest.raises(DataError, match=f"^{labels[i % 2]}: damaged, "):
             files._verified_digest([labels[i % 2]])
     for i, place in enumerate(places(3)):
-        data._load_whole.cache_clear()
+        data.forget_data()
         with flipped(images[i % 2], place), pytest.raises(DataError, match=f"^{images[i % 2]}: damaged, its SHA-256"):
             data.load_dataset(DataConfig(root=str(tmp_path / "data"), download=False))
-    data._load_whole.cache_clear()
+    data.forget_data()
 
 
 # 4. Plans

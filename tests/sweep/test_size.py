@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from conftest import write_mnist
 from mnist_lightning.config import DataConfig
-from mnist_lightning.data.places import are_there
-from mnist_lightning.errors import ConfigError, DataError
+from mnist_lightning.data.datasets import load_dataset
+from mnist_lightning.data.files import look
+from mnist_lightning.errors import ConfigError
 from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.size import MOST_RUNS, check_size
 
@@ -82,12 +83,11 @@ def test_missing_data_are_found_before_the_grid_is_planned(
     assert not Path("here").exists()
 
 
-def test_a_data_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_mnist(tmp_path, 20, 10) / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
-    assert are_there(DataConfig("mnist", str(tmp_path)))
-    assert are_there(DataConfig("synthetic", "/nowhere"))
-    assert not are_there(DataConfig("mnist", "/nowhere"))  # to be fetched
-    access = os.access  # root may read everything, so that no real file will do
-    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != path and access(p, mode))
-    with pytest.raises(DataError, match=rf"^{path}: cannot be read \(Permission denied\); check the path"):
-        are_there(DataConfig("mnist", str(tmp_path)))
+def test_data_are_looked_at_without_torch_and_have_one_digest(mini_mnist: Path) -> None:
+    assert look(DataConfig("synthetic", "/nowhere")) == ""
+    config = DataConfig("mnist", str(mini_mnist))
+    assert look(config) == load_dataset(config).sha256
+    with pytest.raises(ConfigError, match="data.train_size=193: mnist has not that many images; use at most 192"):
+        look(DataConfig("mnist", str(mini_mnist), train_size=193))
+    code = "import sys, mnist_lightning.data.files; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,15 +6,14 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mnist_lightning.config import DataConfig
-from mnist_lightning.data.files import read_files
-from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.data.files import check_sizes, read_files
 
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000
 
@@ -52,8 +51,8 @@ def load_dataset(config: DataConfig) -> Dataset:
 
     Raises DataError for missing or damaged files, ConfigError when more images are asked for than there are.
     """
-    train, test, digest = _load_whole(config.name, str(Path(config.root).absolute()), config.download)
-    _check_sizes(config, len(train), len(test))
+    train, test, digest = _load_whole(config)
+    check_sizes(config, len(train), len(test))
     num_train = config.train_size or len(train)
     test = test.part(0, config.test_size or len(test))
     held_out = train.part(num_train - config.val_size, num_train)
@@ -62,32 +61,24 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 def forget_data() -> None:
     """Makes the next `load_dataset` look at the files again; until then the runs of a sweep share one copy."""
-    _load_whole.cache_clear()
+    read_files.cache_clear()
 
 
-def _check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
-    problems = []
-    for key, value, most in (
-        ("data.train_size", config.train_size, num_train),
-        ("data.test_size", config.test_size, num_test),
-        ("data.val_size", config.val_size, (config.train_size or num_train) - 1),
-    ):
-        if value is not None and value > most:
-            problems.append(Problem(key, value, f"{config.name} has not that many images", f"use at most {most}"))
-    if problems:
-        raise ConfigError(problems)
+def _load_whole(config: DataConfig) -> tuple[Split, Split, str]:
+    """Returns all training and all test images, and their digest, in the memory in which they were read."""
+    if config.name == "synthetic":
+        return _synthetic()
+    arrays = read_files(config.name, str(Path(config.root).absolute()), config.download)
+    train, test = (Split(*map(torch.from_numpy, split)) for split in (arrays.train, arrays.test))
+    return train, test, arrays.sha256
 
 
-@lru_cache(maxsize=2)
-def _load_whole(name: str, root: str, download: bool) -> tuple[Split, Split, str]:
-    """Returns all training and all test images, and their digest. Cached: the runs of a sweep share one copy."""
-    if name == "synthetic":
-        from mnist_lightning.data.synthetic import synthetic_digits
+@cache
+def _synthetic() -> tuple[Split, Split, str]:
+    from mnist_lightning.data.synthetic import synthetic_digits
 
-        train, test = Split(*synthetic_digits(SYNTHETIC_TRAIN, 0)), Split(*synthetic_digits(SYNTHETIC_TEST, 1))
-        return train, test, hashlib.sha256(train.images.numpy().tobytes() + test.images.numpy().tobytes()).hexdigest()
-    train, test, digest = read_files(name, Path(root), download)
-    return Split(*train), Split(*test), digest
+    train, test = Split(*synthetic_digits(SYNTHETIC_TRAIN, 0)), Split(*synthetic_digits(SYNTHETIC_TEST, 1))
+    return train, test, hashlib.sha256(train.images.numpy().tobytes() + test.images.numpy().tobytes()).hexdigest()
 
 
 def scale(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -8,16 +8,17 @@ import socket
 import struct
 import tempfile
 from contextlib import redirect_stdout
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES
+from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, DataConfig
 from mnist_lightning.data.places import FILES, OFFICIAL, missing_file, not_found, raw_directory, unreadable
-from mnist_lightning.errors import DataError
+from mnist_lightning.errors import ConfigError, DataError, Problem
 from mnist_lightning.records.locks import waiting
 from mnist_lightning.records.reading import read_regular
 
@@ -27,11 +28,48 @@ _LARGEST_FILE = 2**30
 _SWAPPED = (10_000, 60_000)  # training and test images: those of MNIST, FashionMNIST and KMNIST the other way about
 
 
-def read_files(name: str, root: Path, download: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], str]:
-    """Reads a data set: its training and its test (images uint8 [N, 1, 28, 28], labels int64 [N]), and its digest.
+class Arrays(NamedTuple):
+    """A data set as read: training and test (images uint8 [N, 1, 28, 28], labels int64 [N]), and its files' digest."""
 
-    Fetches missing files if it may. Raises DataError for missing or damaged files.
+    train: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    test: tuple[NDArray[np.uint8], NDArray[np.int64]]
+    sha256: str
+
+
+def look(config: DataConfig) -> str:
+    """Reads and checks the files of a configuration's data; returns their digest, empty for data without files.
+
+    Fetches missing ones if it may. Raises DataError for missing or damaged files, ConfigError when more images are
+    asked for than there are.
     """
+    if config.name not in FILES:
+        return ""
+    arrays = read_files(config.name, str(Path(config.root).absolute()), config.download)
+    check_sizes(config, len(arrays.train[0]), len(arrays.test[0]))
+    return arrays.sha256
+
+
+def check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
+    """Raises ConfigError where a configuration asks for more images than a data set has."""
+    problems = []
+    for key, value, most in (
+        ("data.train_size", config.train_size, num_train),
+        ("data.test_size", config.test_size, num_test),
+        ("data.val_size", config.val_size, (config.train_size or num_train) - 1),
+    ):
+        if value is not None and value > most:
+            problems.append(Problem(key, value, f"{config.name} has not that many images", f"use at most {most}"))
+    if problems:
+        raise ConfigError(problems)
+
+
+@lru_cache(maxsize=2)
+def read_files(name: str, directory: str, download: bool) -> Arrays:
+    """Reads a data set whose files are below `directory`; fetches missing ones if it may. Once, until `cache_clear`.
+
+    Raises DataError for missing or damaged files.
+    """
+    root = Path(directory)
     files, raw = FILES[name], raw_directory(name, root)
     if (missing := missing_file(name, root)) and download:
         with waiting(root / ".download.lock"):  # one process fetches, the others wait and find the files
@@ -44,9 +82,9 @@ def read_files(name: str, root: Path, download: bool) -> tuple[tuple[Tensor, Ten
     digest = _verified_digest([raw / file for file in files.names()])
     if (len(train[0]), len(test[0])) == _SWAPPED:
         raise _misplaced(raw / files.train_images, f"10,000 images, and {files.test_images} 60,000")
-    if torch.equal(train[0], test[0]):  # a network that is tested on what it has seen says nothing
+    if np.array_equal(train[0], test[0]):  # a network that is tested on what it has seen says nothing
         raise _misplaced(raw / files.test_images, f"the images of {files.train_images}")
-    return train, test, digest
+    return Arrays(train, test, digest)
 
 
 def _verified_digest(paths: list[Path]) -> str:
@@ -76,7 +114,7 @@ def _misplaced(path: Path, what: str) -> DataError:
     return DataError(f"{path}: holds {what}; give each file its own name, or delete it to fetch it again")
 
 
-def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:
+def _read_split(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Reads and checks images, uint8 [N, 1, 28, 28], and their labels, int64 [N]."""
     images, labels = read_idx(images_path), read_idx(labels_path)
     if labels.ndim == 2:  # QMNIST: the class is the first of eight columns
@@ -89,10 +127,10 @@ def _read_split(images_path: Path, labels_path: Path) -> tuple[Tensor, Tensor]:
         raise _damaged(images_path, "holds no image")
     if len(wrong := labels[(labels < 0) | (labels >= NUM_CLASSES)]):
         raise _damaged(labels_path, f"holds the label {int(wrong[0])}")
-    return images.unsqueeze(1), labels.long()
+    return images[:, np.newaxis].astype(np.uint8, copy=False), labels.astype(np.int64)
 
 
-def read_idx(path: Path) -> Tensor:
+def read_idx(path: Path) -> NDArray[Any]:
     """Reads an IDX file of bytes as uint8, or of big-endian 32-bit integers as int32: [N], [N, A] or [N, A, B].
 
     Source of the format: yann.lecun.com/exdb/mnist. The header is believed only if the file has exactly the
@@ -113,7 +151,7 @@ def read_idx(path: Path) -> Tensor:
     if len(content) != expected:
         raise _damaged(path, f"{len(content):,} bytes, expected {expected:,}")
     values = np.frombuffer(content, np.uint8)[start:].view(number).reshape(shape)
-    return torch.from_numpy(values.astype(number.newbyteorder("=")))
+    return values.astype(number.newbyteorder("="))
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

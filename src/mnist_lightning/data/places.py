@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_lightning.config import DataConfig
 from mnist_lightning.errors import DataError
 
 
@@ -74,22 +71,3 @@ def unreadable(path: Path, error: OSError | ValueError) -> DataError:
     """What to say about a file that the system does not let us read, or that is none."""
     what = error.strerror if isinstance(error, OSError) else error
     return DataError(f"{path}: cannot be read ({what}); check the path and its permissions")
-
-
-def are_there(config: DataConfig) -> bool:
-    """Whether all data files are there; False where some are missing that may be fetched.
-
-    A look at the files alone, in an instant; what is in them is judged when they are read. Raises DataError for one
-    that is missing and may not be fetched, or that may not be read.
-    """
-    if config.name not in FILES:
-        return True
-    root = Path(config.root).absolute()
-    if missing := missing_file(config.name, root):
-        if config.download:
-            return False
-        raise not_found(missing)
-    for path in (raw_directory(config.name, root) / file for file in FILES[config.name].names()):
-        if not os.access(path, os.R_OK):
-            raise unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-    return True

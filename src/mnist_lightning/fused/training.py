@@ -28,14 +28,12 @@ from mnist_lightning.progress.watch import Watch, watched
 from mnist_lightning.records import locks
 from mnist_lightning.records.heartbeat import forget_heartbeat
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.records.run_directory import finished_result, forget_retraining, home_of, place_of
+from mnist_lightning.records.run_directory import GROUPS, finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.run import check, prepared, require_configuration, train_checked
 from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
 from mnist_lightning.training.trainer import plain_arguments
-
-CHECKPOINTS = ".fused"
 
 
 def train_many(
@@ -166,7 +164,7 @@ def _train(members: Sequence[Member], continue_interrupted: bool) -> None:
     if continue_interrupted:
         stored = next((path for path, inside in _checkpoints(root) if fingerprints <= inside), None)
     digest = hashlib.sha256("\n".join([shared_key(config), *sorted(fingerprints)]).encode()).hexdigest()
-    checkpoint = stored or root / CHECKPOINTS / f"{digest[:16]}.ckpt"
+    checkpoint = stored or root / GROUPS / f"{digest[:16]}.ckpt"
     if stored is None:
         for member in members:
             forget_retraining(member.path)
@@ -213,7 +211,7 @@ def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:
 def _checkpoints(root: Path) -> list[tuple[Path, set[str]]]:
     """The readable checkpoints of interrupted groups in a sweep's directory, and their members' fingerprints."""
     checkpoints: list[tuple[Path, set[str]]] = []
-    for path in sorted((root / CHECKPOINTS).glob("*.ckpt")):
+    for path in sorted((root / GROUPS).glob("*.ckpt")):
         with suppress(Exception):  # torch has no one type for a file that is no checkpoint
             checkpoints.append(
                 (path, set(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["members"]))

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -44,6 +44,22 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
         raise BusyError(f"{directory}: in use by {found}; wait for it, or choose another directory") from error
     _sign(file, holder)
     return file
+
+
+def told_before(directory: Path) -> Callable[[], None]:
+    """Notes what is in a directory's lock file; the answer puts it back, with its time, for who has changed nothing."""
+    path = directory / LOCK
+    try:
+        text, times = path.read_bytes(), path.stat()
+    except OSError:  # there was none
+        return lambda: None
+
+    def put_back() -> None:
+        with suppress(OSError):
+            path.write_bytes(text)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    return put_back
 
 
 def _sign(file: IO[str], holder: str = "") -> None:

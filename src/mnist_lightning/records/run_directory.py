@@ -22,6 +22,7 @@ from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
 CONFIG, METRICS, TRACEBACK = "config.yaml", "metrics.csv", "error.txt"
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 QUARANTINE = "quarantine"
+GROUPS = ".fused"  # in a sweep's directory: groups in training, to continue from
 STAGING = ".retrain"
 _MOVING = ".retrained"  # what was STAGING, once nothing is left that the new run has not
 _LARGEST_OF_HYDRA = 2**20  # bytes; it writes some thousand

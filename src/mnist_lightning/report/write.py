@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,16 +11,14 @@ from typing import TYPE_CHECKING
 from mnist_lightning.errors import OutputError
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.results import RunResult, to_csv
+from mnist_lightning.report.seal import CSV, FIGURES, HTML, INPUTS, XLSX, digest_of, read_seal, write_seal
 
 if TYPE_CHECKING:
     from mnist_lightning.report.ranking import Ranking
     from mnist_lightning.report.state import State
     from mnist_lightning.report.stored import Stored
 
-CSV, XLSX, HTML, FIGURES = "results.csv", "results.xlsx", "report.html", "figures"
 SECOND = "results-2.xlsx"
-_SEAL = ".report.sha256"  # of each file as we wrote it, to know whether somebody has worked in it, or it is not ours
-_SEAL_OF_WORKBOOK = ".results.xlsx.sha256"  # what 0.1.0 wrote in its place
 
 
 def write_report(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
@@ -92,16 +89,17 @@ def _put(root: Path, contents: Mapping[str, bytes], stale: Iterable[str] = ()) -
 
     Killed at any instant, the seal knows every file of ours: before the files are written it holds old and new ones.
     """
-    seal = _read_seal(root)
-    new = {name: {_digest(content)} for name, content in contents.items()}
+    seal = read_seal(root)
+    seal.pop(INPUTS, None)
+    new = {name: {digest_of(content)} for name, content in contents.items()}
     kept = [aside for name in new if (aside := _keep_changed(root / name, seal.get(name, set()) | new[name]))]
-    _write_seal(root, {name: seal.get(name, set()) | new.get(name, set()) for name in seal | new})
+    write_seal(root, {name: seal.get(name, set()) | new.get(name, set()) for name in seal | new})
     for name, content in contents.items():
         write_durably(root / name, content)
     for name in stale:
-        if (root / name).is_file() and _digest((root / name).read_bytes()) in seal.pop(name, set()):
+        if (root / name).is_file() and digest_of((root / name).read_bytes()) in seal.pop(name, set()):
             (root / name).unlink()
-    _write_seal(root, seal | new)
+    write_seal(root, seal | new)
     return [*kept, *(root / name for name in contents)]
 
 
@@ -114,48 +112,10 @@ def _put_workbook(root: Path, content: bytes) -> list[Path]:
         return _put(root, {SECOND: content})  # Windows: open in Excel
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _read_seal(root: Path) -> dict[str, set[str]]:
-    """The digests under which each derived file is ours, by name; what has none is somebody's.
-
-    0.1.0 sealed its workbook alone: in a directory of its, what else is there under our names is taken for ours, once.
-    """
-    from mnist_lightning.report.figures import HEADINGS
-
-    seal: dict[str, set[str]] = {}
-    path, old = root / _SEAL, root / _SEAL_OF_WORKBOOK
-    try:
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                digest, _, name = line.partition("  ")
-                seal.setdefault(name, set()).add(digest)
-        elif old.is_file():
-            figures = [f"{FIGURES}/{name}.{kind}" for name in HEADINGS for kind in ("png", "svg")]
-            there = [name for name in (CSV, HTML, *figures) if (root / name).is_file()]
-            seal = {name: {_digest((root / name).read_bytes())} for name in there}
-        if old.is_file():
-            seal.setdefault(XLSX, set()).update(old.read_text(encoding="ascii", errors="replace").split())
-    except OSError as error:
-        raise OutputError(f"{error.filename}: cannot be read ({error.strerror}); move it away") from error
-    return seal
-
-
-def _write_seal(root: Path, seal: Mapping[str, set[str]]) -> None:
-    """Writes the seal, as `sha256sum -c` reads it, where it has changed; then 0.1.0's is not needed any more."""
-    content = "".join(f"{d}  {name}\n" for name in sorted(seal) for d in sorted(seal[name])).encode()
-    path = root / _SEAL
-    if not path.is_file() or path.read_bytes() != content:
-        write_durably(path, content)
-    (root / _SEAL_OF_WORKBOOK).unlink(missing_ok=True)
-
-
 def _keep_changed(path: Path, ours: set[str]) -> Path | None:
     """Puts a file aside that is not as we left it: somebody's work is in it. Returns its new path."""
     try:
-        if not path.is_file() or _digest(path.read_bytes()) in ours:
+        if not path.is_file() or digest_of(path.read_bytes()) in ours:
             return None
         return path.replace(_free(path))
     except OSError as error:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.config.labels import label_of
+from mnist_lightning.data.files import look, read_files
 from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
@@ -89,6 +90,7 @@ def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
 def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
     sweep = current() or Sweep()
     sweep.enter(run_dir)
+    sweep.progress = Progress(labels={run_dir.name: label_of(config.identity())})
     remove_orphans(places_of(run_dir))
     try:
         refuse_other_directory(HydraConfig.get().overrides.hydra, in_sweep=False)
@@ -100,11 +102,9 @@ def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
         if stored is not None and not config.retrain:
             print("stored already, nothing was trained; retrain=true trains it anew")
             return stored
-        from mnist_lightning.data.datasets import forget_data
-
-        forget_data()
+        read_files.cache_clear()
+        look(config.data)  # before torch is imported, which takes seconds
         sweep.retraining = stored is not None
-        sweep.progress = Progress(labels={run_dir.name: label_of(config.identity())})
         result = _recorded(partial(_train, config, run_dir, started_in, checked=False), config, run_dir, (UserError,))
         sweep.retraining = False
         return result

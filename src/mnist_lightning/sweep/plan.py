@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.data.files import look
 from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError, UserError, one_line
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import PLAN, read_plan
-from mnist_lightning.records.results import RECORD, RunResult, load
+from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
 
 _VERSIONS = {"version": "mnist-lightning", "python_version": "Python", "torch_version": "torch"} | {
     f"{name}_version": name for name in ("torchvision", "lightning")
@@ -111,9 +112,11 @@ def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
     """Raises OutputError when the checkpoints of the runs will not fit on the disk."""
-    from mnist_lightning.numerics.model import parameters_of  # torch is not for --help and --cfg
-
     sizes = [(c.model.num_channels, c.model.num_conv, c.model.num_dense) for c in configs]
+    if not sizes:
+        return
+    from mnist_lightning.numerics.model import parameters_of  # torch is not for a sweep that has nothing to do
+
     needed = sum(parameters_of(*size) for size in sizes) * _BYTES * _COPIES
     free = shutil.disk_usage(root).free
     if needed > free:
@@ -121,3 +124,32 @@ def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
         raise OutputError(
             f"{root}: needs about {needed / 1e6:,.1f} MB for checkpoints, {free / 1e6:,.1f} MB free; {way_out}"
         )
+
+
+def checked_data(root: Path, configs: Sequence[RunConfig]) -> dict[str, str]:
+    """Checks all that can be wrong with the configurations of a sweep in `root`; the digests of their data by name.
+
+    Where every run is recorded nothing will be trained: then only the data are looked at, without torch. Raises
+    ConfigError, DataError or RefusedError.
+    """
+    if all_recorded(root, configs):
+        digests = {config.data.name: look(config.data) for config in configs}
+        return {name: digest for name, digest in digests.items() if digest}
+    from mnist_lightning.data.datasets import forget_data
+    from mnist_lightning.training.run import check
+
+    forget_data()
+    return {config.data.name: check(config).sha256 for config in configs}
+
+
+def all_recorded(root: Path, configs: Iterable[RunConfig]) -> bool:
+    """Whether a plan and the final record of every run lie in a sweep's directory. A look, which changes nothing."""
+    try:
+        records = (load(root / config.run_name / RECORD) for config in configs)
+        wanted = (config.fingerprint for config in configs)
+        return (root / PLAN).is_file() and all(
+            record.fingerprint == fingerprint and record.status in FINAL
+            for record, fingerprint in zip(records, wanted, strict=True)
+        )
+    except UserError:  # missing, damaged, or not to be read
+        return False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,14 +15,29 @@ from typing import IO
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.config.labels import labels
-from mnist_lightning.errors import EXIT_OK, EXIT_REFUSED, EXIT_RUNS_MISSING, BusyError, ConfigError, OutputError
+from mnist_lightning.errors import (
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_RUNS_MISSING,
+    BusyError,
+    ConfigError,
+    OutputError,
+)
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
-from mnist_lightning.records.run_directory import QUARANTINE, holds_sweep, places_of, refuse_another_runs, stored_result
+from mnist_lightning.records.run_directory import (
+    GROUPS,
+    QUARANTINE,
+    holds_sweep,
+    places_of,
+    refuse_another_runs,
+    stored_result,
+)
+from mnist_lightning.records.versions import versions
 from mnist_lightning.sweep.attempts import expect
-from mnist_lightning.sweep.plan import check_space, commit_plan
+from mnist_lightning.sweep.plan import check_space, checked_data, commit_plan
 from mnist_lightning.sweep.progress import Progress
 
 _OF_SWEEP = "multirun.yaml"
@@ -47,9 +63,10 @@ class Sweep:
     is_run: bool = False  # a single run's directory is the record's own
     retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
+    _put_lock_back: Callable[[], None] = lambda: None
     _made: list[Path] = field(default_factory=list)  # directories that were not there before, the innermost first
     _there: frozenset[str] | None = None  # what was in the directory before; None: nobody looked
-    _written_over: dict[Path, bytes] = field(default_factory=dict)  # the files there that Hydra replaces
+    _written_over: dict[Path, tuple[bytes, int]] = field(default_factory=dict)  # files that Hydra replaces; their times
 
     def __enter__(self) -> Sweep:
         _current.set(self)
@@ -58,6 +75,8 @@ class Sweep:
     def __exit__(self, *error: object) -> None:
         _current.set(None)
         self.show_nothing()
+        if self.planned and not self.to_do:
+            self._put_lock_back()
         if self._lock is not None:
             self._lock.close()
 
@@ -73,6 +92,7 @@ class Sweep:
 
     def _hold(self, directory: Path) -> None:
         if self._lock is None:
+            self._put_lock_back = locks.told_before(directory)
             self._lock = locks.hold(directory)
 
     def plan(self, root: Path, batches: Sequence[Sequence[RunConfig]]) -> list[list[bool]]:
@@ -86,12 +106,7 @@ class Sweep:
             raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
         for config in configs:
             refuse_retraining(config)
-        from mnist_lightning.data.datasets import forget_data  # torch is not for --help and --cfg
-        from mnist_lightning.training.record import versions
-        from mnist_lightning.training.run import check
-
-        forget_data()
-        data = {config.data.name: check(config).sha256 for config in configs}
+        data = checked_data(root, configs)
         try:
             self._hold(root)
             said = commit_plan(root, configs, data, versions())
@@ -119,9 +134,13 @@ class Sweep:
     def keep_somebodys(self, root: Path) -> None:
         """Keeps what Hydra has written over in a directory if another program, or a person, had put it there."""
         somebodys, self._written_over = self._written_over, {}
-        if any(_OUR_COMMAND in before for before in somebodys.values()):
+        for path, (before, time) in somebodys.items():
+            with suppress(OSError):
+                if path.read_bytes() == before:  # of the same command: as if it had not been written again
+                    os.utime(path, ns=(time, time))
+        if any(_OUR_COMMAND in before for before, _ in somebodys.values()):
             return
-        for path, before in somebodys.items():
+        for path, (before, _) in somebodys.items():
             if self.is_run == (path.name == _OF_SWEEP):  # of a sweep Hydra writes that alone here, of a run the others
                 continue
             kept = root / QUARANTINE / f"{path.stem}.{hashlib.sha256(before).hexdigest()[:8]}{path.suffix}"
@@ -158,7 +177,7 @@ class Sweep:
             if path.is_symlink():
                 what = "a link, and Hydra would write through it"
                 raise OutputError(f"{shown(path)}: {what}; move it away, or choose another directory")
-        self._written_over = {path: path.read_bytes() for path in files if path.is_file()}
+        self._written_over = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files if p.is_file()}
 
     def remove_refused(self, directory: Path, of_hydra: str) -> None:
         """Gives back what Hydra wrote over in a refused directory, and removes what this command has made of it.
@@ -166,7 +185,7 @@ class Sweep:
         Removed it is if nothing else is there and nobody at work.
         """
         with suppress(OSError, BusyError, OutputError):
-            for path, content in self._written_over.items():
+            for path, (content, _) in self._written_over.items():
                 write_durably(path, content)
             if not holds_only(directory, of_hydra):
                 return
@@ -184,16 +203,22 @@ class Sweep:
     def collect(self) -> None:
         """Rebuilds tables, figures and page, or a single run's tables, from the records, if there is one."""
         from mnist_lightning import report
+        from mnist_lightning.report.current import derived_files, inputs_of, mark
         from mnist_lightning.report.state import read_state
         from mnist_lightning.report.terminal import closing
 
         if self.directory is not None and self.directory.is_dir():
+            inputs = inputs_of(self.directory)
             results, state = read_state(self.directory)
             is_run = (self.directory / RECORD).is_file()
             write = report.write_tables if is_run else report.write_report
             if results:
-                paths = [shown(path) for path in write(results, self.directory, state)]
-                print(closing(results, paths, state, self.directory))
+                paths = derived_files(self.directory, inputs)
+                if not paths:
+                    paths = write(results, self.directory, state)
+                    if state.is_whole and not state.refused:
+                        mark(self.directory, inputs)
+                print(closing(results, [shown(path) for path in paths], state, self.directory))
         self.collected = True
 
     def _found(self) -> Found:
@@ -288,10 +313,9 @@ def _remove(path: Path) -> None:
 
 def _directories_of(root: Path, configs: Iterable[RunConfig]) -> list[Path]:
     """The directories of a sweep that are ours to write in."""
-    from mnist_lightning.fused.training import CHECKPOINTS
-    from mnist_lightning.report.write import FIGURES
+    from mnist_lightning.report.seal import FIGURES
 
-    return [root, root / FIGURES, root / CHECKPOINTS, *(p for c in configs for p in places_of(root / c.run_name))]
+    return [root, root / FIGURES, root / GROUPS, *(p for c in configs for p in places_of(root / c.run_name))]
 
 
 def _once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:

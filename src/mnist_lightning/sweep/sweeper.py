@@ -11,8 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lightning.config import DataConfig
-from mnist_lightning.data.places import are_there
+from mnist_lightning.data.files import look, read_files
 from mnist_lightning.errors import ConfigError, OutputError, Problem
 from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.compositions import Compositions
@@ -64,8 +63,9 @@ class GridSweeper(BasicSweeper):
             _require_named_directories(self.launcher.config)
             refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
             self.launcher.check()
+            read_files.cache_clear()
             for job in _one_of_each_data_set(batches):  # before a large grid is composed
-                _find_data(self.launcher.compose(job).data)
+                look(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
             todo = sweep.plan(root, configs)
         except Exception:
@@ -75,14 +75,6 @@ class GridSweeper(BasicSweeper):
             print(announcement(sweep.to_do, self.launcher.name, sweep.stored), flush=True)
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
-
-
-def _find_data(config: DataConfig) -> None:
-    """Fetches data files that are missing. Raises DataError where that may not, or cannot, be done."""
-    if not are_there(config):
-        from mnist_lightning.data.datasets import load_dataset  # torch is not for a look at files
-
-        load_dataset(config)
 
 
 def _one_of_each_data_set(batches: Iterable[Iterable[list[str]]]) -> list[list[str]]:

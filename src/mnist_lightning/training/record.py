@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import platform
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import RunConfig, conf_dir
+from mnist_lightning.config import RunConfig
 from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
 from mnist_lightning.records.predictions import make_predictions, save_predictions
 from mnist_lightning.records.results import RunResult, save
 from mnist_lightning.records.run_directory import BEST, LAST, TRACEBACK, finish_retraining, home_of
+from mnist_lightning.records.versions import versions
 from mnist_lightning.training.checkpoints import sha256
 from mnist_lightning.training.runtime import is_out_of_memory
 
@@ -112,31 +111,6 @@ def _columns_of(config: RunConfig) -> dict[str, Any]:
         "run_name": config.run_name,
         **versions(),
     }
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Returns the columns of `RunResult` that name versions, and the commit."""
-    packages = {"version": "mnist-lightning", "torch_version": "torch", "torchvision_version": "torchvision"}
-    packages["lightning_version"] = "lightning"
-    columns = {"python_version": platform.python_version(), "commit": _commit()}
-    for column, package in packages.items():
-        try:
-            columns[column] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # run from the source tree, not installed
-            columns[column] = ""
-    return columns
-
-
-def _commit() -> str:
-    root = conf_dir().parent
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 @cache

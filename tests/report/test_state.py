@@ -51,7 +51,7 @@ def test_two_records_of_three_planned_are_nowhere_called_all(
     assert "2 of 3 runs on MNIST" in told
     assert "3 runs planned: 2 completed; 1 missing (1 never begun)" in told
     assert "No; 1 missing<" in told
-    assert told.count(gone.run_name) >= 3  # page's failures and provenance, workbook's
+    assert told.count(gone.run_name) >= 2  # page's failures, workbook's; elsewhere by the keys that vary
     assert capsys.readouterr().out.splitlines()[-1] == "3 runs planned: 2 completed; 1 missing (1 never begun)"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from mnist_lightning.errors import BusyError
+from mnist_lightning.records.reading import read_regular
 
 try:
     import fcntl
@@ -50,8 +51,8 @@ def told_before(directory: Path) -> Callable[[], None]:
     """Notes what is in a directory's lock file; the answer puts it back, with its time, for who has changed nothing."""
     path = directory / LOCK
     try:
-        text, times = path.read_bytes(), path.stat()
-    except OSError:  # there was none
+        text, times = read_regular(path, _LONGEST), path.stat()
+    except (OSError, ValueError):  # there was none, or it is somebody's
         return lambda: None
 
     def put_back() -> None:

@@ -92,7 +92,7 @@ def unfinished_named(state: State) -> list[tuple[str, str]]:
     return [
         ("Wrong record" if what == "refused" else what.capitalize(), enumerated(names, MOST_LISTED))
         for what in WHY
-        if (names := [run.run_name for run in state.unfinished if run.what == what])
+        if (names := [run.label or run.run_name for run in state.unfinished if run.what == what])
     ]
 
 

@@ -9,10 +9,12 @@ import os
 from pathlib import Path
 
 from mnist_lightning.records.locks import LOCK
+from mnist_lightning.records.reading import read_regular
 from mnist_lightning.records.versions import versions
 from mnist_lightning.report.provenance import OF_RUN
 from mnist_lightning.report.seal import INPUTS, SEAL, digest_of, read_seal, write_seal
 
+_LARGEST = 2**30  # bytes
 _DRAWING = ("pandas", "numpy", "matplotlib", "openpyxl", "jinja2")
 
 
@@ -45,8 +47,8 @@ def derived_files(root: Path, inputs: str) -> list[Path]:
     if inputs not in seal.pop(INPUTS, set()):
         return []
     try:
-        whole = all(digest_of((root / name).read_bytes()) in digests for name, digests in seal.items())
-    except OSError:
+        whole = all(digest_of(read_regular(root / name, _LARGEST)) in digests for name, digests in seal.items())
+    except (OSError, ValueError):  # it is gone, or no file any more
         return []
     return [root / name for name in seal] if whole else []
 

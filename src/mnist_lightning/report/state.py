@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mnist_lightning.config.labels import labels
 from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.records import locks
 from mnist_lightning.records.plan import is_run_name, planned_runs, take_stock
@@ -27,11 +28,12 @@ WHY: dict[What, str] = {
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A planned run without a record: its name, its configuration as planned, and why there is none."""
+    """A planned run without a record: its directory, its configuration as planned, and why there is none."""
 
     run_name: str
     config: Mapping[str, Any]
     what: What
+    label: str = ""  # for people: the keys that vary in the plan
 
     @property
     def optimizer(self) -> str:
@@ -121,8 +123,11 @@ def state_of(
     plan, problems = _plan(root)
     stock = take_stock(plan, records)
     recorded = {record.fingerprint for record in stock.own}
+    called = labels({fingerprint: run["config"] for fingerprint, run in plan.items()})
     unfinished = [
-        Unfinished(run["run_name"], run["config"], _what(root, run["run_name"], {*records, *refused}))
+        Unfinished(
+            run["run_name"], run["config"], _what(root, run["run_name"], {*records, *refused}), called[fingerprint]
+        )
         for fingerprint, run in plan.items()
         if fingerprint not in recorded
     ]

@@ -120,7 +120,7 @@ class PersistentLauncher(Launcher):
             if begun > config.sweep.max_retries:
                 record_killed(config, run_dir, why)
                 break
-            print(f"{run_dir.name}: its worker died; tried again", flush=True)
+            print(f"{self._called(job)}: its worker died; tried again", flush=True)
             _, death = self._try([job], index)
             if isinstance(death, LostJobsError):
                 why = f"its last job: {death.states[run_dir.name]}"
@@ -148,7 +148,7 @@ class PersistentLauncher(Launcher):
         told = ""
         while (holder := self._holder(job)) and not self._is_recorded(job):
             if holder != told:
-                print(f"{self._run_name(job)}: {holder} is still at work on it; waiting for that to end", flush=True)
+                print(f"{self._called(job)}: {holder} is still at work on it; waiting for that to end", flush=True)
             told = holder
             time.sleep(0.5)
 
@@ -160,6 +160,11 @@ class PersistentLauncher(Launcher):
 
     def _run_name(self, job: Sequence[str]) -> str:
         return self.run_names[tuple(job)]
+
+    def _called(self, job: Sequence[str]) -> str:
+        from mnist_lightning.sweep.sweep import called
+
+        return called(self._run_name(job))
 
     def _run_dir(self, job: Sequence[str]) -> Path:
         return Path(self.sweep_dir) / self._run_name(job)

@@ -77,6 +77,8 @@ class SubmittedJobs(Launcher):
 
     def _wait(self, waiting: dict[str, str], lost: dict[str, str], started: set[str]) -> None:
         """Waits until every run has its record or its job is `lost`, by its state; `started` are those seen at work."""
+        from mnist_lightning.sweep.sweep import called
+
         suspected: dict[str, float] = {}
         pause = _FIRST
         while waiting:
@@ -90,7 +92,7 @@ class SubmittedJobs(Launcher):
                 if self._announced(run):
                     del waiting[run]
                 elif state == CANCELLED or (ended and now - suspected.get(run, now) > self.queue.grace):
-                    print(f"{run}: its job {job} left no record: {state}", flush=True)
+                    print(f"{called(run)}: its job {job} left no record: {state}", flush=True)
                     lost[run] = state
                     del waiting[run]
                 elif ended:

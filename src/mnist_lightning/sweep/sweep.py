@@ -270,6 +270,12 @@ def current() -> Sweep | None:
     return _current.get()
 
 
+def called(run_name: str) -> str:
+    """What a run of the current sweep is called where people read; the name of its directory in a worker."""
+    sweep = current()
+    return sweep.progress.labels.get(run_name, run_name) if sweep and sweep.progress else run_name
+
+
 def is_final(stored: RunResult | None, config: RunConfig, run_dir: Path) -> bool:
     """Whether the record stored in a run's directory need not be made again. Raises ConfigError for another run's."""
     if stored is None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig
-from mnist_lightning.config.labels import label_of, labels, short_keys, varying
+from mnist_lightning.config.labels import label_by, label_of, labels, short_keys, varying
 
 
 def named(*configs: RunConfig) -> list[str]:
@@ -70,3 +70,10 @@ def test_no_two_configurations_have_the_same_label(grid: list[dict[str, Any]]) -
     assert told.keys() == configs.keys()
     assert len(set(told.values())) == len(configs)
     assert all(told.values())
+
+
+def test_a_label_of_a_search_says_what_every_one_says_and_what_else_is_drawn() -> None:
+    config = RunConfig(OptimizerConfig("sgd", {"momentum": 0.9}), lr=0.09984147825, seed=3).identity()
+    assert label_by(config, []) == label_by(config, ["lr", "model.num_conv"]) == "SGD mse 0.0998415 32/2/1"
+    drawn = ["optimizer.name", "optimizer.options.momentum", "seed", "nowhere"]
+    assert label_by(config, drawn) == "SGD mse 0.0998415 32/2/1 momentum=0.9 seed 3"

@@ -95,11 +95,11 @@ def test_what_was_trained_before_says_nothing_about_the_pace(tmp_path: Path) -> 
 
 
 def test_the_runs_of_a_search_are_found_as_they_begin(tmp_path: Path) -> None:
-    watch = Watch("none", {}, planned=4, root=tmp_path)
+    watch = Watch("none", {}, planned=4, root=tmp_path, name=lambda run_dir: run_dir.name.replace("_", " "))
     assert told(watch) == "0/4 done  starting"
     (tmp_path / "Adam_mse_12345678").mkdir()
     at_work(tmp_path / "Adam_mse_12345678", 1, 5)
-    assert told(watch).startswith("run 1/4  Adam_mse  epoch 1/4 50%")
+    assert told(watch).startswith("run 1/4  Adam mse 12345678  epoch 1/4 50%")
     assert watch.seconds_left() == pytest.approx(100 / 0.125 * (4 * 1.2 - 0.125), rel=0.01)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +19,11 @@ SEARCH += ["hydra.sweeper.direction=maximize", "lr=interval(0.001,0.1)", "hydra.
 
 def test_a_search_leaves_the_records_and_tables_of_a_sweep(start: Callable[..., Command], tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="Optuna searches: pip install 'mnist-lightning[optuna]'")
-    code, out, err = start("-m", *SEARCH).wait()
+    code, out, err = start("-m", *SEARCH, "data.batch_size=choice(16,32)").wait()
     assert code == 0, out + err
-    assert [line.split()[0] for line in out.splitlines()[:3]] == ["1", "2", "3"]
+    assert [line.split()[:3] for line in out.splitlines()[:3]] == [[str(n), "of", "3"] for n in (1, 2, 3)]
+    name = r"\d of 3  RMSprop mse [\d.]+ \d+/\d/\d batch_size=(16|32)  accuracy"
+    assert all(re.match(name, line) for line in out.splitlines()[:3]), out
     assert out.splitlines()[-1] == "3 of 3 done: here"
     found = load_results(tmp_path / "here")
     assert {r.status for r in found} == {"completed"}

@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_lightning.command.completion import completions
 from mnist_lightning.command.explain import Failure, explain
 from mnist_lightning.command.help import help_text, versions_text
 from mnist_lightning.command.overrides import for_hydra, refuse_early, to_resume
@@ -21,7 +22,7 @@ from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
 from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.sweep.callback import GRID_SWEEPER
-from mnist_lightning.sweep.hydra_internals import called_with, files_read_within, forget_launchers
+from mnist_lightning.sweep.hydra_internals import called_with, completions_by, files_read_within, forget_launchers
 from mnist_lightning.sweep.sweep import Sweep, shown
 
 PROGRAM = "mnist-lightning"
@@ -127,13 +128,13 @@ def _run_name(*, _root_: DictConfig) -> str:
 
 def _run(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
-        print(help_text())
+        print(help_text(trainer="trainer" in arguments))
         return 0
     if "--version" in arguments:
         print(versions_text())
         return 0
     register(arguments)
-    with files_read_within(refused_in_one_line), called_with(PROGRAM, arguments):
+    with files_read_within(refused_in_one_line), completions_by(completions), called_with(PROGRAM, arguments):
         try:
             _job()
         except SystemExit as exit_:

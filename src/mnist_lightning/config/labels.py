@@ -67,6 +67,16 @@ def label_of(config: Mapping[str, Any]) -> str:
     return _label(flat(config), ("optimizer.name", "loss", "lr", *SIZES), {})
 
 
+def label_by(config: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """The name of a configuration of which `keys` were drawn, and who knows how many others there will be.
+
+    As `label_of`, and what else was drawn: `RMSprop mse 0.0271 32/2/1 batch_size=32 seed 1`.
+    """
+    texts = flat(config)
+    further = short_keys(key for key in keys if key not in _NAMED and key in texts)
+    return _label(texts, ("optimizer.name", "loss", "lr", *SIZES, *keys), further)
+
+
 def _label(texts: Mapping[str, str], keys: Iterable[str], further: Mapping[str, str]) -> str:
     keys = set(keys)
     words = [optimizer_label(texts.get("optimizer.name", ""))] if "optimizer.name" in keys else []

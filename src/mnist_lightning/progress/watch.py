@@ -49,7 +49,8 @@ class Watch:
     """Shows the progress of runs while it is started, in a thread of its own, which only reads files.
 
     `runs` are those to be done, by directory; of a search, which plans none, those below `root` are found as they
-    begin. `planned` and `stored` count all runs of the sweep and those that were done before; 0 planned: a single run.
+    begin, and called what `name` says. `planned` and `stored` count all runs of the sweep and those that were done
+    before; 0 planned: a single run.
     `on_end` is called in the thread with each directory whose run has ended, by `has_ended`, where others train:
     in-process runs are told by `end`.
     """
@@ -64,10 +65,11 @@ class Watch:
         root: Path | None = None,
         has_ended: Callable[[Path], bool] | None = None,
         on_end: Callable[[Path], None] = lambda run_dir: None,
+        name: Callable[[Path], str] = lambda run_dir: run_dir.name,
     ) -> None:
         self.mode, self.planned, self.ended, self.root = mode, planned, stored, root
         self.runs = {run_dir.absolute(): run for run_dir, run in runs.items()}
-        self.has_ended, self.on_end = has_ended, on_end
+        self.has_ended, self.on_end, self.name = has_ended, on_end, name
         self._bar = Bar() if mode == "bar" else None
         self._started = self._printed = time.monotonic()
         self._work_done = 0.0  # of runs that have ended since
@@ -127,8 +129,8 @@ class Watch:
         """Reads what the runs say, and notices those that have ended."""
         with self._lock:
             for run_dir in self._found():
-                name = run_dir.name
-                self.runs.setdefault(run_dir, Watched(name.rpartition("_")[0] or name, Work(1.0, 0.2)))
+                if run_dir not in self.runs:
+                    self.runs[run_dir] = Watched(self.name(run_dir), Work(1.0, 0.2))
             beats: dict[str, Heartbeat] = {}
             for run_dir, run in self.runs.items():
                 if not run.ended and (beat := heartbeat_of(run_dir)):
@@ -222,13 +224,16 @@ def watched(
     search: Path | None = None,
     has_ended: Callable[[Path], bool] | None = None,
     on_end: Callable[[Path], None] = lambda run_dir: None,
+    name: Callable[[Path], str] = lambda run_dir: run_dir.name,
 ) -> Watch:
     """The watch over the runs of these configurations, by directory, in the way of `progress=mode`; see `Watch`."""
     runs = {run_dir: Watched(labels[run_dir], work_of(config)) for run_dir, config in configs.items()}
     chosen = mode_of(mode)
     if chosen == "bar" and any(config.trainer.enable_progress_bar for config in configs.values()):
         chosen = "none"  # Lightning's own has the terminal
-    return Watch(chosen, runs, planned=planned, stored=stored, root=search, has_ended=has_ended, on_end=on_end)
+    return Watch(
+        chosen, runs, planned=planned, stored=stored, root=search, has_ended=has_ended, on_end=on_end, name=name
+    )
 
 
 def _told(run: Watched) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.plugins.completion_plugin import CompletionPlugin
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import DictConfig
 
@@ -35,6 +36,7 @@ __all__ = [
     "BasicSweeper",
     "apply_override",
     "called_with",
+    "completions_by",
     "files_read_within",
     "forget_launchers",
     "processes_started_by",
@@ -90,6 +92,21 @@ def files_read_within(guard: Callable[[Path], AbstractContextManager[None]]) -> 
             return load(source, config_path)
 
     with _replaced(source_of_files, "load_config", load_guarded):
+        yield
+
+
+@contextmanager
+def completions_by(complete: Callable[[str, Callable[[str], list[str]]], list[str]]) -> Iterator[None]:
+    """Within the block a shell's Tab is answered by `complete(line, hydras)`; `hydras(line)` is Hydra's own answer.
+
+    Hydra knows a key's present value, but not which others it may have.
+    """
+    query = CompletionPlugin._query
+
+    def answer(plugin: CompletionPlugin, config_name: str | None, line: str) -> list[str]:
+        return complete(line, lambda text: query(plugin, config_name=config_name, line=text))
+
+    with _replaced(CompletionPlugin, "_query", answer):
         yield
 
 

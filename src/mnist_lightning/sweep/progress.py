@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load
 from mnist_lightning.records.run_directory import TRACEBACK
 from mnist_lightning.sweep.attempts import has_ended
+from mnist_lightning.sweep.search import called
 
 # Launchers that tell this process when a run has ended; of any other it looks at the records
 TELLING = ("BasicLauncher", "FusedLauncher", "LocalLauncher", "SlurmLauncher")
@@ -24,7 +25,8 @@ class Progress:
     """Progress of the sweep, or of the single run, led by this process.
 
     `planned` runs, 0 for a single one; `done` of them have a record; `labels` are their names for people by those of
-    their directories. `watch` shows what is at work once something is.
+    their directories; those of a search, which are not known before, are made of the keys that are `drawn`.
+    `watch` shows what is at work once something is.
     """
 
     planned: int = 0
@@ -32,6 +34,7 @@ class Progress:
     labels: Mapping[str, str] = field(default_factory=dict)
     done: int = 0
     watch: Watch | None = None
+    drawn: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.done = self.stored_at_start
@@ -52,7 +55,7 @@ class Progress:
             named = {run_dir: self.labels.get(run_dir.name, run_dir.name) for run_dir in runs}
             self.watch = watched(
                 runs, named, mode, planned=self.planned, stored=self.done, search=search,
-                has_ended=has_ended if others_train else None, on_end=self._found,
+                has_ended=has_ended if others_train else None, on_end=self._found, name=self._called,
             )  # fmt: skip
             self.watch.start()
 
@@ -61,7 +64,10 @@ class Progress:
         self.done += 1
         if self.watch:
             self.watch.end(run_dir, whole=result.status == "completed")
-        print(line(result, self.labels.get(run_dir.name), self), flush=True)
+        print(line(result, self._called(run_dir), self), flush=True)
+
+    def _called(self, run_dir: Path) -> str:
+        return self.labels.get(run_dir.name) or called(run_dir, self.drawn)
 
     def _found(self, run_dir: Path) -> None:
         with suppress(UserError):  # damaged: the end of the sweep says so

@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             code, line = explain(Failure(error, arguments, sweep.began))
             if verbose and not signals.received:
                 traceback.print_exc()
-        sweep.show_nothing()
         if first := signals.first():  # whatever Hydra or a library has made of it on the way
             code, line = first.exit_code, first.word
         came = len(signals.received)
         try:
+            sweep.show_nothing()
             return _end(sweep, code, line, arguments, interrupted=first is not None)
         except (Exception, Interrupted) as error:
             if len(signals.received) > came:  # a second Ctrl-C: the records are there, the tables can wait

@@ -77,7 +77,7 @@ class Watch:
         self._training_since = time.time()  # seconds since 1970; of workers, once the first has begun
         self._seen = False
         self._foretold = False
-        self._stop = threading.Event()
+        self._stop, self._stopped = threading.Event(), False
         self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -98,13 +98,16 @@ class Watch:
 
     def stop(self) -> None:
         """Looks a last time, and leaves the screen as it was."""
-        if self._stop.is_set():
+        if self._stopped:
             return
         self._stop.set()
-        self._thread.join()
-        self.look()
-        if self._bar:
-            self._bar.stop()
+        try:
+            self._thread.join()
+            self.look()
+        finally:  # also where a second Ctrl-C comes meanwhile
+            self._stopped = True
+            if self._bar:
+                self._bar.stop()
 
     def end(self, run_dir: Path, *, whole: bool = True) -> None:
         """Notes that a run has ended, `whole` or cut short, and that this has been printed."""

@@ -9,7 +9,7 @@ import torch
 
 from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.sweep.announcement import announcement
+from mnist_lightning.sweep.announcement import announcement, search_announcement
 
 CPU = TrainerConfig(max_epochs=2, accelerator="cpu", precision="32-true")
 
@@ -52,3 +52,9 @@ def test_the_expected_time_is_that_of_the_stored_runs_by_their_work() -> None:
     assert "about" not in announcement([large], "joblib", stored), "how many at a time is not known"
     for unknown in (RunResult(status="failed"), RunResult(status="completed", duration_seconds=math.nan)):
         assert "about" not in announcement([large], "basic", [(small, unknown)])
+
+
+def test_a_search_is_told_by_its_trials_and_what_they_draw() -> None:
+    assert search_announcement(20, ["lr", "model.num_channels"]) == "20 trials, each with its own lr, num_channels"
+    assert search_announcement(1, []) == "1 trial"
+    assert search_announcement(0, ["optimizer.name"]) == "a search, each with its own optimizer"

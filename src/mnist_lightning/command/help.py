@@ -26,7 +26,7 @@ _EXAMPLES = {
         "A grid of your own, two by two settings with three seeds each. The same command again does what is missing:"
     ),
     "-m experiment=optimizer_lr hydra/launcher=joblib hydra.launcher.n_jobs=2": "Nine networks, two at a time:",
-    "-m hydra/sweeper=optuna hydra.sweeper.n_trials=20 hydra.sweeper.direction=maximize "
+    "-m hydra/sweeper=optuna hydra.sweeper.n_trials=20 "
     "'lr=tag(log,interval(1e-4,1e-1))' 'model.num_channels=choice(8,16)'": (
         "A search by Optuna, 20 trials of two sizes and of learning rates between 0.0001 and 0.1:"
     ),
@@ -56,7 +56,7 @@ SWEEPERS = {
 _GRAMMAR = "What Optuna draws from; a shell needs quotes around parentheses:"
 OPTUNA = {
     "hydra.sweeper.n_trials=20": "how many configurations are trained",
-    "hydra.sweeper.direction=maximize": "for the best: what it compares is test accuracy, and its default is minimize",
+    "hydra.sweeper.direction=maximize": "the default: it looks for the highest test accuracy; or minimize",
     "'model.num_channels=choice(8,16)'": "one of these; also written model.num_channels=8,16",
     "'model.num_conv=range(1,3)'": "1, 2 or 3: unlike in a grid, the end is one of them",
     "'lr=interval(0.001,0.1)'": "any number between; a key of whole numbers needs range",

@@ -14,7 +14,8 @@ from mnist_lightning.progress.words import Part, clock, duration, fitted
 from mnist_lightning.progress.work import Work, work_of
 from mnist_lightning.records.heartbeat import HEARTBEAT, Heartbeat, forget_heartbeat, heartbeat_of
 
-_LOOK_EVERY, _LOOKING_SHARE = 1.0, 0.05  # seconds; of the time at most, where a file system is slow
+_LOOK_EVERY, _AT_LEAST_EVERY = 1.0, 5.0  # seconds between two looks
+_LOOKING_SHARE = 0.05  # of the time at most, where a file system is slow
 _LINE_EVERY = 60.0  # seconds between two lines of ours, where nothing is rewritten
 _FORETOLD_AFTER, _WORTH_FORETELLING = 10.0, 60.0  # seconds of training timed; seconds left
 _LEAST_TIMED = 2.0  # seconds of a first run's training before anything is foretold by it
@@ -123,7 +124,7 @@ class Watch:
             began = time.monotonic()
             self.look()
             self.show()
-            pause = max(_LOOK_EVERY, (time.monotonic() - began) / _LOOKING_SHARE)
+            pause = min(max(_LOOK_EVERY, (time.monotonic() - began) / _LOOKING_SHARE), _AT_LEAST_EVERY)
 
     def look(self) -> None:
         """Reads what the runs say, and notices those that have ended."""

@@ -31,6 +31,12 @@ def announcement(
     return f"{what}, {_epochs(configs)} of {_images(configs)}{device}{time}"
 
 
+def search_announcement(trials: int, drawn: Sequence[str]) -> str:
+    """`20 trials, each with its own lr, num_channels`."""
+    what = f"{trials:,} trial{'s' * (trials != 1)}" if trials else "a search"
+    return f"{what}, each with its own {', '.join(short_keys(drawn).values())}" if drawn else what
+
+
 def _epochs(configs: Sequence[RunConfig]) -> str:
     numbers = sorted({config.trainer.max_epochs for config in configs})
     return f"{_range(numbers)} epoch{'s' * (numbers[-1] != 1)}"

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning.errors import ConfigError, PassedOn, UserError
 from mnist_lightning.records.plan import PLAN, read_plan
+from mnist_lightning.sweep.announcement import search_announcement
 from mnist_lightning.sweep.progress import TELLING, Progress
 from mnist_lightning.sweep.search import drawn_keys
 from mnist_lightning.sweep.sweep import Sweep, current
@@ -47,7 +48,9 @@ def _show_search(sweep: Sweep, config: DictConfig) -> None:
     root = Path(config.hydra.sweep.dir)
     if OmegaConf.select(config, "hydra.sweeper._target_") != GRID_SWEEPER:
         trials = OmegaConf.select(config, "hydra.sweeper.n_trials")
-        sweep.progress = Progress(trials if isinstance(trials, int) else 0, drawn=drawn_keys(config))
+        drawn = drawn_keys(config)
+        sweep.progress = Progress(trials if isinstance(trials, int) else 0, drawn=drawn)
+        print(search_announcement(sweep.progress.planned, drawn), flush=True)
         launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
         mode = str(OmegaConf.select(config, "progress"))
         if OmegaConf.select(config, "report.live"):

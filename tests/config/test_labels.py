@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig
-from mnist_lightning.config.labels import label_by, label_of, labels, short_keys, varying
+from mnist_lightning.config.labels import difference, label_by, label_of, labels, short_keys, varying
 
 
 def named(*configs: RunConfig) -> list[str]:
@@ -77,3 +77,10 @@ def test_a_label_of_a_search_says_what_every_one_says_and_what_else_is_drawn() -
     assert label_by(config, []) == label_by(config, ["lr", "model.num_conv"]) == "SGD mse 0.0998415 32/2/1"
     drawn = ["optimizer.name", "optimizer.options.momentum", "seed", "nowhere"]
     assert label_by(config, drawn) == "SGD mse 0.0998415 32/2/1 momentum=0.9 seed 3"
+
+
+def test_a_difference_says_the_keys_and_values_of_the_first_configuration() -> None:
+    one, other = RunConfig(lr=0.1, model=ModelConfig(num_dense=2)).identity(), RunConfig().identity()
+    assert difference(one, other) == "lr=0.1, num_dense=2"
+    assert difference(other, one) == "lr=0.001, num_dense=1"
+    assert difference(one, one) == ""

@@ -213,6 +213,12 @@ def test_the_leaderboards_columns_stand_below_each_other() -> None:
     assert all(row[: head.index("optimizer")].strip().isdigit() for row in rows)
 
 
+def test_failures_in_the_terminal_name_the_seed_only_where_there_are_several() -> None:
+    alone, both = leaderboard([record(), failed(lr=7.0)]), leaderboard([record(), failed(seed=7, lr=7.0)])
+    assert alone.splitlines()[-1].startswith("failed: Adam mse 7 32/2/1: RuntimeError")
+    assert both.splitlines()[-1].startswith("failed: Adam mse 7 32/2/1 seed 7: RuntimeError")
+
+
 def test_a_single_run_needs_no_leaderboard_and_failures_alone_are_said() -> None:
     assert leaderboard([record()]) == leaderboard([]) == ""
     assert "none can be ranked" in leaderboard([failed(), failed(seed=1)])

@@ -183,7 +183,9 @@ def test_a_single_run_at_work_is_reported_before_it_has_a_record(
         beat(place, heartbeat(place.name))
         assert main([str(place)]) == 0
     assert "running: mine  epoch 7 of 20  val accuracy 0.9000" in capsys.readouterr().out
-    assert "<h1>No run has a record yet</h1>" in (place / "report.html").read_text()
+    text = (place / "report.html").read_text()
+    assert "<h1>No run has a record yet</h1>" in text
+    assert 'href="mine/' not in text  # the page lies in the run's own directory
     assert main([str(place)]) == 2
 
 
@@ -205,6 +207,8 @@ def test_the_page_says_who_is_at_work_and_ranks_none_of_them(tmp_path: Path, swe
     assert '<h2 id="running">Running now</h2>' in text
     assert "1 run is being trained. What has no record yet is not ranked." in text
     assert "<td>7 of 20</td><td>32%</td><td>0.5600</td>" in text.replace(' class="t"', "")
+    assert f'<a href="{place.name}/">open</a>' in text
+    assert f">{place.name}<" not in text
     assert 'id="running_curves"' in text
     assert "1 of 3 runs on MNIST" in text
     assert "Running now" not in page_in(tmp_path)

@@ -104,11 +104,11 @@ def test_a_run_starts_anew_where_another_or_damage_was_left_and_that_is_said(
 ) -> None:
     other = leave(lr=0.1)
     assert interrupted_checkpoint(tiny(), tmp_path) is None
-    of_another = f"{tmp_path}: what was begun here is of another configuration, {other.run_name}; the run starts anew"
+    of_another = f"{tmp_path}: what was begun here is of another configuration, lr=0.1; the run starts anew"
     assert capsys.readouterr().out == f"{of_another}\n"
     leave()
     assert interrupted_checkpoint(other, tmp_path) is None
-    assert f"of another configuration, {tiny().run_name}; " in capsys.readouterr().out
+    assert f"of another configuration, lr={tiny().lr}; " in capsys.readouterr().out
     config = leave(RefusedError("last.ckpt: damaged (a; b); delete it"))
     assert interrupted_checkpoint(config, tmp_path) is None
     assert capsys.readouterr().out == "last.ckpt: damaged (a; b); the run starts anew\n"

@@ -67,6 +67,13 @@ def label_of(config: Mapping[str, Any]) -> str:
     return _label(flat(config), ("optimizer.name", "loss", "lr", *SIZES), {})
 
 
+def difference(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """What sets a configuration apart from the other, by its keys: `lr=0.1, max_epochs=3`; empty for equal ones."""
+    texts = flat(config)
+    keys = short_keys(varying([config, other]))
+    return ", ".join(f"{short}={texts.get(key, 'null')[:_LONGEST_VALUE]}" for key, short in keys.items())
+
+
 def label_by(config: Mapping[str, Any], keys: Iterable[str]) -> str:
     """The name of a configuration of which `keys` were drawn, and who knows how many others there will be.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,7 @@ from mnist_lightning.errors import one_line
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
+from mnist_lightning.report.curves import link
 from mnist_lightning.report.figures import HEADINGS, Figures, running_picture
 from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
@@ -49,7 +51,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(_resource("page.css")),
         live=stored.live,
-        running=tables.running_table(stored.running),
+        running=_with_links(tables.running_table(stored.running), stored.linked),
         running_picture=running_picture(stored.running),
         title=_title(ranking, stored.state) if len(ranking.frame) or not stored.running else "No run has a record yet",
         what_was_run=_what_was_run(ranking, stored.state),
@@ -68,7 +70,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         versus=versus,
         versus_ran=_ran(versus),
         about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
-        failures=tables.failures_table(ranking, stored.state),
+        failures=_with_links(tables.failures_table(ranking, stored.state), stored.linked),
         about=_about(ranking, stored),
     )  # fmt: skip
 
@@ -147,6 +149,14 @@ def _ran(versus: Table) -> Table:
     kept = [i for i, c in enumerate(versus.columns) if c.name not in _ONLY_IN_WORKBOOK]
     rows = [[row[i] for i in kept] for row in versus.rows if row[-1] != NOT_RUN]
     return Table(versus.title, [versus.columns[i] for i in kept], rows)
+
+
+def _with_links(table: Table, linked: bool) -> Table:
+    """Returns a table of runs with addresses for its `places`, and without the directories' names, which are long."""
+    kept = [i for i, c in enumerate(table.columns) if c.key != "run_name"]
+    rows = [[row[i] for i in kept] for row in table.rows]
+    places = [link(place) for place in table.places] if linked else []
+    return replace(table, columns=[table.columns[i] for i in kept], rows=rows, places=places)
 
 
 def _about(ranking: Ranking, stored: Stored) -> list[list[Any]]:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from mnist_lightning.errors import RefusedError
+from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import Predictions, load_predictions
 from mnist_lightning.records.results import RECORD
+from mnist_lightning.records.run_directory import CONFIG
 from mnist_lightning.report.comparison import Comparison, compare
 from mnist_lightning.report.curves import read_curve, run_directory, small_text
 from mnist_lightning.report.frame import runs
@@ -68,9 +70,15 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
         [curve for curve in chosen if curve.columns],
         _command(directory, problems),
         list(dict.fromkeys(problems)),
-        linked=not (directory / RECORD).is_file(),
+        linked=not _is_run(directory),
         comparison=comparison,
     )
+
+
+def _is_run(directory: Path) -> bool:
+    """Whether a directory is a single run's own, which has no record before it has ended."""
+    begun = (directory / CONFIG).is_file() and not (directory / PLAN).is_file()
+    return begun or (directory / RECORD).is_file()
 
 
 def confusions(predictions: Predictions) -> np.ndarray:

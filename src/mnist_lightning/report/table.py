@@ -25,13 +25,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` in the order of `columns`; `marks` names rows to be tinted: best, or a verdict."""
+    """`rows` in the order of `columns`; `marks` names rows to be tinted: best, or a verdict.
+
+    `places` are, for a table of runs, the names of each row's directory, empty where there is none to look into.
+    """
 
     title: str
     columns: list[Column]
     rows: list[list[Any]]
     note: str = ""
     marks: dict[int, str] = field(default_factory=dict)
+    places: list[str] = field(default_factory=list)
 
 
 def table_of(

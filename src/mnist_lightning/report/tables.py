@@ -166,7 +166,7 @@ def running_table(runs: Sequence[Running]) -> Table:
         Column("Epoch", about="the one it is in, of how many"),
         Column("Done", "0%", "share of its training"),
         _accuracy("Validation accuracy (top-1)", "after the last whole epoch", ""),
-        Column("Directory", about="of the run, in the sweep's"),
+        Column("Directory", about="of the run, in the sweep's", key="run_name"),
     ]
     rows: list[list[Any]] = [
         [r.label, r.how_far.removeprefix("epoch "), r.fraction, r.val_accuracy, r.run_name] for r in runs
@@ -175,7 +175,7 @@ def running_table(runs: Sequence[Running]) -> Table:
     note = f"{n:,} run{'s are' if n != 1 else ' is'} being trained. What has no record yet is not ranked."
     if together > 1:
         note += f" {'All' if together == n else f'{together:,}'} of them are trained together, as one stacked network."
-    return Table("Running now", columns, rows, note)
+    return Table("Running now", columns, rows, note, places=[r.run_name for r in runs])
 
 
 def failures_table(ranking: Ranking, state: State | None = None) -> Table:
@@ -197,8 +197,10 @@ def failures_table(ranking: Ranking, state: State | None = None) -> Table:
     )
     wrong = wrong.sort_values(["order", "run_name"])
     table = table_of("Failures", columns, wrong, MEANING, wrong["verdict"].tolist())
-    missing = [_missing(run) for run in (state or State()).unfinished if run.what != "running"]
-    return replace(table, rows=[*table.rows, *([row.get(c.key) for c in columns] for row in missing)])
+    missing = [run for run in (state or State()).unfinished if run.what != "running"]
+    rows = [[known.get(c.key) for c in columns] for known in map(_missing, missing)]
+    places = [run.run_name if run.what != "never begun" else "" for run in missing]
+    return replace(table, rows=[*table.rows, *rows], places=[*wrong["place_on_disk"], *places])
 
 
 def _missing(run: Unfinished) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def _failures(ranking: Ranking) -> list[str]:
     wrong = ranking.unranked.sort_values(["status", "run_name"])
     lines: list[str] = []
     for r in runs(wrong.head(MOST_FAILURES)):
-        lines += _wrapped(f"{r.status}: {r.setting} seed {r.seed}: {r.error or 'accuracy is not a number'}")
+        seed = f" seed {r.seed}" if ranking.several_seeds else ""
+        lines += _wrapped(f"{r.status}: {r.setting}{seed}: {r.error or 'accuracy is not a number'}")
     more = len(wrong) - MOST_FAILURES
     return lines + ([f"and {more} more, in the sheet Failures"] if more > 0 else [])
 

@@ -9,6 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mnist_lightning.config import RunConfig, parse
+from mnist_lightning.config.labels import difference
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.run_directory import CONFIG, LAST, home_of, is_there, records_of
@@ -54,7 +55,8 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
         print(f"{str(error).rpartition(';')[0]}; the run starts anew", flush=True)
         return None
     if before.fingerprint != config.fingerprint:
-        print(f"{place}: what was begun here is of another configuration, {before.run_name}; the run starts anew")
+        other = difference(before.identity(), config.identity())
+        print(f"{place}: what was begun here is of another configuration, {other}; the run starts anew")
         return None
     return last
 

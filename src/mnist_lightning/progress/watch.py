@@ -16,7 +16,7 @@ from mnist_lightning.records.heartbeat import HEARTBEAT, Heartbeat, forget_heart
 
 _LOOK_EVERY, _AT_LEAST_EVERY = 1.0, 5.0  # seconds between two looks
 _LOOKING_SHARE = 0.05  # of the time at most, where a file system is slow
-_LINE_EVERY = 60.0  # seconds between two lines of ours, where nothing is rewritten
+_LINE_EVERY = 58.0  # seconds between two lines of ours, where nothing is rewritten: a look more, and it is a minute
 _FORETOLD_AFTER, _WORTH_FORETELLING = 10.0, 60.0  # seconds of training timed; seconds left
 _LEAST_TIMED = 2.0  # seconds of a first run's training before anything is foretold by it
 _MOST_NAMED = 4  # runs at work on one line

@@ -100,3 +100,16 @@ def test_the_report_imports_no_torch(
     assert (
         imported("here", code=0, program=_TOLD.replace("command import cli", "report import __main__ as cli")) == set()
     )
+
+
+def test_another_grid_and_a_directory_in_use_are_refused_without_torch(
+    tiny_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["-m", *tiny_arguments, "hydra.sweep.dir=here"]
+    imported(*command, "seed=0", code=0)
+    assert imported(*command, "seed=0,1", code=2) == set()
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no flock")
+    with open("here/.lock", "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert imported(*command, "seed=0", code=7) == set()

@@ -43,6 +43,8 @@ def test_a_single_run_is_told_without_a_count(tmp_path: Path) -> None:
     assert told(watch) == "Adam a  epoch 2/4 50%  val 0.500  4 min left"
     at_work(tmp_path / "a", 4, 10)
     assert told(watch) == "Adam a  epoch 4/4 evaluating  val 0.500  25 s left"
+    watch.end(tmp_path / "a")
+    assert told(watch) == "evaluated"
 
 
 def test_a_run_of_a_sweep_is_counted_and_several_are_named(tmp_path: Path) -> None:

@@ -281,3 +281,12 @@ def test_ten_thousand_records_take_less_than_thirty_seconds_and_the_page_stays_b
     assert time.process_time() - started < 30
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
     assert all(p.stat().st_size < 600_000 for p in (tmp_path / "figures").iterdir())
+
+
+def test_no_figure_is_written_through_a_link_of_the_users(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "figures").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OutputError, match="figures: a link, and figures would be written through it; move it away"):
+        write_report([records.RunResult(run_name="a")], tmp_path / "sweep")
+    assert not list((tmp_path / "theirs").iterdir())

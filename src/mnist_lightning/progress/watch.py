@@ -120,6 +120,8 @@ class Watch:
             run.ended, run.beat = True, None
             self.ended += 1
             self._printed = time.monotonic()
+            if self._bar and self._thread.is_alive():  # or it would stand below the line of the run that has ended
+                self.show()
 
     def _run(self) -> None:
         pause = _LOOK_EVERY
@@ -200,7 +202,8 @@ class Watch:
         beats = {tuple(run.beat.runs): run for run in at_work if run.beat}  # a group once
         left = Part(self.left().removeprefix("about "), 3)
         if not beats:
-            return [Part(self._counted(0)), Part("starting"), left]
+            over = self.ended >= self.planned if self.planned else all(run.ended for run in self.runs.values())
+            return [Part(self._counted(0)), Part("evaluated" if over else "starting"), left]
         told = [_told(run) for run in beats.values()]
         if len(told) == 1:
             (label, epoch, accuracy), together = told[0], len(next(iter(beats)))

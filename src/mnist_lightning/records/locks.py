@@ -43,7 +43,7 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
     except OSError as error:
         found = _signature(file)
         file.close()
-        raise BusyError(f"{directory}: in use by {found}; wait for it, or choose another directory") from error
+        raise _busy(directory, found) from error
     _sign(file, holder)
     return file
 
@@ -59,6 +59,16 @@ def _take(file: IO[str]) -> None:
             if wait is None:
                 raise
             time.sleep(wait)
+
+
+def refuse_held(directory: Path) -> None:
+    """Raises BusyError where a directory is locked by a living process. A look, which changes nothing."""
+    if holder := holder_of(directory / LOCK):
+        raise _busy(directory, holder)
+
+
+def _busy(directory: Path, holder: str) -> BusyError:
+    return BusyError(f"{directory}: in use by {holder}; wait for it, or choose another directory")
 
 
 def told_before(directory: Path) -> Callable[[], None]:

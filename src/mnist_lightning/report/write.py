@@ -122,6 +122,8 @@ def _put_alone(root: Path, contents: Mapping[str, bytes], stale: Iterable[str]) 
 
     Killed at any instant, the seal knows every file of ours: before the files are written it holds old and new ones.
     """
+    if (root / FIGURES).is_symlink():
+        raise OutputError(f"{root / FIGURES}: a link, and figures would be written through it; move it away")
     seal = read_seal(root)
     seal.pop(INPUTS, None)
     new = {name: {digest_of(content)} for name, content in contents.items()}

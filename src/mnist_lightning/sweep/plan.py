@@ -29,23 +29,38 @@ def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], 
     for the records of another grid without its plan, RefusedError for a plan that was edited, DataError when the data
     are not those of the runs before.
     """
-    runs = {config.fingerprint: {"run_name": config.run_name, "config": config.identity()} for config in configs}
+    runs = _runs(configs)
     text = json.dumps({"runs": runs, "data": data, "versions": versions}, indent=1, default=str) + "\n"
-    stored = read_plan(root)
+    stored = refuse_other_plan(root, configs)
     if not stored:
         found = _records_without_plan(root, runs.keys())
         write_durably(root / PLAN, text.encode())
         return [f"{PLAN} was gone: written again, {found} of {len(runs)} runs have a record"] if found else []
-    _refuse_edited(root / PLAN, stored["runs"], json.loads(text)["runs"])
-    if stored["runs"].keys() != runs.keys():
-        differences = _differences(stored["runs"].values(), json.loads(text)["runs"].values())
-        raise ConfigError(f"hydra.sweep.dir={root}: holds another sweep ({differences}); choose another directory")
     for name, digest in data.items():
         if stored.get("data", {}).get(name, digest) != digest:
             raise DataError(
                 f"data={name}: not the data this sweep began with; restore them, or choose another hydra.sweep.dir"
             )
     return _other_versions(stored.get("versions"), versions)
+
+
+def _runs(configs: Iterable[RunConfig]) -> dict[str, Any]:
+    return {config.fingerprint: {"run_name": config.run_name, "config": config.identity()} for config in configs}
+
+
+def refuse_other_plan(root: Path, configs: Iterable[RunConfig]) -> dict[str, Any]:
+    """The plan that lies in a directory, empty where there is none. Raises ConfigError for that of another grid.
+
+    And RefusedError for one that was edited. A look, without torch.
+    """
+    if not (stored := read_plan(root)):
+        return {}
+    wanted = json.loads(json.dumps(_runs(configs), default=str))
+    _refuse_edited(root / PLAN, stored["runs"], wanted)
+    if stored["runs"].keys() != wanted.keys():
+        differences = _differences(stored["runs"].values(), wanted.values())
+        raise ConfigError(f"hydra.sweep.dir={root}: holds another sweep ({differences}); choose another directory")
+    return stored
 
 
 def _records_without_plan(root: Path, planned: Iterable[str]) -> int:

@@ -38,7 +38,7 @@ from mnist_lightning.records.run_directory import (
 from mnist_lightning.records.versions import versions
 from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.live import LivePage
-from mnist_lightning.sweep.plan import check_space, checked_data, commit_plan
+from mnist_lightning.sweep.plan import check_space, checked_data, commit_plan, refuse_other_plan
 from mnist_lightning.sweep.progress import Progress
 
 _OF_SWEEP = "multirun.yaml"
@@ -109,6 +109,9 @@ class Sweep:
             raise ConfigError("sweep: has no runs (an empty range or choice); give each key at least one value")
         for config in configs:
             refuse_retraining(config)
+        if root.is_dir() and self._lock is None:  # before torch is imported
+            locks.refuse_held(root)
+            refuse_other_plan(root, configs)
         data = checked_data(root, configs)
         try:
             self._hold(root)

@@ -82,3 +82,20 @@ def test_a_notebook_is_known_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "IPython", IPython)  # pyright: ignore - as far as it is asked
     assert is_notebook()
     assert mode_of("auto") == "bar"
+
+
+def test_a_stream_that_cannot_be_written_ends_neither_the_display_nor_hides_its_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, bar = terminal(monkeypatch), Bar()
+    bar.start()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(out, "flush", full)
+    bar.write("run 1/2")
+    with pytest.raises(OSError, match="No space left"):
+        print("what was printed")
+    bar.stop()
+    assert sys.stdout is out

@@ -105,6 +105,15 @@ def test_the_runs_of_a_search_are_found_as_they_begin(tmp_path: Path) -> None:
     assert watch.seconds_left() == pytest.approx(100 / 0.125 * (4 * 1.2 - 0.125), rel=0.01)
 
 
+def test_a_trial_that_ends_before_anybody_has_looked_counts_all_the_same(tmp_path: Path) -> None:
+    watch = Watch("none", {}, planned=4, root=tmp_path)
+    watch._training_since = time.time() - 10
+    for name in ("a", "b"):
+        watch.end(tmp_path / name)
+    assert watch.seconds_left() == pytest.approx(10, rel=0.1)
+    assert told(watch).startswith("2/4 done  starting")
+
+
 def test_ended_runs_of_other_processes_are_noticed_once(tmp_path: Path) -> None:
     ended: list[str] = []
     watch = Watch(
@@ -123,6 +132,15 @@ def test_what_killed_processes_have_left_is_not_shown(tmp_path: Path) -> None:
     with Watch("none", {tmp_path / "a": runs[tmp_path / "a"]}, root=tmp_path):
         assert not list(tmp_path.glob(f"*/{HEARTBEAT}"))
     assert heartbeat_of(tmp_path / "a") is None
+
+
+def test_no_heartbeat_is_left_of_workers_that_were_killed(tmp_path: Path) -> None:
+    runs = runs_in(tmp_path, "a", "b")
+    with Watch("none", runs, planned=2) as watch:
+        at_work(tmp_path / "a", 2)
+        at_work(tmp_path / "b", 2)
+        watch.look()
+    assert not list(tmp_path.glob(f"*/{HEARTBEAT}"))
 
 
 def at(watch: Watch, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from mnist_lightning import RunResult, load_results, write_report
 from mnist_lightning.records.results import save
 from mnist_lightning.report import write_tables
+from mnist_lightning.report.__main__ import main
 from mnist_lightning.report.current import derived_files, inputs_of, mark
 from mnist_lightning.report.seal import SEAL
 
@@ -76,3 +77,8 @@ def test_what_is_noted_is_a_comment_to_sha256sum(root: Path) -> None:
         pytest.skip("no sha256sum here")
     checked = subprocess.run(["sha256sum", "-c", "--strict", SEAL], cwd=root, capture_output=True, text=True)
     assert (checked.returncode, checked.stdout) == (0, "results.csv: OK\nresults.xlsx: OK\n"), checked.stderr
+
+
+def test_a_report_by_hand_is_current_too(root: Path) -> None:
+    assert main([str(root)]) == 0
+    assert "report.html" in names(root)

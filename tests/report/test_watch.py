@@ -173,7 +173,7 @@ def test_watching_a_finished_sweep_writes_its_report_once_and_ends_with_0(
         str(tmp_path / name) for name in ("results.csv", "report.html", "results.xlsx")
     ]
     assert "refresh" not in (tmp_path / "report.html").read_text()
-    assert not (tmp_path / STATUS).exists()
+    assert json.loads((tmp_path / STATUS).read_text())["state"] == "finished"
 
 
 def test_where_there_is_nothing_to_watch_the_line_is_that_of_a_report(

@@ -212,9 +212,10 @@ def _operating_system(failure: Failure) -> Explanation:
     """Something could not be written, or read, that is not named by an error of ours."""
     if not isinstance(failure.error, OSError):
         return None
-    where = failure.error.filename or "output"
-    line = f"{where}: {failure.error.strerror or failure.error}; choose another directory or free the disk"
-    return EXIT_OUTPUT, line
+    reason = failure.error.strerror or failure.error
+    if failure.error.filename is None:
+        return EXIT_OUTPUT, f"standard output: cannot be written ({reason}); free the disk or choose another place"
+    return EXIT_OUTPUT, f"{failure.error.filename}: {reason}; choose another directory or free the disk"
 
 
 EXPLAINERS: tuple[Callable[[Failure], Explanation], ...] = (

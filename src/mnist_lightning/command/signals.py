@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -96,7 +97,7 @@ def closed_pipes_ignored() -> Iterator[None]:
 
 
 class _Unbreakable:
-    """A text stream that writes to nowhere once its pipe is closed; None, a stream that was closed, is nowhere too."""
+    """A text stream that writes to nowhere once its pipe, or its terminal, is gone; and None, one that was closed."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -112,7 +113,9 @@ class _Unbreakable:
         try:
             if self._stream is not None:
                 getattr(self._stream, method)(*arguments)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # the reader of the pipe, or the terminal, is gone
+                raise
             assert self._stream is not None
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from typing import Any, Literal, TextIO, cast
 
 Mode = Literal["bar", "lines", "none"]
@@ -55,19 +56,22 @@ class Bar:
 
     def write(self, line: str, share: float = 0.0) -> None:
         """Replaces the line; a notebook's begins with a bar of what is done, 0 to 1."""
-        self._bar.n = share
-        self._bar.set_description_str(line)
+        with suppress(OSError):  # a full disk behind a stream ends no training
+            self._bar.n = share
+            self._bar.set_description_str(line)
 
     def stop(self) -> None:
         """Gives the terminal back, without the line."""
         if self._before is None:
             return
-        self._bar.close()
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, _Above):
-                stream.end()
+        with suppress(OSError):
+            self._bar.close()
+        above = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = self._before
         self._before = None
+        for stream in above:
+            if isinstance(stream, _Above):
+                stream.end()
 
 
 class _Above:
@@ -80,16 +84,19 @@ class _Above:
         with self._bar.get_lock():
             *whole, self._rest = (self._rest + text).split("\n")
             if whole:
-                self._bar.clear(nolock=True)
+                with suppress(OSError):
+                    self._bar.clear(nolock=True)
                 self._stream.write("".join(f"{line}\n" for line in whole))
                 self._stream.flush()
-                self._bar.refresh(nolock=True)
+                with suppress(OSError):
+                    self._bar.refresh(nolock=True)
         return len(text)
 
     def end(self) -> None:
         """Writes what has had no end of its line, once the bar is gone."""
-        self._stream.write(self._rest)
-        self._rest = ""
+        rest, self._rest = self._rest, ""
+        if rest:
+            self._stream.write(rest)
 
     def flush(self) -> None:
         self._stream.flush()

@@ -19,6 +19,7 @@ _LOOKING_SHARE = 0.05  # of the time at most, where a file system is slow
 _LINE_EVERY = 58.0  # seconds between two lines of ours, where nothing is rewritten: a look more, and it is a minute
 _FORETOLD_AFTER, _WORTH_FORETELLING = 10.0, 60.0  # seconds of training timed; seconds left
 _LEAST_TIMED = 2.0  # seconds of a first run's training before anything is foretold by it
+_TRIAL = Work(1.0, 0.2)  # of a search, whose networks nobody knows before
 _MOST_NAMED = 4  # runs at work on one line
 
 
@@ -104,6 +105,9 @@ class Watch:
         try:
             self._thread.join()
             self.look()
+            for run_dir, run in self.runs.items():
+                if not run.ended:  # its worker was killed; one that is still at work says so again
+                    forget_heartbeat(run_dir)
         finally:  # also where a second Ctrl-C comes meanwhile
             self._stopped = True
             if self._bar:
@@ -112,6 +116,8 @@ class Watch:
     def end(self, run_dir: Path, *, whole: bool = True) -> None:
         """Notes that a run has ended, `whole` or cut short, and that this has been printed."""
         with self._lock:
+            if self.root:  # a trial may end before anybody has looked
+                self.runs.setdefault(run_dir.absolute(), Watched(self.name(run_dir), _TRIAL))
             run = self.runs.get(run_dir.absolute())
             if run is None or run.ended:
                 return
@@ -136,7 +142,7 @@ class Watch:
         with self._lock:
             for run_dir in self._found():
                 if run_dir not in self.runs:
-                    self.runs[run_dir] = Watched(self.name(run_dir), Work(1.0, 0.2))
+                    self.runs[run_dir] = Watched(self.name(run_dir), _TRIAL)
             beats: dict[str, Heartbeat] = {}
             for run_dir, run in self.runs.items():
                 if not run.ended and (beat := heartbeat_of(run_dir)):

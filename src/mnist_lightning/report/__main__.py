@@ -31,18 +31,25 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _report(directory: str) -> None:
+def _report(directory: str, *, with_status: bool = False) -> None:
     """Writes the report of what can be read, and says what is missing. Raises RefusedError for what cannot be."""
+    from mnist_lightning.report.current import inputs_of, mark
     from mnist_lightning.report.running import running_runs
     from mnist_lightning.report.state import read_state
+    from mnist_lightning.report.write import write_status
 
+    inputs = inputs_of(Path(directory)) if Path(directory).is_dir() else ""
     results, state = read_state(directory)
     if not results and state.planned is None and not running_runs(directory, state):
         for error in state.refused:
             raise error
         raise FileNotFoundError(f"{directory}: holds no record; give the directory of a sweep")
+    if with_status:
+        write_status(results, directory, state)
     for path in write_report(results, directory, state):
         print(path)
+    if state.is_whole and not state.refused:
+        mark(Path(directory), inputs)
     from mnist_lightning.report.terminal import standing  # imports pandas
 
     for line in standing(results, state, Path(directory)):
@@ -66,7 +73,7 @@ def _watch(directory: str) -> None:
             results, state = read_state(directory)
             write_report(results, directory, state)
             raise
-    _report(directory)
+    _report(directory, with_status=True)
 
 
 def _accompany(directory: str, leader: int) -> None:
@@ -75,7 +82,7 @@ def _accompany(directory: str, leader: int) -> None:
 
     with _in_background():
         watch(Path(directory), leader=leader)
-        _report(directory)
+        _report(directory, with_status=True)
 
 
 @contextmanager

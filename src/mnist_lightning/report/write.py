@@ -72,6 +72,15 @@ def write_live(
     return figures
 
 
+def write_status(results: Sequence[RunResult], directory: str | Path, state: State) -> None:
+    """Writes status.json alone, which every later report keeps up to date."""
+    from mnist_lightning.report.live import STATUS, last_status_json
+    from mnist_lightning.report.running import running_runs
+
+    root = Path(directory)
+    _put(root, {STATUS: last_status_json(results, root, state, running_runs(root, state))})
+
+
 def write_tables(results: Sequence[RunResult], directory: str | Path, state: State | None = None) -> list[Path]:
     """Writes results.csv and results.xlsx alone, as `write_report` does: what a single run leaves."""
     from mnist_lightning.report.workbook import workbook_bytes

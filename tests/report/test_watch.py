@@ -170,7 +170,7 @@ def test_watching_a_finished_sweep_writes_its_report_once_and_ends_with_0(
     planned(tmp_path)
     assert main([str(tmp_path), "--watch"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        str(tmp_path / name) for name in ("results.csv", "report.html", "results.xlsx")
+        str(tmp_path / name) for name in ("results.csv", "report.html", STATUS, "results.xlsx")
     ]
     assert "refresh" not in (tmp_path / "report.html").read_text()
     assert json.loads((tmp_path / STATUS).read_text())["state"] == "finished"

@@ -65,6 +65,7 @@ class Bar:
         if self._before is None:
             return
         with suppress(OSError):
+            self._bar.set_description_str(" " * self.width)  # also over the ^C that a terminal has put there
             self._bar.close()
         above = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = self._before

@@ -47,6 +47,37 @@ for i, (fingerprint, run) in enumerate(json.loads((root / "plan.json").read_text
     save(RunResult(**known, **said, **dict.fromkeys(metrics, (i % 97 + 1) / 100)), root / name)
 """
 
+# Seconds in which a process composes and checks the study's 216 runs, and as many with five seeds: each by Hydra, where
+# this version does that, or by one composition for each choice of groups
+_COMPOSE = """
+import time
+from itertools import product
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from mnist_lightning.command import cli
+from mnist_lightning.config import conf_dir, parse
+try:
+    from mnist_lightning.sweep.compositions import Compositions
+except ImportError:
+    Compositions = None
+cli.register()
+params = OmegaConf.load(conf_dir() / "experiment" / "full_grid.yaml").hydra.sweeper.params
+choices = [[f"{key}={value}" for value in str(values).split(",")] for key, values in params.items()]
+with initialize_config_module("mnist_lightning.conf", version_base="1.3"):
+    loader = GlobalHydra.instance().config_loader()
+    master = loader.load_configuration("config", ["experiment=full_grid"], run_mode=RunMode.MULTIRUN)
+    for seeds in (1, 5):
+        began = time.perf_counter()
+        by_hydra = lambda job: parse(compose("config", job))
+        composed = Compositions(loader, master).configuration if Compositions else by_hydra
+        jobs = product(["experiment=full_grid"], *choices, [f"seed={i}" for i in range(seeds)])
+        names = {composed(list(job)).run_name for job in jobs}
+        assert len(names) == 216 * seeds
+        print(time.perf_counter() - began)
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,8 +109,11 @@ def measured(root: Path, scratch: Path, study: Path, data: Path) -> dict[str, fl
     grid = until(root, [*_GRID, f"hydra.sweep.dir={scratch}"], scratch, "*/result.json")
     thousand = until(root, [*_SEEDS, f"hydra.sweep.dir={scratch}"], scratch, "plan.json")
     full = ["-m", "experiment=full_grid", f"data.root={data}"]
+    composing = [float(line) for line in told(root, _COMPOSE).splitlines()]
     refused = [*full[:2], "data.root=/nonexistent", "data.download=false", f"hydra.sweep.dir={scratch}"]
     return {
+        "216 runs composed and checked, s": composing[0],
+        "1,080 runs composed and checked, s": composing[1],
         "216 runs: Hydra's start to the plan, s": grid["plan"] - grid["hydra"],
         "216 runs: command to the first record, s": grid["end"],
         "1,000 runs: Hydra's start to the plan, s": thousand["plan"] - thousand["hydra"],
@@ -96,6 +130,13 @@ def started(root: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     quiet = subprocess.DEVNULL
     own = environment() | {"PYTHONPATH": str(root / "src")}
     return subprocess.Popen([*MODULE, *arguments], env=own, stdout=quiet, stderr=quiet, cwd=tempfile.gettempdir())
+
+
+def told(root: Path, program: str, *arguments: str) -> str:
+    """What a program prints in a process of its own, with the version in a checkout."""
+    own = environment() | {"PYTHONPATH": str(root / "src")}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, env=own, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def wall(root: Path, arguments: list[str], code: int) -> float:
@@ -139,8 +180,7 @@ def finished(root: Path, directory: Path, data: Path) -> Path:
     for run in directory.iterdir():
         if run.is_dir():
             shutil.rmtree(run)
-    own = environment() | {"PYTHONPATH": str(root / "src")}
-    subprocess.run([sys.executable, "-c", _FINISH, str(directory)], env=own, check=True)
+    told(root, _FINISH, str(directory))
     wall(root, arguments, 0)  # its tables
     return directory
 

@@ -58,3 +58,10 @@ def test_the_temporary_file_of_a_killed_process_is_known_as_an_orphan(
         beat(tmp_path, BEAT)
     remove_orphans([tmp_path])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_the_users_under_this_name_is_neither_replaced_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / HEARTBEAT).write_text("mine")
+    beat(tmp_path, BEAT)
+    forget_heartbeat(tmp_path)
+    assert (tmp_path / HEARTBEAT).read_text() == "mine"

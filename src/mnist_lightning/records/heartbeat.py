@@ -44,7 +44,12 @@ class Heartbeat:
 
 
 def beat(run_dir: Path, heartbeat: Heartbeat) -> None:
-    """Replaces the file as a whole, not durably: after a power cut nobody is at work. Where it cannot, it does not."""
+    """Replaces the file as a whole, not durably: after a power cut nobody is at work. Where it cannot, it does not.
+
+    Nor where somebody has another use for the name.
+    """
+    if os.path.lexists(run_dir / HEARTBEAT) and heartbeat_of(run_dir) is None:
+        return
     temporary = run_dir / f".{HEARTBEAT}.{os.getpid()}.{secrets.token_hex(4)}.tmp"  # known to remove_orphans
     with suppress(OSError):
         try:
@@ -63,9 +68,10 @@ def heartbeat_of(run_dir: Path) -> Heartbeat | None:
 
 
 def forget_heartbeat(run_dir: Path) -> None:
-    """Removes the file: the training has ended, or another process's was killed."""
+    """Removes the file, if it is one of ours: the training has ended, or another process's was killed."""
     with suppress(OSError):
-        (run_dir / HEARTBEAT).unlink(missing_ok=True)
+        if heartbeat_of(run_dir) is not None:
+            (run_dir / HEARTBEAT).unlink(missing_ok=True)
 
 
 def _checked(told: Mapping[str, Any]) -> Heartbeat:

@@ -218,3 +218,13 @@ def test_blocks_that_are_alone_follow_one_another_though_each_removes_its_file(t
         thread.join()
     assert (set(most), len(most)) == ({1}, 400)
     assert not path.exists()
+
+
+def test_what_is_put_back_is_a_lock_file_of_ours_and_none_of_the_users(tmp_path: Path) -> None:
+    path = tmp_path / locks.LOCK
+    for before, after in (("process 7 on a\n", "process 7 on a\n"), ("mine", "mine, and more")):
+        path.write_text(before)
+        put_back = locks.told_before(tmp_path)
+        path.write_text("mine, and more")
+        put_back()
+        assert path.read_text() == after

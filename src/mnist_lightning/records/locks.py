@@ -78,6 +78,8 @@ def told_before(directory: Path) -> Callable[[], None]:
         text, times = read_regular(path, _LONGEST), path.stat()
     except (OSError, ValueError):  # there was none, or it is somebody's
         return lambda: None
+    if not _SIGNED.fullmatch(text.decode("utf-8", "replace")):  # nor is somebody's signed
+        return lambda: None
 
     def put_back() -> None:
         with suppress(OSError):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mnist_lightning.progress.screen import Bar, is_notebook, mode_of
+from mnist_lightning.progress.screen import Bar, is_notebook, meanwhile, mode_of
 
 
 class Terminal(io.StringIO):
@@ -54,6 +54,22 @@ def test_what_is_printed_stands_above_the_line_and_the_line_goes_in_the_end(monk
     assert sys.stdout is out
     print(".")
     assert last_screen(out.getvalue()) == ["one line", "and more", "a warning", "no end.", ""]
+
+
+def test_a_line_is_shown_until_something_is_done_and_gone_also_where_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = terminal(monkeypatch)
+    with pytest.raises(ZeroDivisionError), meanwhile("checking 216 runs", "auto"):  # noqa: PT012 - what is seen meanwhile
+        assert last_screen(out.getvalue()) == ["checking 216 runs"]
+        print(1 / 0)
+    assert last_screen(out.getvalue()) == [""]
+    assert sys.stdout is out
+    shown = out.getvalue()
+    for wanted in ("lines", "none"):
+        with meanwhile("checking 216 runs", wanted):
+            pass
+    assert out.getvalue() == shown
 
 
 def test_auto_is_a_line_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from mnist_lightning.progress.watch import Watch, Watched, watched
 from mnist_lightning.progress.words import fitted
 from mnist_lightning.progress.work import Work
 from mnist_lightning.records.heartbeat import HEARTBEAT, Heartbeat, beat, heartbeat_of
+from mnist_lightning.records.results import RECORD
 
 WORK = Work(training=80.0, evaluation=20.0)
 
@@ -112,6 +113,22 @@ def test_a_trial_that_ends_before_anybody_has_looked_counts_all_the_same(tmp_pat
         watch.end(tmp_path / name)
     assert watch.seconds_left() == pytest.approx(10, rel=0.1)
     assert told(watch).startswith("2/4 done  starting")
+
+
+def test_a_workers_trial_that_ends_before_anybody_has_looked_is_noticed_once_and_an_earlier_one_is_not(
+    tmp_path: Path,
+) -> None:
+    for name in ("earlier", "quick"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "earlier" / RECORD).touch()
+    ended: list[str] = []
+    with Watch(
+        "none", {}, planned=4, stored=1, root=tmp_path, has_ended=lambda path: (path / RECORD).is_file(),
+        on_end=lambda path: ended.append(path.name),
+    ) as watch:  # fmt: skip
+        (tmp_path / "quick" / RECORD).touch()
+        watch.look()
+    assert (ended, watch.ended) == (["quick"], 2)
 
 
 def test_ended_runs_of_other_processes_are_noticed_once(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TextIO, cast
 
 Mode = Literal["bar", "lines", "none"]
@@ -28,6 +29,21 @@ def is_notebook() -> bool:
     """Whether this is the kernel of a notebook, whose output can be rewritten."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
+def meanwhile(line: str, wanted: str) -> Iterator[None]:
+    """Shows a line, where lines are rewritten in the way of `progress=wanted`, until the block has ended."""
+    if mode_of(wanted) != "bar":
+        yield
+        return
+    bar = Bar()
+    bar.start()
+    try:
+        bar.write(line[: bar.width])
+        yield
+    finally:
+        bar.stop()
 
 
 class Bar:

@@ -13,6 +13,7 @@ from mnist_lightning.progress.screen import Bar, Mode, mode_of
 from mnist_lightning.progress.words import Part, clock, duration, fitted
 from mnist_lightning.progress.work import Work, work_of
 from mnist_lightning.records.heartbeat import HEARTBEAT, Heartbeat, forget_heartbeat, heartbeat_of
+from mnist_lightning.records.results import RECORD
 
 _LOOK_EVERY, _AT_LEAST_EVERY = 1.0, 5.0  # seconds between two looks
 _LOOKING_SHARE = 0.05  # of the time at most, where a file system is slow
@@ -78,6 +79,7 @@ class Watch:
         self._training_since = time.time()  # seconds since 1970; of workers, once the first has begun
         self._seen = False
         self._foretold = False
+        self._earlier: set[Path] = set()  # runs of a search that had a record before
         self._stop, self._stopped = threading.Event(), False
         self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -90,8 +92,9 @@ class Watch:
 
     def start(self) -> Watch:
         """Begins to look, and to show. What killed processes have left to be seen is removed."""
-        for run_dir in [*self.runs, *self._found()]:
+        for run_dir in [*self.runs, *self._below(HEARTBEAT)]:
             forget_heartbeat(run_dir)
+        self._earlier = set(self._below(RECORD))
         if self._bar:
             self._bar.start()
         self._thread.start()
@@ -140,9 +143,8 @@ class Watch:
     def look(self) -> None:
         """Reads what the runs say, and notices those that have ended."""
         with self._lock:
-            for run_dir in self._found():
-                if run_dir not in self.runs:
-                    self.runs[run_dir] = Watched(self.name(run_dir), _TRIAL)
+            for run_dir in sorted(self._found() - self.runs.keys()):
+                self.runs[run_dir] = Watched(self.name(run_dir), _TRIAL)
             beats: dict[str, Heartbeat] = {}
             for run_dir, run in self.runs.items():
                 if not run.ended and (beat := heartbeat_of(run_dir)):
@@ -156,9 +158,13 @@ class Watch:
                     self.on_end(run_dir)
                     self.end(run_dir)  # also where its record cannot be read
 
-    def _found(self) -> list[Path]:
-        """The directories of a search in which somebody is, or was, at work."""
-        return [path.parent.absolute() for path in self.root.glob(f"*/{HEARTBEAT}")] if self.root else []
+    def _found(self) -> set[Path]:
+        """The directories of a search in which somebody is at work, or was, and has ended before anybody looked."""
+        ended = set(self._below(RECORD)) - self._earlier if self.has_ended else set()
+        return ended.union(self._below(HEARTBEAT))
+
+    def _below(self, name: str) -> list[Path]:
+        return [path.parent.absolute() for path in self.root.glob(f"*/{name}")] if self.root else []
 
     def seconds_left(self) -> float | None:
         """How long the rest will take at the pace of this command so far; None while there is none yet."""

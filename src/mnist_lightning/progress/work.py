@@ -31,9 +31,18 @@ class Work:
 def work_of(config: RunConfig) -> Work:
     """How much a run computes; with limits and early stopping, which may make it less, left out."""
     train, val, test = sizes_of(config.data)
-    image = multiplications(config.model) + _FIXED
+    image = _work_of_image(config)
     held_out = val if config.data.val_size else 0
     return Work(config.trainer.max_epochs * (_BACKWARD * train + val) * image, (train + held_out + test) * image)
+
+
+def work_of_steps(config: RunConfig, steps: int) -> float:
+    """The work of that many training steps."""
+    return _BACKWARD * steps * config.data.batch_size * _work_of_image(config)
+
+
+def _work_of_image(config: RunConfig) -> float:
+    return multiplications(config.model) + _FIXED
 
 
 def sizes_of(data: DataConfig) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.files import look, read_files
 from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
+from mnist_lightning.progress.screen import meanwhile
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import read_plan
@@ -114,15 +115,18 @@ def _run_alone(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
 
 
 def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool) -> RunResult:
-    from mnist_lightning.training.run import check, train_checked
+    sweep = current()
+    is_alone = sweep is not None and sweep.is_run
+    with meanwhile("checking the configuration", config.progress if is_alone else "none"):
+        from mnist_lightning.training.run import check, train_checked  # imports torch, which takes seconds
 
-    if not checked:
-        check(config, started_in)
-        if sweep := current():
-            sweep.keep_somebodys(run_dir if sweep.is_run else run_dir.parent)  # in a search, which has no plan
-            if sweep.is_run and sweep.progress:
-                print(announcement([config]), flush=True)
-                sweep.progress.begin({run_dir: config}, config.progress)
+        if not checked:
+            check(config, started_in)
+    if sweep and not checked:
+        sweep.keep_somebodys(run_dir if sweep.is_run else run_dir.parent)  # in a search, which has no plan
+        if sweep.is_run and sweep.progress:
+            print(announcement([config]), flush=True)
+            sweep.progress.begin({run_dir: config}, config.progress)
     return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
 
 

@@ -11,8 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_lightning.config import RunConfig
 from mnist_lightning.data.files import look, read_files
 from mnist_lightning.errors import ConfigError, OutputError, Problem
+from mnist_lightning.progress.screen import meanwhile
 from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
@@ -67,7 +69,9 @@ class GridSweeper(BasicSweeper):
             for job in _one_of_each_data_set(batches):  # before a large grid is composed
                 look(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
-            todo = sweep.plan(root, configs)
+            first = next((config for batch in configs for config in batch), RunConfig())
+            with meanwhile("checking the configurations", first.progress):  # torch is imported, which takes seconds
+                todo = sweep.plan(root, configs)
         except Exception:
             sweep.remove_refused(root, "multirun.yaml")
             raise

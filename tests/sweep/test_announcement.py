@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+from mnist_lightning.progress.words import duration
+from mnist_lightning.progress.work import work_of
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.sweep.announcement import announcement, search_announcement
+from mnist_lightning.training import pace
 
 CPU = TrainerConfig(max_epochs=2, accelerator="cpu", precision="32-true")
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_thread_and_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(pace, "seconds_per_work", lambda config: None)
 
 
 def made(**changes: object) -> RunConfig:
@@ -52,6 +57,23 @@ def test_the_expected_time_is_that_of_the_stored_runs_by_their_work() -> None:
     assert "about" not in announcement([large], "joblib", stored), "how many at a time is not known"
     for unknown in (RunResult(status="failed"), RunResult(status="completed", duration_seconds=math.nan)):
         assert "about" not in announcement([large], "basic", [(small, unknown)])
+
+
+def test_a_long_sweep_is_foretold_by_a_timed_second_of_its_longest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[RunConfig] = []
+    monkeypatch.setattr(pace, "seconds_per_work", lambda config: timed.append(config) or 1e-10)
+    small, large = made(data=DataConfig()), made(data=DataConfig(), model=ModelConfig(64))
+    work = sum(work_of(config).total for config in (small, large))
+    assert announcement([small, large]).endswith(f": about {duration(work * 1e-10)}, by a timed second of training")
+    assert timed == [large]
+    assert "about" in announcement([small, large], "fused")
+    stored = [(small, RunResult(status="completed", duration_seconds=10.0))]
+    assert announcement([large], "basic", stored).endswith("as the stored ones took")
+    limited = made(data=DataConfig(), trainer=replace(CPU, limit_train_batches=5))
+    for told in (announcement([large], "joblib"), announcement([large, limited]), announcement(GRID)):
+        assert "about" not in told
+    monkeypatch.setattr(pace, "seconds_per_work", lambda config: None)
+    assert "about" not in announcement([large]), "nothing could be timed"
 
 
 def test_a_search_is_told_by_its_trials_and_what_they_draw() -> None:

@@ -11,6 +11,10 @@ from mnist_lightning.progress.words import duration
 from mnist_lightning.progress.work import work_of
 from mnist_lightning.records.results import RunResult
 
+_TIMED = ("basic", "fused")  # those that train one after another, on a CPU at about the same pace
+_WORTH_TIMING = 5e12  # of work: a minute or more on a CPU, so that a second of it may be spent on the forecast
+# Arguments of the Trainer that may make a run shorter than its epochs: then nothing is foretold
+_SHORTENING = ("fast_dev_run", "max_steps", "max_time", "limit_train_batches", "overfit_batches")
 _HERE = ("basic", "fused", "joblib", "submitit_local")  # launchers whose runs are trained on this machine
 
 
@@ -28,6 +32,8 @@ def announcement(
         what = f"{len(configs):,} runs{': ' * bool(named)}{named}"
     device = f", {_device(configs)}" if launcher in _HERE else f", by {launcher}"
     time = _expected(configs, stored) if launcher == "basic" else ""
+    if not time and launcher in _TIMED:
+        time = _timed(configs)
     return f"{what}, {_epochs(configs)} of {_images(configs)}{device}{time}"
 
 
@@ -71,3 +77,15 @@ def _expected(configs: Sequence[RunConfig], stored: Sequence[tuple[RunConfig, Ru
         return ""
     pace = sum(seconds for _, seconds in timed) / sum(work for work, _ in timed)
     return f": about {duration(pace * sum(work_of(config).total for config in configs))}, as the stored ones took"
+
+
+def _timed(configs: Sequence[RunConfig]) -> str:
+    """How long the runs will take at the pace of a second of the longest, if they take long and can be foretold."""
+    work = sum(work_of(config).total for config in configs)
+    shortened = any(getattr(config.trainer, key) is not None for config in configs for key in _SHORTENING)
+    if work < _WORTH_TIMING or shortened:
+        return ""
+    from mnist_lightning.training.pace import seconds_per_work
+
+    pace = seconds_per_work(max(configs, key=lambda config: work_of(config).total))
+    return f": about {duration(pace * work)}, by a timed second of training" if pace else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Collection
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,7 @@ from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
 from mnist_lightning.report.curves import link
 from mnist_lightning.report.figures import HEADINGS, Figures, running_picture
+from mnist_lightning.report.findings import RULE, findings_table
 from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
@@ -67,6 +69,8 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         optimizer_lr=tables.optimizer_lr_table(ranking),
         network_size=tables.network_size_table(ranking),
         seeds=tables.seeds_table(ranking),
+        findings=findings_table(ranking.frame),
+        findings_rule=RULE,
         versus=versus,
         versus_ran=_ran(versus),
         about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
@@ -99,13 +103,13 @@ def _resource(name: str) -> str:
     return (files("mnist_lightning.report") / name).read_text(encoding="utf-8")
 
 
-def column_classes(table: Table, wide: str) -> list[str]:
+def column_classes(table: Table, wide: Collection[str]) -> list[str]:
     """Returns each column's class: `wide` may wrap, `t` holds texts and is set flush left."""
     texts = [
         c.number_format == "General" and any(isinstance(row[i], str) for row in table.rows[:50])
         for i, c in enumerate(table.columns)
     ]
-    return ["wide" if c.name == wide else "t" * text for c, text in zip(table.columns, texts, strict=True)]
+    return ["wide" if c.name in wide else "t" * text for c, text in zip(table.columns, texts, strict=True)]
 
 
 def _title(ranking: Ranking, state: State) -> str:

@@ -1,8 +1,9 @@
-"""The statistics of a report: two tests for pairs, and the range of one more draw. No library is needed for them.
+"""The statistics of a report: two tests for pairs, the ranges of one more draw and of a share. They need no library.
 
 Sources: McNemar (1947), "Note on the sampling error of the difference between correlated proportions", with the exact
 binomial distribution in place of the normal one; Student's t for the mean of paired differences and for one
-more draw, as in Snedecor and Cochran, "Statistical Methods".
+more draw, as in Snedecor and Cochran, "Statistical Methods"; Wilson (1927), "Probable inference, the law of
+succession, and statistical inference", for a share.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
         ways = ways * (n - k) // (k + 1)
         tail += ways
     return min(1.0, 2 * tail / 2**n)
+
+
+def wilson_interval(count: int, n: int) -> tuple[float, float]:
+    """Returns where a share lies with 95 % confidence, of which `count` of `n` draws are known: Wilson's interval."""
+    z, share = _SERIES[0], count / n
+    middle, reach = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
 def paired_interval(differences: Sequence[float]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.report.about import counts
+from mnist_lightning.report.findings import FAILS, counted, findings
 from mnist_lightning.report.frame import frame_of, runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
 from mnist_lightning.report.running import Running, running_runs
@@ -32,7 +33,7 @@ def leaderboard(results: Sequence[RunResult], directory: Path | None = None) -> 
 def _leaderboard(ranking: Ranking) -> str:
     if len(ranking.frame) < 2:
         return ""
-    return "\n".join(_safe(line) for line in [*_best(ranking), *_failures(ranking)])
+    return "\n".join(_safe(line) for line in [*_best(ranking), *_failures(ranking), *_findings(ranking)])
 
 
 def _best(ranking: Ranking) -> list[str]:
@@ -102,6 +103,16 @@ def _failures(ranking: Ranking) -> list[str]:
         lines += _wrapped(f"{r.status}: {r.setting}{seed}: {r.error or 'accuracy is not a number'}")
     more = len(wrong) - MOST_FAILURES
     return lines + ([f"and {more} more, in the sheet Failures"] if more > 0 else [])
+
+
+def _findings(ranking: Ranking) -> list[str]:
+    """Which of the study's findings hold here and which do not, if any can be told."""
+    judged = findings(ranking.frame)
+    decided = [finding for finding in judged if finding.is_decided]
+    if not decided:
+        return []
+    told = [f"  {finding.verdict:<{len(FAILS)}}  {finding.claim}: {finding.ours}" for finding in decided]
+    return [f"Of the study's {len(judged)} findings, {counted(judged)}:", *told]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -18,6 +18,7 @@ from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_size_chart, optimizer_charts
 from mnist_lightning.report.curves import link
+from mnist_lightning.report.findings import RULE, findings_table
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.sheets import BOLD, Cells, arrange, cell_of, header_of, put_table
@@ -44,6 +45,8 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
     _with_note(book, tables.seeds_table(ranking))
     _with_note(book, tables.failures_table(ranking, stored.state))
     _about(book, about_table(ranking, stored))
+    if (findings := findings_table(ranking.frame)).rows:  # last: the others keep their places
+        _with_note(book, findings, RULE)
     book.active = 0
     book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH
     out = io.BytesIO()

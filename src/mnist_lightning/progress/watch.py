@@ -13,7 +13,6 @@ from mnist_lightning.progress.screen import Bar, Mode, mode_of
 from mnist_lightning.progress.words import Part, clock, duration, fitted
 from mnist_lightning.progress.work import Work, work_of
 from mnist_lightning.records.heartbeat import HEARTBEAT, Heartbeat, forget_heartbeat, heartbeat_of
-from mnist_lightning.records.results import RECORD
 
 _LOOK_EVERY, _AT_LEAST_EVERY = 1.0, 5.0  # seconds between two looks
 _LOOKING_SHARE = 0.05  # of the time at most, where a file system is slow
@@ -79,7 +78,7 @@ class Watch:
         self._training_since = time.time()  # seconds since 1970; of workers, once the first has begun
         self._seen = False
         self._foretold = False
-        self._earlier: set[Path] = set()  # runs of a search that had a record before
+        self._earlier: set[Path] = set()  # runs of a search that had ended before
         self._stop, self._stopped = threading.Event(), False
         self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -92,9 +91,9 @@ class Watch:
 
     def start(self) -> Watch:
         """Begins to look, and to show. What killed processes have left to be seen is removed."""
-        for run_dir in [*self.runs, *self._below(HEARTBEAT)]:
+        for run_dir in [*self.runs, *self._at_work()]:
             forget_heartbeat(run_dir)
-        self._earlier = set(self._below(RECORD))
+        self._earlier = self._ended()
         if self._bar:
             self._bar.start()
         self._thread.start()
@@ -160,11 +159,15 @@ class Watch:
 
     def _found(self) -> set[Path]:
         """The directories of a search in which somebody is at work, or was, and has ended before anybody looked."""
-        ended = set(self._below(RECORD)) - self._earlier if self.has_ended else set()
-        return ended.union(self._below(HEARTBEAT))
+        return self._at_work() | (self._ended() - self._earlier)
 
-    def _below(self, name: str) -> list[Path]:
-        return [path.parent.absolute() for path in self.root.glob(f"*/{name}")] if self.root else []
+    def _at_work(self) -> set[Path]:
+        return {path.parent.absolute() for path in self.root.glob(f"*/{HEARTBEAT}")} if self.root else set()
+
+    def _ended(self) -> set[Path]:
+        if not self.root or not self.has_ended:
+            return set()
+        return {path.absolute() for path in self.root.glob("*/") if self.has_ended(path)}
 
     def seconds_left(self) -> float | None:
         """How long the rest will take at the pace of this command so far; None while there is none yet."""

@@ -22,7 +22,7 @@ from mnist_lightning.training.runtime import (
 )
 from mnist_lightning.training.trainer import plain_arguments
 
-_WARM_UP, _SECONDS = 3, 1.0  # steps that are not timed; of the steps that are
+_WARM_UP, _SECONDS = 2, 1.0  # steps that are not timed; of the steps that are
 _KEPT = ("accelerator", "devices", "precision")  # of the Trainer's arguments: a profiler's files are not for a trial
 
 

@@ -73,6 +73,17 @@ class Browser:
             key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
             self._call("Input.dispatchKeyEvent", type=kind, **key)
 
+    def point(self, x: float, y: float, *, click: bool = False) -> None:
+        """Moves the mouse there, from somewhere near, and clicks."""
+        for at in (x - 5, x):
+            self._call("Input.dispatchMouseEvent", type="mouseMoved", x=at, y=y)
+        for kind in ("mousePressed", "mouseReleased") if click else ():
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def print_media(self, medium: str) -> None:
+        """Shows the page as on paper (`print`), or on a screen."""
+        self._call("Emulation.setEmulatedMedia", media=medium)
+
     def resize(self, width: int, height: int) -> None:
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600

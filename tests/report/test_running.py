@@ -237,7 +237,7 @@ def test_only_a_page_that_will_be_made_again_has_a_clock_and_loads_itself_anew(
     assert "Drawn at 11:03:05, from the records of then" in older
     write_report(sweep[:1], tmp_path)
     final = (tmp_path / "report.html").read_text()
-    assert "refresh" not in final
+    assert 'http-equiv="refresh"' not in final
     assert "As of" not in final
 
 

@@ -8,6 +8,7 @@ import io
 from collections.abc import Collection
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -19,6 +20,7 @@ from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table, counts, values
 from mnist_lightning.report.answers import answers
 from mnist_lightning.report.curves import link
+from mnist_lightning.report.explore import curves_json
 from mnist_lightning.report.figures import HEADINGS, Figures, running_picture
 from mnist_lightning.report.findings import RULE, findings_table
 from mnist_lightning.report.inline_svg import data_address, inline
@@ -43,14 +45,23 @@ _DATA = {
 _ONLY_IN_WORKBOOK = {"Parameters", "Our spread", "Lowest", "Highest", "Our top-1 accuracy"}
 
 
-def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
-    """Returns the whole page; the same records and files give the same text."""
-    script = _resource("page.js")
+def page(ranking: Ranking, stored: Stored, figures: Figures, directory: Path | None = None) -> str:
+    """Returns the whole page; the same records and files give the same text.
+
+    `directory` is where the runs' files are: their learning curves become part of the page. A page that will be made
+    again has no charts to explore, which it would lose with what was chosen in them.
+    """
+    runs = runs_table(ranking, stored.linked)
+    scripts = [_resource("page.js")]
+    explore = curves_json(runs.rows, directory) if len(runs.rows) > 1 and not stored.live else ""
+    if explore:
+        scripts += [_resource("echarts/echarts.min.js"), _resource("explore.js")]
     versus = versus_table(ranking.frame)
     return _environment().get_template("page.html.j2").render(
-        # the page's own script and style are trusted: files of this package, and the policy allows this script alone
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        # the page's own scripts and style are trusted: files of this package, and the policy allows these scripts alone
+        scripts=[Markup(script) for script in scripts],
+        script_sources=Markup(" ".join(f"'sha256-{_digest(script)}'" for script in scripts)),
+        explore=Markup(explore),  # numbers and null
         style=Markup(_resource("page.css")),
         live=stored.live,
         running=_with_links(tables.running_table(stored.running), stored.linked),
@@ -62,7 +73,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         answers=answers(ranking, stored),
         effects=ranking.effects,
         mistakes=_mistakes(stored),
-        runs=runs_table(ranking, stored.linked),
+        runs=runs,
         figures=figures,
         headings=HEADINGS,
         best=tables.best_table(ranking),
@@ -77,6 +88,10 @@ def page(ranking: Ranking, stored: Stored, figures: Figures) -> str:
         failures=_with_links(tables.failures_table(ranking, stored.state), stored.linked),
         about=_about(ranking, stored),
     )  # fmt: skip
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _environment() -> Environment:

@@ -15,8 +15,10 @@ from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.table import FURTHER, record_column, shown
 from mnist_lightning.report.verdicts import VERDICTS
 
-# column of the record -> header; in the page's order
+# column of the record -> header; in the page's order, which a phone shows the beginning of
 _HEADERS = {
+    "accuracy_val": "validation accuracy",
+    "accuracy_test": "test accuracy",
     "optimizer": "optimizer",
     "loss_func": "loss",
     "learning_rate": "learning rate",
@@ -29,16 +31,21 @@ _HEADERS = {
     "further": "further keys",
     "epochs": "epochs",
     "seed": "seed",
-    "accuracy_val": "validation accuracy",
-    "accuracy_test": "test accuracy",
     "binary_accuracy_test": "binary accuracy",
     "accuracy": "training accuracy",
     "num_parameters": "parameters",
     "best_epoch": "best epoch",
     "duration_seconds": "time (s)",
 }
-_KEYS = ("optimizer", "loss_func", "learning_rate")  # what people filter by
-_ALWAYS = {*_KEYS, "accuracy_test", "binary_accuracy_test", "accuracy", "duration_seconds"}  # also if all are alike
+_ALWAYS = {
+    "optimizer",
+    "loss_func",
+    "learning_rate",
+    "accuracy_test",
+    "binary_accuracy_test",
+    "accuracy",
+    "duration_seconds",
+}  # also if all are alike
 _RESULTS = {
     "accuracy_val",
     "accuracy_test",
@@ -66,7 +73,10 @@ _LONGEST_CELL = 300  # characters
 
 @dataclass(frozen=True)
 class Head:
-    """A column: its header, its classes, how the rows are sorted at first, and by which order a click begins."""
+    """A column: its header, its classes, how the rows are sorted at first, and by which order a click begins.
+
+    `kind` is `key` of the configuration, or `result`.
+    """
 
     name: str
     about: str
@@ -74,6 +84,7 @@ class Head:
     classes: str = ""
     sort: str = "none"
     first: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,11 +98,12 @@ class Filter:
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its state (`best` for one of the best setting), its cells' values, and the address of its files."""
+    """A run: its state (`best` for one of the best setting), its cells' values, the address and place of its files."""
 
     mark: str
     cells: list[Any]
     link: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def runs_table(ranking: Ranking, linked: bool) -> RunsTable:
     ordered = pd.concat([ranking.ranked.astype({"place": "Int64"}), ranking.unranked])
     marks = ordered["verdict"].mask(ordered.index.isin(ranking.best_rows), "best")
     rows = [
-        Row(mark, values, link(where) if linked else "")
+        Row(mark, values, link(where) if linked else "", where)
         for mark, where, values in zip(
             marks, ordered["place_on_disk"], plain_rows(ordered, ["place", *columns, "verdict"]), strict=True
         )
@@ -148,9 +160,9 @@ def _same(frame: pd.DataFrame, shown_columns: list[str]) -> str:
 
 
 def _filters(ranking: Ranking, columns: list[str]) -> list[Filter]:
-    """Returns a filter for each key that differs, and one for the state of the runs."""
+    """Returns a filter for each key that differs, the seed too, and one for the state of the runs."""
     filters = []
-    for name in _KEYS:
+    for name in (name for name in columns if name not in _RESULTS | {FURTHER.key}):
         values = ranking.frame[name].drop_duplicates().sort_values().tolist()
         if 1 < len(values) <= _MOST_CHOICES:
             choices = [cell_text(value, record_column(name).number_format) for value in values]
@@ -167,5 +179,6 @@ def _heads(names: list[str], ranked_by: str) -> list[Head]:
         classes = " ".join(["t"] * (name in _TEXTS) + ["m"] * (name in _MINOR))
         sort = "descending" if name == ranked_by else "none"
         first = "descending" if "accuracy" in name else ""
-        heads.append(Head(_HEADERS[name], column.about, column.number_format, classes, sort, first))
+        kind = "result" if name in _RESULTS else "key"
+        heads.append(Head(_HEADERS[name], column.about, column.number_format, classes, sort, first, kind))
     return [*heads, Head("state", ", ".join(VERDICTS), classes="t")]

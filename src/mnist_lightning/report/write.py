@@ -45,7 +45,7 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     figures = draw_figures(ranking, stored)
     contents = {f"{FIGURES}/{p.name}.png": p.png for p in figures.pictures}
     contents |= {f"{FIGURES}/{p.name}.svg": p.svg for p in figures.pictures}
-    contents[HTML] = page(ranking, stored, figures).encode("utf-8", "backslashreplace")
+    contents[HTML] = page(ranking, stored, figures, root).encode("utf-8", "backslashreplace")
     if STATUS in read_seal(root):
         contents[STATUS] = last_status_json(results, root, stored.state, stored.running)
     stale = [f"{FIGURES}/{n}.{kind}" for n in HEADINGS for kind in ("png", "svg")]

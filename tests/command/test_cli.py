@@ -103,6 +103,13 @@ def test_a_run_that_raises_becomes_a_failed_row_and_the_others_go_on(run: Run, t
     assert "Traceback" in failed.read_text()
 
 
+def test_a_single_run_that_raises_says_where_its_traceback_is(run: Run, tiny_arguments: list[str]) -> None:
+    code, out, _ = run(*tiny_arguments, FAILING, "hydra.run.dir=here")
+    assert code == 3
+    assert re.search(r" failed: RuntimeError: Early stopping .*  see error.txt$", out, re.M)
+    assert Path("here/error.txt").is_file()
+
+
 def test_a_failed_run_is_tried_again_and_its_traceback_goes(
     run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

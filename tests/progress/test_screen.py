@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mnist_lightning.progress.screen import Bar, is_notebook, meanwhile, mode_of
+from mnist_lightning.progress.screen import Bar, folded, is_notebook, meanwhile, mode_of
 
 
 class Terminal(io.StringIO):
@@ -54,6 +54,17 @@ def test_what_is_printed_stands_above_the_line_and_the_line_goes_in_the_end(monk
     assert sys.stdout is out
     print(".")
     assert last_screen(out.getvalue()) == ["one line", "and more", "a warning", "no end.", ""]
+
+
+def test_a_long_line_is_broken_between_words_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "18 runs: optimizer (3) x lr (3) x loss (2), 4 epochs of 1,600 images, on 2 CPU threads, 32-true: 2 h"
+    assert folded(line) == line
+    terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "60")
+    parts = folded(line).splitlines()
+    assert [len(part) <= 60 for part in parts] == [True, True]
+    assert parts[1].startswith("    ")
+    assert " ".join(part.strip() for part in parts) == line
 
 
 def test_a_line_is_shown_until_something_is_done_and_gone_also_where_that_fails(

@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _end(sweep, code, line, arguments, interrupted=first is not None)
         except (Exception, Interrupted) as error:
             if len(signals.received) > came:  # a second Ctrl-C: the records are there, the tables can wait
+                resume = _resume(sweep, arguments) if sweep.directory else ""
+                print(f"{signals.received[-1].word}: tables and page are left as they were{resume}", file=sys.stderr)
                 return signals.received[-1].exit_code
             code, line = explain(Failure(error, arguments, sweep.began))
             if verbose:
@@ -65,6 +67,8 @@ def _end(sweep: Sweep, code: int, line: str, arguments: list[str], *, interrupte
             _complain(line)
         return code
     if not sweep.collected:
+        if interrupted and sys.stderr is not None and sys.stderr.isatty():
+            print(f"{line}: the tables and the page are being made, another Ctrl-C leaves them", file=sys.stderr)
         try:
             sweep.collect()
         except Exception:
@@ -72,13 +76,18 @@ def _end(sweep: Sweep, code: int, line: str, arguments: list[str], *, interrupte
             raise
     unfinished, summary = sweep.outcome()
     if interrupted:
-        resume = f"; resume: {to_resume(arguments, shown(sweep.directory), is_run=sweep.is_run)}" if unfinished else ""
+        resume = _resume(sweep, arguments) if unfinished else ""
         print(f"{line}: {summary}{resume}", file=sys.stderr)
     else:
         print(summary)
         if line:
             _complain(line)
     return code or unfinished
+
+
+def _resume(sweep: Sweep, arguments: list[str]) -> str:
+    assert sweep.directory is not None
+    return f"; resume: {to_resume(arguments, shown(sweep.directory), is_run=sweep.is_run)}"
 
 
 def _complain(line: str) -> None:

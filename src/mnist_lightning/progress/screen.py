@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TextIO, cast
@@ -29,6 +30,14 @@ def is_notebook() -> bool:
     """Whether this is the kernel of a notebook, whose output can be rewritten."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def folded(text: str) -> str:
+    """A line in as many as a terminal needs to break it between words; as it is where there is no terminal."""
+    if not _is_terminal():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 @contextmanager

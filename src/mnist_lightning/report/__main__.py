@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -68,7 +69,7 @@ def _watch(directory: str) -> None:
         print(f"watching {directory}: report.html is made about once a minute; Ctrl-C ends it", flush=True)
         try:
             with _in_background():
-                watch(Path(directory))
+                watch(Path(directory), tell=partial(print, flush=True))
         except (KeyboardInterrupt, SystemExit):  # the page shall not load itself anew for ever
             results, state = read_state(directory)
             write_report(results, directory, state)

@@ -22,14 +22,17 @@ RULE = (
     "How it is judged: never from one seed. That a setting does not learn holds if no run of it learned and every one "
     "collapsed or diverged, and does not hold if all of them learned. That one side beats another holds if the 95 % "
     "interval of the mean difference, seed by seed (Student's t), lies above 0; it does not hold if the interval lies "
-    "below 0, or below half of the published difference. Where the best of several is meant, it is chosen for each "
-    "seed by the other seeds. And no verdict is given that fewer training steps than the study's, or a smaller "
-    "network than any of its, would bring about by themselves."
+    "below 0, or below half of the published difference. Differences are of binary accuracy on the test images, as the "
+    "study counts it, averaged over the networks that both sides have, and between the losses over the settings with "
+    "which something learned. Where the best of several is meant, it is chosen for each seed by the other seeds. The "
+    "number of mistakes holds if the study's lies where one more run of ours would fall with a chance of 95 %. And no "
+    "verdict is given that fewer training steps than the study's, or a smaller network than any of its, could bring "
+    "about by themselves: then only that a setting collapsed is told, or that ours did better."
 )
 _STEPS = CONDITIONS["epochs"] * CONDITIONS["train_size"]  # images seen in training
 _SMALLEST = min(row.num_parameters for row in published_rows())
-_SHORTER = "fewer training steps than the study's would bring that about by themselves"
-_SMALLER = "a network smaller than any of the study's would bring that about by itself"
+_SHORTER = "fewer training steps than the study's could bring that about by themselves"
+_SMALLER = "a network smaller than any of the study's could bring that about by itself"
 _NETWORK = ["architecture", "further"]
 _PUBLISHED = {(row.optimizer, row.learning_rate): row for row in published_rows() if row.table == "second table"}
 _BEST = max(published_rows(), key=lambda row: row.binary_accuracy_test)
@@ -80,8 +83,8 @@ def findings_table(frame: pd.DataFrame) -> Table:
     columns = [
         Column("Finding", about="what the study says, or its tables show"),
         Column("Verdict", about="holds, does not hold, or cannot tell from this"),
-        Column("The study", about="its figure; accuracy is binary accuracy on the test images"),
-        Column("Here", about="ours"),
+        Column("The study", about="its figure; accuracies and differences are binary, on the test images"),
+        Column("Here", about="ours; accuracies and differences are binary, on the test images"),
         Column("95 % interval", about="of a share, of a mean difference, or of one more run"),
         Column("Seeds", "0", "with runs on all sides of the comparison"),
         Column("Why"),
@@ -134,17 +137,16 @@ def _does_not_learn(finding: Finding, runs: pd.DataFrame, is_slow: bool) -> Find
     learned, n, how = int((runs["verdict"] == LEARNED).sum()), len(runs), _how(runs)
     low, high = wilson_interval(learned, n)
     finding = replace(
-        finding, ours=f"{learned} of {n} learned", seeds=runs["seed"].nunique(), low=low, high=high, form=".0%"
+        finding, ours=f"{learned} of {n} runs learned", seeds=runs["seed"].nunique(), low=low, high=high, form=".0%"
     )
     if finding.seeds < 2:
         return replace(finding, why="one seed")
     if 0 < learned < n:
         return replace(finding, why=f"it is a matter of the seed: {how}")
     if learned:
-        if not is_slow and _is_smaller(runs):
-            return replace(finding, why=f"all learned, but {_SMALLER}")
-        later = "" if is_slow or not _is_shorter(runs) else "; whether they would collapse in more epochs is not known"
-        return replace(finding, verdict=FAILS, why=f"{_seeds(runs)}: all learned{later}")
+        if not is_slow and (because := _less(runs)):
+            return replace(finding, why=f"all learned, but {because}")
+        return replace(finding, verdict=FAILS, why=f"{_seeds(runs)}: all learned")
     if is_slow and _is_shorter(runs):
         return replace(finding, why=f"none learned, but {_SHORTER}")
     if not is_slow and not runs["verdict"].isin([COLLAPSED, "diverged"]).all():
@@ -157,7 +159,7 @@ def _contests(ours: pd.DataFrame) -> list[Finding]:
     at = {key: row.binary_accuracy_test for key, row in _PUBLISHED.items()}
     setting = ["optimizer", "loss_func", "learning_rate"]
     winner = _of(ours, _BEST.optimizer, _BEST.learning_rate)
-    is_largest = ours["num_parameters"] == ours["num_parameters"].max()
+    is_largest = winner["num_parameters"] == winner["num_parameters"].max()
     adam, rmsprop = (_of(ours, name, 0.001) for name in ("Adam", "RMSprop"))
     slow, middle, fast = (_of(ours, "SGD", rate) for rate in (0.001, 0.01, 0.1))
     mse, mae = (ours[ours["loss_func"] == loss] for loss in ("mse", "mae"))
@@ -169,20 +171,20 @@ def _contests(ours: pd.DataFrame) -> list[Finding]:
     best_rows = [row for row in published_rows() if row.table == "first table"]
     of_best = f"{sum(row.loss_func == 'mse' for row in best_rows)} of the {len(best_rows)} best"
     contests = [
-        (_Contest("At 0.001 RMSprop beats Adam", at["RMSprop", 0.001] - at["Adam", 0.001], by_smaller=FAILS),
+        (_Contest("At 0.001 RMSprop beats Adam", at["RMSprop", 0.001] - at["Adam", 0.001]),
          rmsprop, adam, setting, _NETWORK),
-        (_Contest("SGD gets better from 0.001 to 0.01", at["SGD", 0.01] - at["SGD", 0.001], by_shorter=HOLDS),
+        (_Contest("SGD gets better from 0.001 to 0.01", at["SGD", 0.01] - at["SGD", 0.001]),
          middle, slow, setting, _NETWORK),
-        (_Contest("SGD gets better from 0.01 to 0.1", at["SGD", 0.1] - at["SGD", 0.01], by_shorter=HOLDS),
+        (_Contest("SGD gets better from 0.01 to 0.1", at["SGD", 0.1] - at["SGD", 0.01]),
          fast, middle, setting, _NETWORK),
-        (_Contest("RMSprop with mse at 0.001 is the best setting", best - best_other, by_shorter=HOLDS),
+        (_Contest("RMSprop with mse at 0.001 is the best setting", best - best_other),
          winner, ours.drop(winner.index), setting, _NETWORK),
-        (_Contest("The best of RMSprop beats the best of SGD", best - best_sgd, by_shorter=HOLDS),
+        (_Contest("The best of RMSprop beats the best of SGD", best - best_sgd),
          all_of_rmsprop, sgd, setting, _NETWORK),
-        (_Contest("Squared error beats absolute error", of_best, by_shorter=HOLDS, only_learned=True),
+        (_Contest("Squared error beats absolute error", of_best, only_learned=True),
          mse, mae, ["loss_func"], ["optimizer", "learning_rate", *_NETWORK]),
-        (_Contest("The largest network is not the best", best - of_largest, by_shorter=HOLDS, only_learned=True),
-         ours[~is_largest], ours[is_largest], ["architecture"], [*setting, "further"]),
+        (_Contest("The largest network is not the best", best - of_largest),
+         winner[~is_largest], winner[is_largest], ["architecture"], [*setting, "further"]),
     ]  # fmt: skip
     return [_beats(*contest) for contest in contests]
 
@@ -191,14 +193,11 @@ def _contests(ours: pd.DataFrame) -> list[Finding]:
 class _Contest:
     """That one side beats another, by so much (in words where no difference was published).
 
-    `by_shorter` and `by_smaller` are the verdicts that fewer training steps, or a smaller network, would bring about by
-    themselves. With `only_learned` only what something learned with is compared: where nothing did, chance decides.
+    With `only_learned` only what something learned with is compared: where nothing did, chance decides.
     """
 
     claim: str
     published: float | str
-    by_shorter: str = ""
-    by_smaller: str = ""
     only_learned: bool = False
 
 
@@ -230,10 +229,8 @@ def _beats(
         half = f" and {small:+.4f}, half of the published difference" if small else ""
         return replace(judged, why=f"the interval has 0{half} in it")
     runs, looks = pd.concat(sides), "it looks so" if verdict == HOLDS else "it does not look so"
-    if verdict == contest.by_shorter and _is_shorter(runs):
-        return replace(judged, why=f"{looks}, but {_SHORTER}")
-    if verdict == contest.by_smaller and _is_smaller(runs):
-        return replace(judged, why=f"{looks}, but {_SMALLER}")
+    if because := _less(runs):
+        return replace(judged, why=f"{looks}, but {because}")
     each = ", ".join(f"seed {seed} {difference:+.4f}" for seed, difference in zip(seeds, differences, strict=True))
     return replace(judged, verdict=verdict, why=each)
 
@@ -288,8 +285,8 @@ def _wrong(ours: pd.DataFrame) -> Finding:
         return replace(finding, why=f"too few seeds for so wide a spread: {each}")
     if low <= _WRONG <= high:
         return replace(finding, verdict=HOLDS, why=f"one more run might have {_WRONG}; ours have {each}")
-    if low > _WRONG and (_is_shorter(runs) or _is_smaller(runs)):
-        return replace(finding, why=f"more here, but {_SHORTER if _is_shorter(runs) else _SMALLER}")
+    if low > _WRONG and _less(runs):
+        return replace(finding, why=f"more here, but {_less(runs)}")
     return replace(finding, verdict=FAILS, why=f"ours have {each}")
 
 
@@ -303,8 +300,11 @@ def _is_shorter(runs: pd.DataFrame) -> bool:
     return bool((done["epochs"] * done["train_size"] < _STEPS).any())
 
 
-def _is_smaller(runs: pd.DataFrame) -> bool:
-    return bool((runs["num_parameters"] < _SMALLEST).any())
+def _less(runs: pd.DataFrame) -> str:
+    """What the runs have less of than the study's, as a reason for no verdict; empty where they are as large."""
+    if _is_shorter(runs):
+        return _SHORTER
+    return _SMALLER if (runs["num_parameters"] < _SMALLEST).any() else ""
 
 
 def _seeds(runs: pd.DataFrame) -> str:

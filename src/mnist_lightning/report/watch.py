@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,14 +46,14 @@ class Pace:
 _USUAL = Pace()
 
 
-def watch(directory: Path, leader: int | None = None, pace: Pace = _USUAL) -> None:
+def watch(directory: Path, leader: int | None = None, pace: Pace = _USUAL, tell: Callable[[str], object] = str) -> None:
     """Writes the page of a sweep's directory when it is due and something has changed.
 
     Returns when every planned run has a record and nobody is at work; the last page is the caller's. With `leader`, the
     id of the process that started this one, it returns when that has ended; a sweep that is over before the first page
-    is due has then paid for none. Raises OutputError.
+    is due has then paid for none. `tell` is given a line for each page. Raises OutputError.
     """
-    watched = Watched(directory, pace)
+    watched = Watched(directory, pace, tell)
     if leader:
         watched.due, watched.figures_due = time.monotonic() + pace.every, time.monotonic() + pace.no_figures
     while not (_has_ended(leader) if leader else watched.is_over()):
@@ -81,6 +81,7 @@ class Watched:
 
     root: Path
     pace: Pace
+    tell: Callable[[str], object] = str  # nobody is told
     due: float = 0.0
     figures_due: float = 0.0
     state_due: float = 0.0
@@ -118,6 +119,7 @@ class Watched:
         older = self.drawn if kept and told != self.drawn_of else None
         made = Live(datetime.now().astimezone(), older, at_work=_is_at_work(self.root, state))
         self.figures = write_live(results, self.root, state, made, kept)
+        self.tell(f"{made.as_of:%H:%M:%S}  {len(results)} of {state.planned or len(results)} runs have a record")
         cost = time.process_time() - paid
         if kept is None:
             self.drawn, self.drawn_of = made.as_of, told

@@ -17,7 +17,7 @@ from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.files import look, read_files
 from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
-from mnist_lightning.progress.screen import meanwhile
+from mnist_lightning.progress.screen import folded, meanwhile
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
 from mnist_lightning.records.plan import read_plan
@@ -125,7 +125,9 @@ def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool)
     if sweep and not checked:
         sweep.keep_somebodys(run_dir if sweep.is_run else run_dir.parent)  # in a search, which has no plan
         if sweep.is_run and sweep.progress:
-            print(announcement([config]), flush=True)
+            with meanwhile("timing a second of training", config.progress):
+                said = announcement([config])
+            print(folded(said), flush=True)
             sweep.progress.begin({run_dir: config}, config.progress)
     return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import UserError
+from mnist_lightning.progress.screen import folded
 from mnist_lightning.progress.watch import Watch, watched
 from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load
@@ -64,7 +65,7 @@ class Progress:
         self.done += 1
         if self.watch:
             self.watch.end(run_dir, whole=result.status == "completed")
-        print(line(result, self._called(run_dir), self), flush=True)
+        print(folded(line(result, self._called(run_dir), self)), flush=True)
 
     def _called(self, run_dir: Path) -> str:
         return self.labels.get(run_dir.name) or called(run_dir, self.drawn)
@@ -87,7 +88,8 @@ def line(result: RunResult, label: str | None = None, progress: Progress | None 
     """The line of a finished run: `3 of 18  RMSprop mse 0.001  accuracy 0.9812  4.2 s  about 1 min left`."""
     parts = [label or result.run_name]
     if result.status == "failed":
-        parts += [f"failed: {result.error}", f"see {result.run_name}/{TRACEBACK}"]
+        is_alone = progress is not None and not (progress.planned or progress.drawn)
+        parts += [f"failed: {result.error}", f"see {'' if is_alone else f'{result.run_name}/'}{TRACEBACK}"]
     else:
         diverged = "diverged, " if result.status == "diverged" else ""
         test = "test " if result.val_size else ""  # the tables rank by that on images held out

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_lightning.config import RunConfig
 from mnist_lightning.data.files import look, read_files
 from mnist_lightning.errors import ConfigError, OutputError, Problem
-from mnist_lightning.progress.screen import meanwhile
+from mnist_lightning.progress.screen import folded, meanwhile
 from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.launcher import PersistentLauncher
@@ -72,11 +72,14 @@ class GridSweeper(BasicSweeper):
             first = next((config for batch in configs for config in batch), RunConfig())
             with meanwhile("checking the configurations", first.progress):  # torch is imported, which takes seconds
                 todo = sweep.plan(root, configs)
-        except Exception:
-            sweep.remove_refused(root, "multirun.yaml")
+        except BaseException:  # Ctrl-C, too: nothing was planned yet
+            if sweep.directory is None:
+                sweep.remove_refused(root, "multirun.yaml")
             raise
         if sweep.to_do:
-            print(announcement(sweep.to_do, self.launcher.name, sweep.stored), flush=True)
+            with meanwhile("timing a second of training", sweep.to_do[0].progress):
+                said = announcement(sweep.to_do, self.launcher.name, sweep.stored)
+            print(folded(said), flush=True)
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
 

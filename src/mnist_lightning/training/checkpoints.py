@@ -33,9 +33,12 @@ class DurableCheckpoints(TorchCheckpointIO):
         with durable_file(Path(path)) as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's zip writer complains about its own position when the disk is full
+            except RuntimeError as error:
+                # torch's zip writer complains about its own position where the disk is full, or Ctrl-C came
                 cause = error.__context__
-                raise (cause if isinstance(cause, OSError) else error) from None
+                if cause is None or (isinstance(cause, Exception) and not isinstance(cause, OSError)):
+                    cause = error
+                raise cause from None
 
 
 def sha256(path: Path) -> str:

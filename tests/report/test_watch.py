@@ -193,7 +193,7 @@ def test_two_processes_that_write_a_report_at_once_leave_a_whole_one_and_take_no
 ) -> None:
     planned(tmp_path, without=1)
     results, state = read_state(tmp_path)
-    monkeypatch.setattr(page, "page", lambda ranking, stored, figures, root: stored.live.clock)
+    monkeypatch.setattr(page, "page", lambda ranking, stored, figures, *root: stored.live.clock)
 
     def writes(hours: int) -> Callable[[], int]:
         def work() -> int:

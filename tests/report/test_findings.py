@@ -155,7 +155,8 @@ def test_fewer_steps_do_not_tell_what_more_would_have_done() -> None:
     slow = "SGD at 0.001 is too slow to learn in 20 epochs"
     assert (told[slow].verdict, told[slow].why.partition(",")[0]) == (UNTOLD, "none learned")
     decided = {claim for claim, f in told.items() if f.is_decided}
-    assert all(claim.endswith("does not learn") or "54 of" in claim for claim in decided)
+    assert decided
+    assert all(claim.endswith("does not learn") for claim in decided)
     for claim in ("SGD gets better from 0.01 to 0.1", "At 0.001 RMSprop beats Adam"):
         assert (
             told[claim].why
@@ -269,6 +270,7 @@ def test_the_number_of_mistakes_is_compared_with_what_one_more_run_might_have() 
     )
     assert (wrong(90, 91, 92).verdict, wrong(90, 91, 92).why) == (FAILS, "ours have 90, 91, 92 (SGD mse 0.1 64/3/3)")
     assert wrong(90, 91, 92, epochs=1).verdict == UNTOLD
+    assert wrong(50, 90, 130, epochs=1).verdict == UNTOLD, "a range so wide that 54 is in it shows nothing"
     assert wrong(90, 91, 92, num_parameters=1000).verdict == UNTOLD
     assert wrong(20, 21, 22, epochs=1).verdict == FAILS, "fewer, and with fewer epochs"
     assert wrong(10, 500).why == "too few seeds for so wide a spread: 10, 500 (SGD mse 0.1 64/3/3)"

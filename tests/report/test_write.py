@@ -276,11 +276,13 @@ def test_killed_after_any_file_nothing_of_ours_counts_as_somebodys(
     assert kept(tmp_path) == {}
 
 
-def test_ten_thousand_records_take_less_than_thirty_seconds_and_the_page_stays_below_5_mb(tmp_path: Path) -> None:
+def test_ten_thousand_records_take_less_than_thirty_seconds_and_the_page_with_its_charts_below_5_5_mb(
+    tmp_path: Path,
+) -> None:
     started = time.process_time()
     write_report(many(10_000), tmp_path)
     assert time.process_time() - started < 30
-    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    assert (tmp_path / "report.html").stat().st_size < 5_500_000
     assert all(p.stat().st_size < 600_000 for p in (tmp_path / "figures").iterdir())
 
 

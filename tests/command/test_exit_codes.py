@@ -228,7 +228,7 @@ def test_a_signal_counts_whatever_a_library_makes_of_it_and_a_second_one_ends_th
         assert (told[0], told[2].partition(":")[0]) == (143, "terminated")
     monkeypatch.setattr(Sweep, "collect", hidden(signal.SIGINT, ValueError("affine")))
     code, _, err = command(sweep_of("ab", then=hidden(signal.SIGTERM, None), collected=False), "-v")
-    assert (code, err.startswith("interrupted: tables and page are left as they were; resume: ")) == (130, True)
+    assert (code, err.startswith("interrupted: the tables may be those of before; resume: ")) == (130, True)
 
 
 def test_the_refusal_of_a_run_reaches_the_command_through_hydra_with_its_code(

@@ -13,7 +13,7 @@ from mnist_lightning.progress.words import duration
 from mnist_lightning.progress.work import work_of
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.sweep.announcement import announcement, search_announcement
-from mnist_lightning.training import pace
+from mnist_lightning.training import pace, trainer
 
 CPU = TrainerConfig(max_epochs=2, accelerator="cpu", precision="32-true")
 
@@ -74,6 +74,17 @@ def test_a_long_sweep_is_foretold_by_a_timed_second_of_its_longest_run(monkeypat
         assert "about" not in told
     monkeypatch.setattr(pace, "seconds_per_work", lambda config: None)
     assert "about" not in announcement([large]), "nothing could be timed"
+    monkeypatch.setattr(pace, "seconds_per_work", lambda config: 1 // 0)
+    assert "about" not in announcement([large]), "what the trial raises the run will raise, and have it recorded"
+
+
+def test_a_fused_sweep_is_foretold_by_a_single_run_only_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "seconds_per_work", lambda config: 1e-10)
+    whole = [made(data=DataConfig(), model=ModelConfig(64))]
+    assert "about" in announcement(whole, "fused")
+    monkeypatch.setattr(trainer, "device_words", lambda config: "NVIDIA H100")
+    assert "about" not in announcement(whole, "fused")
+    assert "about" in announcement(whole)
 
 
 def test_a_search_is_told_by_its_trials_and_what_they_draw() -> None:

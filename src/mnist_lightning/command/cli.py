@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (Exception, Interrupted) as error:
             if len(signals.received) > came:  # a second Ctrl-C: the records are there, the tables can wait
                 resume = _resume(sweep, arguments) if sweep.directory else ""
-                print(f"{signals.received[-1].word}: tables and page are left as they were{resume}", file=sys.stderr)
+                print(f"{signals.received[-1].word}: the tables may be those of before{resume}", file=sys.stderr)
                 return signals.received[-1].exit_code
             code, line = explain(Failure(error, arguments, sweep.began))
             if verbose:
@@ -68,7 +68,7 @@ def _end(sweep: Sweep, code: int, line: str, arguments: list[str], *, interrupte
         return code
     if not sweep.collected:
         if interrupted and sys.stderr is not None and sys.stderr.isatty():
-            print(f"{line}: the tables and the page are being made, another Ctrl-C leaves them", file=sys.stderr)
+            print(f"{line}: the tables are being made, another Ctrl-C leaves them", file=sys.stderr)
         try:
             sweep.collect()
         except Exception:

@@ -111,8 +111,8 @@ def _findings(ranking: Ranking) -> list[str]:
     decided = [finding for finding in judged if finding.is_decided]
     if not decided:
         return []
-    told = [f"  {finding.verdict:<{len(FAILS)}}  {finding.claim}: {finding.ours}" for finding in decided]
-    return [f"Of the study's {len(judged)} findings, {counted(judged)}:", *told]
+    told = [_wrapped(f"  {finding.verdict:<{len(FAILS)}}  {finding.claim}: {finding.ours}") for finding in decided]
+    return [f"Of the study's {len(judged)} findings, {counted(judged)}:", *(line for lines in told for line in lines)]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.config.labels import label_of, short_keys, varying
+from mnist_lightning.progress.screen import meanwhile
 from mnist_lightning.progress.words import duration
 from mnist_lightning.progress.work import work_of
 from mnist_lightning.records.results import RunResult
 
-_TIMED = ("basic", "fused")  # those that train one after another, on a CPU at about the same pace
 _WORTH_TIMING = 5e12  # of work: a minute or more on a CPU, so that a second of it may be spent on the forecast
 # Arguments of the Trainer that may make a run shorter than its epochs: then nothing is foretold
 _SHORTENING = ("fast_dev_run", "max_steps", "max_time", "limit_train_batches", "overfit_batches")
@@ -32,7 +33,8 @@ def announcement(
         what = f"{len(configs):,} runs{': ' * bool(named)}{named}"
     device = f", {_device(configs)}" if launcher in _HERE else f", by {launcher}"
     time = _expected(configs, stored) if launcher == "basic" else ""
-    if not time and launcher in _TIMED:
+    # the fused engine is about as fast as single runs on a CPU, and on a GPU much faster
+    if not time and (launcher == "basic" or (launcher == "fused" and "CPU thread" in device)):
         time = _timed(configs)
     return f"{what}, {_epochs(configs)} of {_images(configs)}{device}{time}"
 
@@ -85,7 +87,10 @@ def _timed(configs: Sequence[RunConfig]) -> str:
     shortened = any(getattr(config.trainer, key) is not None for config in configs for key in _SHORTENING)
     if work < _WORTH_TIMING or shortened:
         return ""
-    from mnist_lightning.training.pace import seconds_per_work
+    pace = None
+    with meanwhile("timing a second of training", configs[0].progress), suppress(Exception):
+        from mnist_lightning.training.pace import seconds_per_work
 
-    pace = seconds_per_work(max(configs, key=lambda config: work_of(config).total))
+        # what it raises, such as that memory ran out, the run itself will raise, and have it recorded
+        pace = seconds_per_work(max(configs, key=lambda config: work_of(config).total))
     return f": about {duration(pace * work)}, by a timed second of training" if pace else ""

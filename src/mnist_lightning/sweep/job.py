@@ -125,9 +125,7 @@ def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool)
     if sweep and not checked:
         sweep.keep_somebodys(run_dir if sweep.is_run else run_dir.parent)  # in a search, which has no plan
         if sweep.is_run and sweep.progress:
-            with meanwhile("timing a second of training", config.progress):
-                said = announcement([config])
-            print(folded(said), flush=True)
+            print(folded(announcement([config])), flush=True)
             sweep.progress.begin({run_dir: config}, config.progress)
     return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
 

@@ -77,9 +77,7 @@ class GridSweeper(BasicSweeper):
                 sweep.remove_refused(root, "multirun.yaml")
             raise
         if sweep.to_do:
-            with meanwhile("timing a second of training", sweep.to_do[0].progress):
-                said = announcement(sweep.to_do, self.launcher.name, sweep.stored)
-            print(folded(said), flush=True)
+            print(folded(announcement(sweep.to_do, self.launcher.name, sweep.stored)), flush=True)
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
 

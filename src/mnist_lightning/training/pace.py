@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -64,4 +65,6 @@ def seconds_per_work(config: RunConfig) -> float | None:
             )
         )
         trainer.fit(MNISTClassifier.from_config(config), MNISTDataModule.from_config(config))
+        del trainer
+    gc.collect()  # or the throw-away network lies in memory beside the first run's
     return watch.seconds / work_of_steps(config, watch.steps) if watch.steps else None

@@ -103,6 +103,14 @@ class PassedOn(BaseException):
     """Carries a UserError, its cause, through Hydra, which would print and go on after an Exception."""
 
 
+def chain_of(error: BaseException) -> list[BaseException]:
+    """The error, what it was raised from, or while handling, and so on."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain
+
+
 def cut(text: str, limit: int) -> str:
     """`text` with one blank between two words, cut to `limit` characters: after a word, if it has several."""
     flat = " ".join(text.split())

@@ -102,6 +102,27 @@ def test_a_signal_that_python_drops_in_a_destructor_is_sent_again(
     assert "Exception ignored" not in err
 
 
+@pytest.mark.parametrize("multirun", [["-m", "seed=0,1", "hydra.sweep.dir=here"], ["hydra.run.dir=here"]], ids=len)
+def test_what_a_library_makes_of_a_signal_is_no_failure_of_the_run(
+    multirun: list[str], run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch's writer does, and OmegaConf in the middle of an assignment."""
+
+    def train(config: object, path: Path, **options: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+        except BaseException:
+            raise RuntimeError("unexpected pos 376384 vs 376336") from None
+
+    monkeypatch.setattr("mnist_lightning.training.run.train_checked", train)
+    code, out, err = run(*tiny_arguments, *multirun)
+    assert code == 130
+    assert "failed" not in out + err
+    assert "interrupted" in err.splitlines()[-1]
+    assert not list(Path("here").rglob("result.json"))
+
+
 def test_a_second_signal_counts_whatever_a_library_makes_of_it(
     run: Run, tiny_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

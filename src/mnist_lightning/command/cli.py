@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = for_hydra(arguments)
     code, line = 0, ""
     with Sweep() as sweep, closed_pipes_ignored(), signals_raised() as signals:
+        sweep.was_signalled = lambda: bool(signals.received)
         try:
             refuse_early(arguments)
             code = _run(arguments)

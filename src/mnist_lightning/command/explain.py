@@ -19,7 +19,7 @@ from yaml import YAMLError
 from mnist_lightning.command import yaml_files
 from mnist_lightning.config import suggest_key, takes_list, unresolved, wrong_type
 from mnist_lightning.config.section import near_miss
-from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, UserError, cut
+from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, UserError, chain_of, cut
 
 Error = TypeVar("Error", bound=BaseException)
 Explanation = tuple[int, str] | None
@@ -36,10 +36,7 @@ class Failure:
     @cached_property
     def chain(self) -> list[BaseException]:
         """The error, what it was raised from, and so on."""
-        chain = [self.error]
-        while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-            chain.append(cause)
-        return chain
+        return chain_of(self.error)
 
     def of(self, kind: type[Error]) -> Error | None:
         """The first error of a kind in the chain."""

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_lightning.config import RunConfig, parse
 from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.files import look, read_files
-from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError
+from mnist_lightning.errors import ConfigError, OutputError, RetrainingError, UnreadableError, UserError, chain_of
 from mnist_lightning.progress.screen import folded, meanwhile
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
@@ -146,9 +146,16 @@ def _recorded(
 
 
 def _was_signalled(error: BaseException) -> bool:
-    """Whether a signal has made this error: in Lightning's handler, submitit's, or ours for Slurm."""
+    """Whether a signal has made this error, whatever libraries have made of it on its way.
+
+    In the command's process any error after a signal is taken for its work: the run is cut off either way. In a worker
+    it is one of Lightning's handler, of submitit's or of ours for Slurm, or one that came while such a one was handled.
+    """
+    if (sweep := current()) and sweep.was_signalled():
+        return True
     modules = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    of_lightning = isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+    hidden = any(not isinstance(link, (Exception, SystemExit)) for link in chain_of(error))
+    of_lightning = hidden or type(error).__name__ == "SIGTERMException"
     return of_lightning or not modules.isdisjoint({"submitit.core.job_environment", slurm.__name__})
 
 

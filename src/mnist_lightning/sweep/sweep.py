@@ -63,6 +63,7 @@ class Sweep:
     progress: Progress | None = None
     live: LivePage = field(default_factory=LivePage)
     is_run: bool = False  # a single run's directory is the record's own
+    was_signalled: Callable[[], bool] = bool  # whether a signal asked this process to end; by default none did
     retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
     _put_lock_back: Callable[[], None] = lambda: None

@@ -29,6 +29,7 @@ ROOT = SOURCE.parents[1]
 ROOMS = [
     "command",
     "predict",
+    "export",
     "sweep",
     "fused",
     "training",
@@ -44,6 +45,7 @@ ROOMS = [
 _ENGINES = {"torch", "torchvision", "lightning", "torchmetrics"}
 FORBIDDEN = {
     "predict": {"hydra", "lightning"},
+    "export": {"hydra", "lightning"},
     "fused": {"hydra"},
     "training": {"hydra"},
     "report": {"hydra", *_ENGINES},
@@ -271,11 +273,19 @@ def test_no_source_file_is_longer_than_it_should_be() -> None:
     assert not {p.name: n for p in files() if (n := len(p.read_text().splitlines())) > 350}
 
 
-def test_no_module_hides_the_public_name_that_it_has() -> None:
-    """Importing `package.x` makes the module the package's `x`: a function `x` must live elsewhere."""
+@pytest.mark.parametrize("first", ["import mnist_lightning.{0}.{1}", "from mnist_lightning import {0}"])
+def test_a_folder_with_a_functions_name_is_that_function_when_called_whichever_was_imported_first(first: str) -> None:
+    """Importing `package.x` makes the module the package's `x`; Hydra looks for `package.x.y` through it."""
     import mnist_lightning
 
-    assert not set(mnist_lightning.__all__) & set(ROOMS)
+    for name in set(mnist_lightning.__all__) & set(ROOMS):
+        (home,) = {p.stem for p in (SOURCE / name).glob("*.py") if f"\ndef {name}(" in p.read_text()}
+        code = f"{first.format(name, home)}; import inspect, mnist_lightning.{name}.{home} as home, mnist_lightning\n"
+        code += f"from mnist_lightning import {name} as found\nassert callable(found), found\n"
+        code += f"assert inspect.signature(found) == inspect.signature(home.{name})\n"
+        code += f"try: found(nonsense=1)\nexcept TypeError as error: assert '{name}()' in str(error), error\n"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def source_of(*words: str) -> set[str]:

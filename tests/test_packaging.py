@@ -140,6 +140,20 @@ def test_dependencies_are_the_agreed_ones_above_the_floors_without_a_known_fault
     assert floors.items() <= dependencies().items()
 
 
-def test_the_console_script_is_the_command_line() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"mnist-lightning": "mnist_lightning.__main__:main"}
+def test_each_command_is_a_console_script_too() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    commands = {p.parent.name for p in (ROOT / "src" / "mnist_lightning").glob("*/__main__.py")}
+    wanted = {f"mnist-lightning-{name}": f"mnist_lightning.{name}.__main__:main" for name in commands}
+    assert scripts == {"mnist-lightning": "mnist_lightning.__main__:main", **wanted}
+
+
+@pytest.mark.parametrize("name", ["export", "predict", "report"])
+def test_a_console_script_explains_itself_and_ends_with_the_commands_exit_code(name: str, tmp_path: Path) -> None:
+    """As the program that pip makes of an entry point calls it."""
+    calls = f"import sys; from mnist_lightning.{name}.__main__ import main; sys.exit(main())"
+    helped = python(ROOT / "src", tmp_path, "-c", calls, "--help")
+    assert helped.returncode == 0, helped.stderr
+    assert helped.stdout.startswith(f"usage: python -m mnist_lightning.{name} ")
+    wrong = python(ROOT / "src", tmp_path, "-c", calls)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert wrong.stderr.startswith("mnist-lightning: error: the following arguments are required: ")

@@ -6,11 +6,15 @@ The public names are loaded when first used: `import mnist_lightning` alone impo
 from __future__ import annotations
 
 import importlib
+import inspect
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+    from mnist_lightning.export.write import export
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
     from mnist_lightning.records.results import RunResult, load_results
@@ -29,6 +33,7 @@ _HOMES = {
     "RunConfig": "config",
     "RunResult": "records.results",
     "TrainerConfig": "config",
+    "export": "export.write",
     "load_frame": "report.frame",
     "load_results": "records.results",
     "train": "training.run",
@@ -46,6 +51,7 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "TrainerConfig",
+    "export",
     "load_frame",
     "load_results",
     "train",
@@ -59,12 +65,42 @@ if not (Path(__file__).parent / "conf").is_dir():
     __path__.append(str(Path(__file__).resolve().parents[2]))
 
 
+class _Room(ModuleType):
+    """A folder of ours that has the name of a public function, which it is when called.
+
+    Whoever imports `mnist_lightning.export.write` makes the folder this package's `export`.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._function(*args, **options)
+
+    @property
+    def _function(self) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._function)
+
+
+class _Package(ModuleType):
+    """This package: a folder that is imported becomes its attribute, and can be called if it has a function's name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # looked up once
-    return value
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    return globals().setdefault(name, getattr(module, name))  # looked up once; a folder of that name is there by now
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -87,3 +88,25 @@ def put_aside(path: Path, directory: Path) -> Path:
         return path.replace(aside / path.name)
     except OSError as error:
         raise OutputError(f"{path}: cannot be put aside ({error.strerror or error}); move it away") from error
+
+
+def keep_changed(path: Path, ours: set[str]) -> Path | None:
+    """Renames a file whose SHA-256 is not among `ours`: somebody's work is in it. Returns its new path, or None.
+
+    That is NAME.bak.EXT, or with a number where that is taken. Raises OutputError.
+    """
+    try:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() in ours:
+            return None
+        return path.replace(_free(path))
+    except OSError as error:
+        raise OutputError(f"{path}: changed, but cannot be put aside ({error.strerror}); move it away") from error
+
+
+def _free(path: Path) -> Path:
+    """NAME.bak.EXT, or with a number: the first name that is not taken."""
+    number, free = 1, path.with_suffix(f".bak{path.suffix}")
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_suffix(f".bak{number}{path.suffix}")
+    return free

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lightning.errors import OutputError
 from mnist_lightning.records import locks
-from mnist_lightning.records.durable import write_durably
+from mnist_lightning.records.durable import keep_changed, write_durably
 from mnist_lightning.records.results import RunResult, to_csv
 from mnist_lightning.report.seal import CSV, FIGURES, HTML, INPUTS, WRITING, XLSX, digest_of, read_seal, write_seal
 
@@ -136,7 +135,7 @@ def _put_alone(root: Path, contents: Mapping[str, bytes], stale: Iterable[str]) 
     seal = read_seal(root)
     seal.pop(INPUTS, None)
     new = {name: {digest_of(content)} for name, content in contents.items()}
-    kept = [aside for name in new if (aside := _keep_changed(root / name, seal.get(name, set()) | new[name]))]
+    kept = [aside for name in new if (aside := keep_changed(root / name, seal.get(name, set()) | new[name]))]
     write_seal(root, {name: seal.get(name, set()) | new.get(name, set()) for name in seal | new})
     for name, content in contents.items():
         write_durably(root / name, content)
@@ -154,22 +153,3 @@ def _put_workbook(root: Path, content: bytes) -> list[Path]:
         if not isinstance(error.__cause__, PermissionError):
             raise
         return _put(root, {SECOND: content})  # Windows: open in Excel
-
-
-def _keep_changed(path: Path, ours: set[str]) -> Path | None:
-    """Puts a file aside that is not as we left it: somebody's work is in it. Returns its new path."""
-    try:
-        if not path.is_file() or digest_of(path.read_bytes()) in ours:
-            return None
-        return path.replace(_free(path))
-    except OSError as error:
-        raise OutputError(f"{path}: changed, but cannot be put aside ({error.strerror}); move it away") from error
-
-
-def _free(path: Path) -> Path:
-    """NAME.bak.EXT, or with a number: the first name that is not taken."""
-    number, free = 1, path.with_suffix(f".bak{path.suffix}")
-    while os.path.lexists(free):
-        number += 1
-        free = path.with_suffix(f".bak{number}{path.suffix}")
-    return free

@@ -138,13 +138,18 @@ def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def checkpoint_at(path: str | Path) -> Path:
+    """The file that a path stands for: of a run's directory its best checkpoint, otherwise the path itself."""
+    best = Path(path) / BEST
+    return best if best.is_file() else Path(path)
+
+
 def load_classifier(path: str | Path) -> MNISTClassifier:
     """Loads the classifier of a checkpoint, on the CPU, ready to predict; of a run's directory its best one.
 
     Raises RefusedError.
     """
-    best = Path(path) / BEST
-    content = read_checkpoint(best if best.is_file() else Path(path))
+    content = read_checkpoint(checkpoint_at(path))
     module = MNISTClassifier(**_hyper_parameters(content))
     module.to(next(iter(content["state_dict"].values())).dtype)
     module.load_state_dict(content["state_dict"])

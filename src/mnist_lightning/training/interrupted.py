@@ -47,7 +47,7 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
     if not is_there(last):
         return None
     try:
-        before = _stored_config(place / CONFIG)
+        before = stored_config(place / CONFIG)
         read_checkpoint(last, finite=False)  # cut off while it diverged, it goes on to say so
     except UnreadableError:
         raise
@@ -66,13 +66,13 @@ def was_begun(place: Path) -> bool:
     if records_of(home_of(place)):
         return True
     try:
-        _stored_config(place / CONFIG)
+        stored_config(place / CONFIG)
     except RefusedError:
         return False
     return True
 
 
-def _stored_config(path: Path) -> RunConfig:
+def stored_config(path: Path) -> RunConfig:
     """The configuration in a run's config.yaml. Raises RefusedError for a file that is damaged or not ours."""
     try:
         text = read_regular(path, _LARGEST_CONFIG).decode()

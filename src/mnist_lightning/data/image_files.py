@@ -56,8 +56,8 @@ def _upright(picture: Image.Image) -> Image.Image:
 def flat(picture: Image.Image) -> Image.Image:
     """A picture of any mode as L or RGB, what is transparent on white, of at most 2^18 pixels by averaging.
 
-    Where nothing could be seen on white, such as white ink, it lies on black. 16 bits become 8. One that is L or RGB and
-    small is returned as it is.
+    Where nothing could be seen on white, such as white ink, it lies on black. 16 bits become 8. One that is L or RGB
+    and small is returned as it is.
     """
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return _reduced(_of_8_bits(picture))

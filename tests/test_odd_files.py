@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mnist_lightning.data.image_files import read_picture
 from mnist_lightning.errors import DataError
-from mnist_lightning.predict.classify import read_image
 from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import PREDICTIONS
 from mnist_lightning.records.results import RECORD, load_results
@@ -104,4 +104,4 @@ def test_in_the_place_of_the_users_yaml(primary: bool, run: Run) -> None:
 def test_in_the_place_of_an_image_to_classify(tmp_path: Path) -> None:
     pipe(tmp_path / "digit.png")
     with pytest.raises(DataError, match=r"digit.png: not a readable image \(not a regular file\); give a PNG or JPEG"):
-        read_image(str(tmp_path / "digit.png"))
+        read_picture(tmp_path / "digit.png")

@@ -1,49 +1,111 @@
-"""Image files read as MNIST's images, and what a trained network says they are."""
+"""Image files made into images as MNIST's are, and what a trained network says they are."""
 
 from __future__ import annotations
 
-import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_lightning.config import IMAGE_SIZE
 from mnist_lightning.errors import DataError
-from mnist_lightning.records.reading import read_regular
 
-_LARGEST_FILE = 2**28  # bytes
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+_BATCH = 64  # files that are answered together
 
 
-def predict(checkpoint: str | Path, images: list[str]) -> list[tuple[str, int, float]]:
-    """(path, digit, probability) of each image file.
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of an image file: the digit and its probability, both None where no digit is in it.
 
-    An image is made grey, fitted into 28 x 28 pixels, and inverted if it is dark on light: MNIST's digits are
-    light on dark. Raises RefusedError for a file that is no plain-weights checkpoint of ours, DataError for one
-    that is no image.
+    `top` is each digit with its probability, the most probable first, empty without a digit. `image` is what the
+    network saw, uint8 [28, 28], white on black, or None.
     """
+
+    path: str
+    digit: int | None = None
+    probability: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+    image: ndarray | None = field(default=None, compare=False, repr=False)
+
+
+def predict(
+    checkpoint: str | Path, images: str | Path | Iterable[str | Path], *, unreadable: list[DataError] | None = None
+) -> list[Prediction]:
+    """What a trained network says of image files, in their order: a Prediction each.
+
+    `checkpoint` is a file, a run's directory (its best.ckpt) or a sweep's (its best run, by the rule of its report).
+    Among `images` may be folders: the image files in them and below, by name. Raises RefusedError for a file that is no
+    plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
+    there instead, and the other files are answered.
+    """
+    from mnist_lightning.predict.chosen import chosen
+
+    problems: list[DataError] = [] if unreadable is None else unreadable
+    found = list(predictions(chosen(checkpoint).checkpoint, images, problems))
+    if problems and unreadable is None:
+        raise problems[0]
+    return found
+
+
+def predictions(
+    checkpoint: Path, images: str | Path | Iterable[str | Path], unreadable: list[DataError]
+) -> Iterator[Prediction]:
+    """Yields what `predict` gives, as soon as it is known; the checkpoint is loaded first. Raises RefusedError."""
     import torch
 
     from mnist_lightning.numerics.losses import probabilities
     from mnist_lightning.training.checkpoints import load_classifier
 
     net = load_classifier(checkpoint)
-    pixels = torch.stack([read_image(path) for path in images])  # [N,1,H,W]
-    with torch.inference_mode():
-        best = probabilities(net(pixels)).max(-1)
-    return list(zip(images, best.indices.tolist(), best.values.tolist(), strict=True))
+    seen = _seen([images] if isinstance(images, (str, Path)) else images, unreadable)
+    while some := list(islice(seen, _BATCH)):
+        digits = [image for _, image in some if image is not None]
+        said: Iterator[list[float]] = iter(())
+        if digits:
+            with torch.inference_mode():
+                said = iter(probabilities(net(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist())
+        yield from (Prediction(path) if image is None else _answer(path, image, next(said)) for path, image in some)
 
 
-def read_image(path: str):
-    """An image file as uint8 [1, 28, 28], light on dark."""
-    import torch
-    from PIL import Image, ImageOps
+def _answer(path: str, image: ndarray, said: list[float]) -> Prediction:
+    top = tuple(sorted(enumerate(said), key=lambda one: -one[1]))
+    return Prediction(path, *top[0], top, image)
 
-    try:
-        with Image.open(io.BytesIO(read_regular(Path(path), _LARGEST_FILE))) as image:
-            grey = ImageOps.pad(image.convert("L"), (IMAGE_SIZE, IMAGE_SIZE))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; give a PNG or JPEG file") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        what = str(error).partition(" <")[0]  # Pillow names an object of ours
-        raise DataError(f"{path}: not a readable image ({what:.60}); give a PNG or JPEG file") from error
-    pixels = torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).view(1, IMAGE_SIZE, IMAGE_SIZE)
-    edge = torch.cat([pixels[0, 0], pixels[0, -1], pixels[0, :, 0], pixels[0, :, -1]])
-    return 255 - pixels if edge.float().median() > 127 else pixels
+
+def _seen(images: Iterable[str | Path], unreadable: list[DataError]) -> Iterator[tuple[str, ndarray | None]]:
+    """Each readable file's path and the image in it, None without a digit; the other files' errors in `unreadable`."""
+    from mnist_lightning.data.digit_images import digit_image
+    from mnist_lightning.data.image_files import read_picture
+
+    for path in chain.from_iterable(_files(os.fspath(path), unreadable) for path in images):
+        try:
+            picture = read_picture(path)
+        except DataError as error:
+            unreadable.append(error)
+        else:
+            yield path, digit_image(picture)
+
+
+def _files(path: str, unreadable: list[DataError]) -> list[str]:
+    """A file's own path; of a folder those of the image files in it and below, by name, hidden ones left out."""
+    if not os.path.isdir(path):
+        return [path]
+    from PIL import Image
+
+    kinds, before = Image.registered_extensions(), len(unreadable)
+    found: list[Path] = []
+    for folder, below, names in os.walk(path, onerror=lambda error: unreadable.append(_closed(error))):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        found += [file for file in files if file.suffix.lower() in kinds]
+    if not found and len(unreadable) == before:
+        unreadable.append(DataError(f"{path}: no image files in this folder; give a PNG or JPEG file"))
+    return [str(file) for file in found]
+
+
+def _closed(error: OSError) -> DataError:
+    return DataError(f"{error.filename}: cannot be read ({error.strerror}); give the right to read it")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mnist_lightning.export.write import export
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
+    from mnist_lightning.predict.classify import predict
     from mnist_lightning.records.results import RunResult, load_results
     from mnist_lightning.report import write_report
     from mnist_lightning.report.frame import load_frame
@@ -36,6 +37,7 @@ _HOMES = {
     "export": "export.write",
     "load_frame": "report.frame",
     "load_results": "records.results",
+    "predict": "predict.classify",
     "train": "training.run",
     "train_many": "fused",
     "write_report": "report",
@@ -54,6 +56,7 @@ __all__ = [
     "export",
     "load_frame",
     "load_results",
+    "predict",
     "train",
     "train_many",
     "write_report",

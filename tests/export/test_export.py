@@ -372,13 +372,30 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     assert names_in(checkpoint.parents[1]) == {"checkpoints"}
 
 
-def test_what_is_no_checkpoint_is_refused_as_by_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "best.ckpt").write_text("nothing of the kind")
-    (tmp_path / "empty").mkdir()
+def test_a_sweeps_directory_stands_for_its_best_run_which_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = RunConfig(model=ModelConfig(2, 1, 0), data=DataConfig("synthetic", train_size=64, test_size=64))
+    runs = [replace(tiny, lr=lr, trainer=TrainerConfig(max_epochs=1)) for lr in (0.1, 0.001)]
+    best = max((train(run, f"sweep/{run.lr}") for run in runs), key=lambda result: result.accuracy_test)
+    where = f"sweep/{best.learning_rate:g}"
+    assert main(["sweep", "--to", "pt2"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"the best run of sweep: {best.learning_rate:g} (test accuracy ")
+    assert said.out.startswith(f"{where}/{best.learning_rate:g}.pt2: ")
+
+
+def test_what_is_no_checkpoint_is_refused_as_by_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("best.ckpt").write_text("nothing of the kind")
+    Path("empty").mkdir()
     for name in ("best.ckpt", "empty", "missing.ckpt"):
-        assert main([str(tmp_path / name), "--to", "pt2"]) == 6
+        assert main([name, "--to", "pt2"]) == 6
         said = capsys.readouterr().err
-        assert said.startswith(f"mnist-lightning: error: {tmp_path / name}: ")
+        assert said.startswith(f"mnist-lightning: error: {name}: ")
         assert "give the path of a last.ckpt or best.ckpt" in said
     assert names_in(tmp_path) == {"best.ckpt", "empty"}
 

@@ -20,6 +20,7 @@ from mnist_lightning.numerics.losses import probabilities
 from mnist_lightning.records.durable import durable_file
 from mnist_lightning.records.locks import alone
 from mnist_lightning.records.versions import versions
+from mnist_lightning.report.chosen import chosen
 from mnist_lightning.training.checkpoints import checkpoint_at, load_classifier, sha256
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
@@ -57,8 +58,8 @@ def export(
 ) -> list[Exported]:
     """Writes a trained network in other formats, each file checked before it is kept: what was written, in order.
 
-    `checkpoint` is a last.ckpt or best.ckpt, or a run's directory: its best.ckpt. `to` names the formats, `"onnx,pt2"`
-    or a sequence: onnx and pt2 (torch.export) take images [N, 1, 28, 28], float32 from 0 to 1 or with `preprocess`
+    `checkpoint` is a last.ckpt or best.ckpt, a run's directory (its best.ckpt) or a sweep's (its best run). `to` names
+    the formats, `"onnx,pt2"` or a sequence: onnx and pt2 (torch.export) take images [N, 1, 28, 28], float32 from 0 to 1 or with `preprocess`
     raw uint8, and give probabilities float32 [N, 10]; safetensors holds the weights, see `weights.load_network`. The
     files go into `out`, by default the run's directory, and are called like that; a file there that is not as `export`
     left it is kept beside. All weights and outputs are float32. Every file is loaded again and compared with the
@@ -68,7 +69,7 @@ def export(
     or cannot be expressed, OutputError for a file that cannot be written.
     """
     names = formats_of(to)
-    source = checkpoint_at(checkpoint)
+    source = checkpoint_at(chosen(checkpoint).checkpoint)
     module = load_classifier(source)
     place = Place.of(source, out)
     with quiet():

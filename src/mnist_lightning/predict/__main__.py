@@ -9,9 +9,9 @@ import sys
 from itertools import takewhile
 
 from mnist_lightning.errors import EXIT_DATA, EXIT_INTERRUPTED, CommandParser, DataError, exit_code_of, one_line
-from mnist_lightning.predict.chosen import chosen
 from mnist_lightning.predict.classify import Prediction, predictions
 from mnist_lightning.predict.show import Shown
+from mnist_lightning.report.chosen import chosen
 
 
 def main(argv: list[str] | None = None) -> int:

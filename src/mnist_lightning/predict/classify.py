@@ -42,7 +42,7 @@ def predict(
     plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
     there instead, and the other files are answered.
     """
-    from mnist_lightning.predict.chosen import chosen
+    from mnist_lightning.report.chosen import chosen
 
     problems: list[DataError] = [] if unreadable is None else unreadable
     found = list(predictions(chosen(checkpoint).checkpoint, images, problems))

@@ -59,11 +59,12 @@ def export(
     """Writes a trained network in other formats, each file checked before it is kept: what was written, in order.
 
     `checkpoint` is a last.ckpt or best.ckpt, a run's directory (its best.ckpt) or a sweep's (its best run). `to` names
-    the formats, `"onnx,pt2"` or a sequence: onnx and pt2 (torch.export) take images [N, 1, 28, 28], float32 from 0 to 1 or with `preprocess`
-    raw uint8, and give probabilities float32 [N, 10]; safetensors holds the weights, see `weights.load_network`. The
-    files go into `out`, by default the run's directory, and are called like that; a file there that is not as `export`
-    left it is kept beside. All weights and outputs are float32. Every file is loaded again and compared with the
-    network on up to 1,000 test images, and none is kept if the probabilities of one differ by more than 1e-5.
+    the formats, `"onnx,pt2"` or a sequence: onnx and pt2 (torch.export) take images [N, 1, 28, 28], float32 from 0 to 1
+    or with `preprocess` raw uint8, and give probabilities float32 [N, 10]; safetensors holds the weights, see
+    `weights.load_network`. The files go into `out`, by default the run's directory, and are called like that; a file
+    there that is not as `export` left it is kept beside. All weights and outputs are float32. Every file is loaded
+    again and compared with the network on up to 1,000 test images, and none is kept if the probabilities of one differ
+    by more than 1e-5.
 
     Raises ConfigError for an unknown format or a package that is missing, RefusedError for a checkpoint that is none
     or cannot be expressed, OutputError for a file that cannot be written.

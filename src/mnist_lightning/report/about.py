@@ -102,7 +102,7 @@ def counts(ranking: Ranking, state: State | None = None) -> str:
     numbers, n = ranking.verdicts, len(ranking.frame)
     low = [f"{n:,} {verdict}" for verdict, n in numbers.items() if n and verdict in (COLLAPSED, NOT_YET, UNCLEAR)]
     parts = [f"{ranking.num_completed} completed" + (f", of which {', '.join(low)}" if low else "")]
-    parts += [f"{numbers[s]} {s}" for s in ("diverged", "failed") if numbers[s]]
+    parts += [f"{numbers[s]} {s}" for s in ("pruned", "diverged", "failed") if numbers[s]]
     n, planned = (n, "") if state.planned is None else (state.planned, " planned")
     return f"{n} run{'s' * (n != 1)}{planned}: {'; '.join([*parts, *state.parts()])}"
 

@@ -20,6 +20,7 @@ from mnist_lightning.report.live import Live
 from mnist_lightning.report.provenance import OF_RUN, OF_SWEEP, command_in
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.running import Running
+from mnist_lightning.report.search import Searched, read_searched
 from mnist_lightning.report.state import State
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
@@ -47,6 +48,7 @@ class Stored:
     linked: bool = True  # runs lie in directories of their own, which can be linked to
     comparison: Comparison | None = None  # of the two best settings
     running: list[Running] = field(default_factory=list)
+    searched: Searched | None = None  # of a search
     live: Live | None = None  # for a page that will be made again
 
 
@@ -65,6 +67,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
     predictions = predictions_of(ranking.best) if ranking.best is not None else None
     comparison = compare(ranking, predictions_of)
     chosen = [Curve(run, why, read_curve(directory, run.place_on_disk, problems)) for run, why in chosen_runs(ranking)]
+    searched = read_searched(ranking.frame, directory, problems)
     return Stored(
         predictions,
         [curve for curve in chosen if curve.columns],
@@ -72,6 +75,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
         list(dict.fromkeys(problems)),
         linked=not _is_run(directory),
         comparison=comparison,
+        searched=searched,
     )
 
 

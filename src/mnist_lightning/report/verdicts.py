@@ -17,7 +17,7 @@ from mnist_lightning.report.curves import Columns, place_of, read_curve, run_dir
 
 LEARNED, NOT_YET, COLLAPSED, UNCLEAR = "learned", "not yet learned", "collapsed", "unclear"
 NO_ACCURACY = "no accuracy"
-VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "diverged", "failed")
+VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "pruned", "diverged", "failed")
 GUESSING = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
 FELL_FROM = 0.30  # accuracy in any epoch: a network that was so good had learned; a few images more are luck
 ONE_ANSWER = 0.99  # share of the test images that get the same answer: constant

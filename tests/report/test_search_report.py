@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openpyxl import load_workbook
@@ -84,7 +85,7 @@ def test_page_workbook_and_figures_have_the_search(search: Path) -> None:
     assert all(f'id="{name}"' in page for name in ("search", "optimization_history", "parameter_importance"))
     assert "By PED-ANOVA of the 12 completed trials" in page
     assert "Of so few it is hardly more than a hint." in page
-    sheet = load_workbook(io.BytesIO((search / "results.xlsx").read_bytes()))["Search"]
+    sheet: Any = load_workbook(io.BytesIO((search / "results.xlsx").read_bytes()))["Search"]
     assert [cell.value for cell in sheet["A"][:13]] == ["Trial", *range(1, 13)]
     assert len(sheet._charts) == 2
     before = {p: p.read_bytes() for p in search.rglob("*") if p.is_file() and p.name != SEAL}

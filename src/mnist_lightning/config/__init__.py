@@ -15,8 +15,8 @@ from mnist_lightning.config.keys import takes_list as takes_list
 from mnist_lightning.config.parse import parse as parse
 from mnist_lightning.config.parse import schema as schema
 from mnist_lightning.config.parse import too_large as too_large
-from mnist_lightning.config.parse import unresolved as unresolved
 from mnist_lightning.config.parse import wrong_type as wrong_type
+from mnist_lightning.config.plain import unresolved as unresolved
 from mnist_lightning.config.section import check_values as check_values
 from mnist_lightning.config.shapes import IMAGE_SIZE as IMAGE_SIZE
 from mnist_lightning.config.shapes import MNIST as MNIST

@@ -30,7 +30,11 @@ class Browser:
         self._read, theirs_too = os.pipe()
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs, theirs_too)]  # clear of 3 and 4
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
-        flags += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={profile}", "about:blank"]
+        flags += [
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            f"--user-data-dir={profile}",
+            "about:blank",
+        ]
         command = [sys.executable, "-c", _START, *map(str, ends), program, *flags]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, pass_fds=ends, stdin=quiet, stdout=quiet, stderr=quiet)
@@ -88,7 +92,9 @@ class Browser:
     def swipe(self, points: list[tuple[float, float]]) -> None:
         """Draws a line with a finger."""
         for i, (x, y) in enumerate(points):
-            self._call("Input.dispatchTouchEvent", type="touchMove" if i else "touchStart", touchPoints=[{"x": x, "y": y}])
+            self._call(
+                "Input.dispatchTouchEvent", type="touchMove" if i else "touchStart", touchPoints=[{"x": x, "y": y}]
+            )
         self._call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def screenshot(self) -> bytes:

@@ -29,14 +29,13 @@ def image_of(png: bytes) -> ndarray | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are judged here
             with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-                width, height = picture.size
-                if width * height > _MOST_PIXELS:  # before a byte of them is unpacked
-                    raise DataError(f"the drawing: {width:,} x {height:,} pixels, too large; send a smaller PNG")
+                if picture.width * picture.height > _MOST_PIXELS:  # before a byte of them is unpacked
+                    raise Image.DecompressionBombError
                 picture.load()
                 return digit_image(picture)
-    except DataError:
-        raise
-    except (Exception, Image.DecompressionBombError) as error:  # Pillow has no one type for a damaged file
+    except Image.DecompressionBombError:
+        raise DataError(f"the drawing: more than {_MOST_PIXELS:,} pixels; send a smaller PNG") from None
+    except Exception as error:  # Pillow has no one type for a damaged file
         raise DataError("the drawing: no readable PNG; draw it anew") from error
 
 

@@ -30,6 +30,7 @@ MOST_ROWS = 1000  # runs in the table, the best ones
 _MOST_RUNNING, _MOST_FINISHED = 16, 5  # curves
 _MOST_POINTS = 300  # of a curve
 _MOST_FAILURES = 50
+_LONGEST_NOTICE = 2000  # characters
 _SHARE = 0.02  # of one processor at most, while somebody looks at the page
 _LEAST_TIMED = 2.0  # seconds of training before anything is foretold by them
 
@@ -201,7 +202,7 @@ def _told(root: Path, known: _Recorded, state: State, running: Sequence[Running]
         "counts": counts(known.ranking, state) if is_begun else "Nothing here yet",
         "done": n,
         "planned": state.planned,
-        "notices": [one_line(text) for text in odd],
+        "notices": [one_line(text, _LONGEST_NOTICE) for text in odd],
         "running": [_running(root, run) for run in running],
         "curves": [*curves[:_MOST_RUNNING], *known.curves],
         **known.table,

@@ -17,7 +17,7 @@
     const there = new Map([...body.rows].map((row) => [row.dataset.id, row]));
     items.forEach((item, at) => {
       let row = there.get(item.id);
-      if (!row) row = Object.assign(make(item), { });
+      row ??= make(item);
       row.dataset.id = item.id;
       there.delete(item.id);
       update(row, item);
@@ -119,11 +119,17 @@
   }
 
   let chart = null;
-  const looks = new Map();  // a run keeps its colour and symbol while the page is open
+  const looks = new Map();  // a run keeps its colour and symbol while it is shown
+  function giveLooks(names) {
+    [...looks.keys()].filter((name) => !names.includes(name)).forEach((name) => looks.delete(name));
+    for (const name of names) {
+      const taken = new Set(looks.values());
+      if (!looks.has(name)) looks.set(name, [...Array(names.length).keys()].find((i) => !taken.has(i)) ?? taken.size);
+    }
+  }
   const look = (name) => {
-    if (!looks.has(name)) looks.set(name, looks.size);
     const at = looks.get(name);
-    return { color: palette[at % palette.length], symbol: symbols[Math.floor(at / palette.length + at) % symbols.length] };
+    return { color: palette[at % palette.length], symbol: symbols[(at + Math.floor(at / palette.length)) % symbols.length] };
   };
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   function showCurves() {
@@ -131,6 +137,7 @@
     id("no-curves").hidden = curves.length > 0;
     id("chart").hidden = id("legend").hidden = !curves.length;
     if (!curves.length) return;
+    giveLooks(curves.map((c) => c.id));
     chart ??= echarts.init(id("chart"));
     chart.resize();
     const lines = { axisLine: { onZero: false, lineStyle: { color: style("--faint") } }, axisLabel: { color: style("--ink"), hideOverlap: true },
@@ -243,6 +250,7 @@
     const answers = told.answers.map((answer, i) => ({ ...answer, label: labels[i] }));
     answers.forEach((a) => a.probabilities && (a.digit = a.probabilities.indexOf(Math.max(...a.probabilities))));
     const said = answers.map((a) => (answers.length > 1 ? `${a.label}: ` : "") + (a.problem ?? `${a.digit}, ${percent(a.probabilities?.[a.digit] ?? 0)}`));
+    id("said").classList.toggle("short", answers.length < 2);
     put(id("said"), !told.seen ? "No digit is in it yet." : answers.length ? said.join("; ") : "No run has a network yet that could read it.");
     id("answers").hidden = !told.seen || !answers.length;
     if (id("answers").hidden) return;
@@ -259,7 +267,7 @@
         const cell = element("td", percent(a.probabilities[digit]), { className: digit === a.digit ? "top" : "" });
         const bar = element("i");
         bar.style.width = `${(4 * a.probabilities[digit]).toFixed(3)}rem`;
-        cell.prepend(bar);
+        cell.append(bar);
         row.append(cell);
       });
       return row;

@@ -23,19 +23,26 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.config.dotted_names import load_class
+from mnist_lightning.config.components import TARGET, Kind, code_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.records.run_directory import LAST
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
 from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
 
+
+def _kind(*bases: type) -> Kind:
+    words = "a " + " or ".join(f"lightning {base.__name__}" for base in bases)
+    return Kind(words, tuple(f"{base.__module__}.{base.__qualname__}" for base in bases), any_name=True)
+
+
+CALLBACK, LOGGER = _kind(Callback), _kind(Logger)
 # Trainer arguments that may be given as {_target_: class, ...}, and the base classes they may have
 _BUILT = {
-    "strategy": (SingleDeviceStrategy,),
-    "accelerator": (Accelerator,),
-    "profiler": (Profiler,),
-    "plugins": (Precision, ClusterEnvironment, CheckpointIO, LayerSync),
+    "strategy": _kind(SingleDeviceStrategy),
+    "accelerator": _kind(Accelerator),
+    "profiler": _kind(Profiler),
+    "plugins": _kind(Precision, ClusterEnvironment, CheckpointIO, LayerSync),
 }
 _WANDB_SECONDS = 10  # that Weights & Biases' server may take to answer
 
@@ -76,15 +83,15 @@ def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dic
     """Returns `lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
     arguments = plain_arguments(config, path)
     names = {"directory": str(path), "run_name": config.run_name}
-    for key, bases in _BUILT.items():
+    for key, kind in _BUILT.items():
         values = arguments.get(key)
         built = [
-            _instance(f"trainer.{key}", v, bases, names, build) if isinstance(v, dict) else v
+            _instance(f"trainer.{key}", v, kind, names, build) if isinstance(v, dict) else v
             for v in (values if isinstance(values, list) else [values])
         ]
         if values is not None:
             arguments[key] = built if isinstance(values, list) else built[0]
-    arguments["callbacks"] = [_instance("callbacks", c, (Callback,), names, build) for c in config.callbacks]
+    arguments["callbacks"] = [_instance("callbacks", c, CALLBACK, names, build) for c in config.callbacks]
     arguments["logger"] = loggers(config.logger, names, build)
     return arguments
 
@@ -144,7 +151,7 @@ def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[A
     csv_logger = [EpochCSVLogger(names["directory"])] if build else []
     if target == "csv":
         return csv_logger
-    logger = _instance("logger", group, (Logger,), names, build)
+    logger = _instance("logger", group, LOGGER, names, build)
     if not build:
         _check_logger(logger, group)
     return [*csv_logger, logger]
@@ -182,26 +189,27 @@ def _wandbs_refusal() -> str:
     return ""
 
 
-def _instance(key: str, spec: Any, bases: tuple[type, ...], names: dict[str, str], build: bool) -> Any:
+def _instance(key: str, spec: Any, kind: Kind, names: dict[str, str], build: bool) -> Any:
     """Makes what `{_target_: class, **arguments}` describes. `{directory}` and `{run_name}` in texts are filled in."""
-    if not isinstance(spec, dict) or not isinstance(spec.get("_target_"), str):
+    if not isinstance(spec, dict) or not isinstance(spec.get(TARGET), str):
         raise ConfigError([Problem(key, spec, "no _target_", "give {_target_: package.Class, argument: value}")])
     arguments = {
         str(k): v.replace("{directory}", names["directory"]).replace("{run_name}", names["run_name"])
         if isinstance(v, str)
         else v
         for k, v in spec.items()
-        if k != "_target_"
+        if k != TARGET
     }
     try:
-        kind = load_class(spec["_target_"], bases)
-        return kind(**arguments) if build else kind
+        code = code_of(spec[TARGET], kind)
+        return code(**arguments) if build else code
     except (TypeError, ValueError) as error:
-        raise ConfigError([Problem(f"{key}._target_", spec["_target_"], str(error), "see its arguments")]) from error
+        way_out = getattr(error, "way_out", "") or "see its arguments"
+        raise ConfigError([Problem(f"{key}.{TARGET}", spec[TARGET], str(error), way_out)]) from error
     except ModuleNotFoundError as error:  # Lightning's loggers import their package when they are made
-        extra = spec["_target_"].rpartition(".")[2].removesuffix("Logger").lower()
+        extra = spec[TARGET].rpartition(".")[2].removesuffix("Logger").lower()
         way_out = f'pip install "mnist-lightning[{extra}]"'
-        raise ConfigError([Problem(key, spec["_target_"], f"needs {error.name or extra}", way_out)]) from error
+        raise ConfigError([Problem(key, spec[TARGET], f"needs {error.name or extra}", way_out)]) from error
 
 
 def _one_device(devices: Any) -> Any:

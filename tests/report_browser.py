@@ -83,7 +83,7 @@ class Browser:
             key = {"key": name, "code": name, "windowsVirtualKeyCode": code} | ({"text": text} if text else {})
             self._call("Input.dispatchKeyEvent", type=kind, **key)
 
-    def drag(self, points: list[tuple[float, float]]) -> None:
+    def stroke(self, points: list[tuple[float, float]]) -> None:
         """Draws a line with the mouse's button down."""
         kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
         for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):

@@ -11,8 +11,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from mnist_lightning.config.components import TARGET
+from mnist_lightning.config.own_code import ARGUMENTS, OwnCode, folded
 from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
@@ -23,6 +25,7 @@ IMAGE_SIZE = 28
 NUM_CLASSES = 10
 LONGEST_NAME = 80
 FINGERPRINT_IN_NAME = 8
+_LONGEST_PART = 24  # of a name of the user's in the name of a run
 
 # name on the command line -> name in tables and directories (the study's name where it has one)
 OPTIMIZERS = {
@@ -48,10 +51,11 @@ def optimizer_label(name: str) -> str:
 
 
 @dataclass
-class ModelConfig(Section):
-    """The network's size."""
+class ModelConfig(OwnCode):
+    """The network's size; or a network of the user's, `_target_`, with its `arguments`."""
 
     prefix = "model."
+    replaced: ClassVar[tuple[str, ...]] = ("num_channels", "num_conv", "num_dense")
 
     num_channels: int = key(
         32,
@@ -69,13 +73,17 @@ class ModelConfig(Section):
     num_dense: int = key(
         1, "hidden dense layers between the convolutions and the output", low=0, high=100, also="dense num_hidden"
     )
+    _target_: str | None = key(
+        None, "a network of your own, such as my_project.nets.Net; its arguments stand beside it: +model.width=8"
+    )
+    arguments: dict[str, Any] = key(factory=dict)
 
     @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
         """The problems of each value, then poolings that leave no pixel."""
         problems = super().problems_of(values)
         most = IMAGE_SIZE.bit_length() - 1
-        if not problems and values["num_conv"] > most:
+        if not problems and values["num_conv"] > most and not values.get(TARGET):
             sizes = ", ".join(str(IMAGE_SIZE >> i) for i in range(most + 1))
             what = f"the image vanishes: {IMAGE_SIZE} pixels halve to {sizes} and then nothing"
             problems.append(Problem("model.num_conv", values["num_conv"], what, f"use 0 to {most}"))
@@ -212,12 +220,14 @@ class RunConfig(Section):
     def run_name(self) -> str:
         """The study's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_+-]."""
         m = self.model
-        rest = (
-            f"_{self.loss}_lr{self.lr:.0e}_num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
-            f"_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
-        )
-        label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
-        return label[: LONGEST_NAME - len(rest)] + rest
+        sizes = f"num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
+        network = _in_names(m.component.label)[:_LONGEST_PART] if m.component else sizes
+        rest = f"_{self.loss}_lr{self.lr:.0e}_{network}_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
+        return _in_names(self.optimizer.label)[: LONGEST_NAME - len(rest)] + rest
+
+
+def _in_names(text: str) -> str:
+    return "".join(c for c in text if c.isascii() and (c.isalnum() or c in "_-"))
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
@@ -239,7 +249,8 @@ def all_keys(kind: type[Section] = RunConfig) -> list[Key]:
     keys = []
     for f in fields(kind):
         hint = types_of(kind)[f.name]
-        keys.append(Key(kind.prefix + f.name, f, hint))
+        if not (f.name == ARGUMENTS and issubclass(kind, OwnCode)):  # no key: they stand beside `_target_`
+            keys.append(Key(kind.prefix + f.name, f, hint))
         if f.name in sections_of(kind):
             keys += all_keys(hint)
     return keys
@@ -275,6 +286,7 @@ def section_from(kind: type[S], given: Any) -> S:
     if isinstance(given, kind):
         given.check()
         return given
+    given = folded(kind, given)
     if isinstance(given, str) and "name" in names:
         given = {"name": given}
     if not isinstance(given, dict):

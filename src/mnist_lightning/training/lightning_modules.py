@@ -11,13 +11,16 @@ import lightning as L
 import torch
 import torchmetrics
 from lightning.pytorch.loggers import Logger
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnist_lightning.config import DATASETS, DataConfig, OptimizerConfig, RunConfig, check_values
+from mnist_lightning.config.components import TARGET
 from mnist_lightning.data.datasets import Batches, Dataset, load_dataset, scale
+from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.losses import LOSSES
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.networks import GIVE_NET, Given, build_network, description_of, network_from
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.epochs import read_epochs
@@ -52,6 +55,10 @@ class EpochMetrics(torchmetrics.Metric):
 class MNISTClassifier(L.LightningModule):
     """The study's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
 
+    Or `net`, any torch Module of float images -> logits [N, 10]; or its class, or what else makes one when called. A
+    checkpoint holds no code: one with a network of the user's is loaded with `net` given again, where a class gets the
+    arguments that are stored, `network`.
+
     `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
     mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
     range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
@@ -68,13 +75,23 @@ class MNISTClassifier(L.LightningModule):
         loss: str = "mse",
         optimizer_options: dict[str, Any] | None = None,
         seed: int | None = None,
+        net: Given | None = None,
+        network: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
         check_values(RunConfig, lr=lr, loss=loss)
-        self.save_hyperparameters()  # plain types only: they must load with weights_only=True
+        if network is not None and net is None:
+            raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
+        sizes = ["num_channels", "num_conv", "num_dense"]
+        # plain types only: they must load with weights_only=True
+        self.save_hyperparameters(ignore=["net", "network"] if net is None else ["net", *sizes])
         self.lr = float(lr)
-        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed)
+        if net is None:
+            self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed)
+        else:
+            self.hparams["network"] = described = network or description_of(net)
+            self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, seed)
         self.loss_function = LOSSES[loss]
         self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
 
@@ -82,6 +99,7 @@ class MNISTClassifier(L.LightningModule):
     def from_config(cls, config: RunConfig) -> MNISTClassifier:
         """Makes the classifier of a configuration."""
         m, o = config.model, config.optimizer
+        own = m.component
         return cls(
             m.num_channels,
             m.num_conv,
@@ -91,6 +109,8 @@ class MNISTClassifier(L.LightningModule):
             loss=config.loss,
             optimizer_options=o.options,
             seed=config.seed,
+            net=None if own is None else build_network(m, config.seed),
+            network=None if own is None else own.identity(),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,20 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar, Unpack
 
-from mnist_lightning.config.components import TARGET
-from mnist_lightning.config.own_code import ARGUMENTS, OwnCode, folded
-from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
+from mnist_lightning.config.own_code import OwnCode, folded
+from mnist_lightning.config.plain import plain
+from mnist_lightning.config.section import (
+    Key,
+    Section,
+    documented,
+    example_of,
+    key,
+    keys_of,
+    near_miss,
+    sections_of,
+    type_problem,
+    types_of,
+)
+from mnist_lightning.config.shapes import MNIST, vanishing
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
 
 S = TypeVar("S", bound=Section)
 
-IMAGE_SIZE = 28
-NUM_CLASSES = 10
 LONGEST_NAME = 80
 FINGERPRINT_IN_NAME = 8
 _LONGEST_PART = 24  # of a name of the user's in the name of a run
@@ -50,6 +60,7 @@ def optimizer_label(name: str) -> str:
     return OPTIMIZERS.get(name) or name.rpartition(".")[2]
 
 
+@documented
 @dataclass
 class ModelConfig(OwnCode):
     """The network's size; or a network of the user's, `_target_`, with its `arguments`."""
@@ -76,20 +87,10 @@ class ModelConfig(OwnCode):
     _target_: str | None = key(
         None, "a network of your own, such as my_project.nets.Net; its arguments stand beside it: +model.width=8"
     )
-    arguments: dict[str, Any] = key(factory=dict)
-
-    @classmethod
-    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of each value, then poolings that leave no pixel."""
-        problems = super().problems_of(values)
-        most = IMAGE_SIZE.bit_length() - 1
-        if not problems and values["num_conv"] > most and not values.get(TARGET):
-            sizes = ", ".join(str(IMAGE_SIZE >> i) for i in range(most + 1))
-            what = f"the image vanishes: {IMAGE_SIZE} pixels halve to {sizes} and then nothing"
-            problems.append(Problem("model.num_conv", values["num_conv"], what, f"use 0 to {most}"))
-        return problems
+    arguments: dict[str, Any] = key(about="the arguments of _target_", factory=dict, hidden=True)
 
 
+@documented
 @dataclass
 class OptimizerConfig(Section):
     """The optimizer and its arguments, all but the learning rate."""
@@ -110,6 +111,7 @@ class OptimizerConfig(Section):
         return optimizer_label(self.name)
 
 
+@documented
 @dataclass
 class DataConfig(Section):
     """The data set, where it lies and how much of it is used."""
@@ -161,12 +163,57 @@ class ReportConfig(Section):
     )
 
 
+class _Keys(TypedDict, total=False):
+    """What may be given for each key but the optimizer: a section, its keys, or, where it has one, its name."""
+
+    lr: float
+    loss: str
+    seed: int
+    model: ModelConfig | Mapping[str, Any]
+    data: DataConfig | str | Mapping[str, Any]
+    trainer: TrainerConfig | Mapping[str, Any]
+    sweep: SweepConfig | Mapping[str, Any]
+    logger: Mapping[str, Any]
+    callbacks: Sequence[Any]
+    ckpt_path: str | os.PathLike[str] | None
+    progress: str
+    report: ReportConfig | Mapping[str, Any]
+
+
+class RunKeys(_Keys, total=False):
+    """What may be given for each key, as `RunConfig`, `train` and `sweep` take them; a test compares the names."""
+
+    optimizer: OptimizerConfig | str | Mapping[str, Any]
+
+
+@documented
 @dataclass
 class RunConfig(Section):
-    """One configuration of the grid; the defaults are the study's.
+    """One configuration; the defaults are the study's.
 
-    A section may be given as plain values too: `RunConfig(optimizer="adam", model={"num_conv": 3})`.
+    A section, such as `model`, may be given as the class of its name, as any mapping of its keys (a dictionary, a
+    DictConfig), and `optimizer` and `data` by their name alone; the attributes are always of the annotated types.
+    Raises ConfigError, a ValueError, with all problems of all keys at once.
+
+    >>> config = RunConfig(optimizer="adam", lr=0.01, model={"num_channels": 4}, data="synthetic")
+    >>> config.optimizer.name, config.model.num_channels, config.model.num_conv, config.trainer.max_epochs
+    ('adam', 4, 2, 20)
+    >>> config.run_name
+    'Adam_mse_lr1e-02_num_channel4_num_conv2_num_dense1_cc529849'
+    >>> RunConfig(lr=0, loss="mes")
+    Traceback (most recent call last):
+    mnist_lightning.errors.ConfigError: lr=0.0: too small; use a number above 0, at most 1e+30 (also wrong: loss=mes)
     """
+
+    if TYPE_CHECKING:  # what may be given; the attributes keep the types below
+
+        def __init__(
+            self,
+            optimizer: OptimizerConfig | str | Mapping[str, Any] = ...,
+            *,
+            retrain: bool = ...,
+            **keys: Unpack[_Keys],
+        ) -> None: ...
 
     optimizer: OptimizerConfig = key(about="how the weights are updated", factory=OptimizerConfig, also="opt optim")
     lr: float = key(0.001, "learning rate, the size of each update", above=0, high=1e30, also="learning_rate rate")
@@ -205,6 +252,8 @@ class RunConfig(Section):
                 setattr(self, name, section_from(kind, getattr(self, name)))
             except ConfigError as error:
                 problems += error.problems
+        if isinstance(self.model, ModelConfig) and self.model.component is None and not self.model.problems():
+            problems += vanishing(self.model.num_conv, MNIST)
         return problems + super().problems()
 
     @property
@@ -236,24 +285,9 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-class Key(NamedTuple):
-    """A key as it is written on the command line, with its dataclass field and type."""
-
-    name: str
-    field: Field[Any]
-    hint: Any
-
-
-def all_keys(kind: type[Section] = RunConfig) -> list[Key]:
+def all_keys() -> list[Key]:
     """Every key of the configuration, a section's after the section."""
-    keys = []
-    for f in fields(kind):
-        hint = types_of(kind)[f.name]
-        if not (f.name == ARGUMENTS and issubclass(kind, OwnCode)):  # no key: they stand beside `_target_`
-            keys.append(Key(kind.prefix + f.name, f, hint))
-        if f.name in sections_of(kind):
-            keys += all_keys(hint)
-    return keys
+    return keys_of(RunConfig)
 
 
 def suggest_key(key: str) -> str:
@@ -282,7 +316,7 @@ def section_from(kind: type[S], given: Any) -> S:
 
     Raises ConfigError with all problems: unknown keys, wrong types, values out of range.
     """
-    names = types_of(kind)
+    names, given = types_of(kind), plain(given)
     if isinstance(given, kind):
         given.check()
         return given

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig
+from mnist_lightning.config import MNIST, ModelConfig, Shape
 from mnist_lightning.config.components import NETWORK, TARGET, Component
 from mnist_lightning.errors import ConfigError, Problem, cut
 from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, parameters_of
@@ -23,29 +23,43 @@ GIVE_NET = "give the network, its class or its dotted name again as net (--net)"
 Given = nn.Module | Callable[..., nn.Module]  # a network, or what makes one: a class, function or partial
 
 
-def build_network(model: ModelConfig, seed: int | None = None) -> nn.Module:
-    """Makes the network of a configuration: images [N, 1, 28, 28] -> logits [N, 10]. A seed fixes its weights.
+def build_network(model: ModelConfig, seed: int | None = None, shape: Shape = MNIST) -> nn.Module:
+    """Makes the network of a configuration: images [N, C, H, W] -> logits [N, K]. A seed fixes its weights.
+
+    One of the user's gets `in_channels`, `image_size` and `num_classes` where its signature has them.
 
     Raises ConfigError for code of the user's that is no network, or whose arguments do not fit.
     """
-    component = _component(model)
+    component = own_component(model)
     if component is None:
-        return ConvDenseNet(model.num_channels, model.num_conv, model.num_dense, seed=seed)
+        return ConvDenseNet(model.num_channels, model.num_conv, model.num_dense, seed=seed, **shape.arguments())
+    taken = _taken(component.code(KEY, NETWORK), shape.arguments())
     with seeded(seed):
-        return component.build(KEY, NETWORK)
+        return Component(component.target, {**taken, **component.arguments}).build(KEY, NETWORK)
 
 
-def network_from(given: Given, arguments: Mapping[str, Any], seed: int | None = None) -> nn.Module:
+def own_component(model: ModelConfig) -> Component | None:
+    """The network of the user's with all its arguments, also those of our keys that its signature has; or None."""
+    component = model.component
+    if component is None:
+        return None
+    ours = {name: getattr(model, name) for name in ModelConfig.replaced}
+    return Component(component.target, {**_taken(component.code(KEY, NETWORK), ours), **component.arguments})
+
+
+def network_from(
+    given: Given, arguments: Mapping[str, Any], shape: Shape = MNIST, seed: int | None = None
+) -> nn.Module:
     """Makes a network from what a caller of the library gave: itself, or a class or function, with `arguments`.
 
-    Those of a `functools.partial` win. Raises ConfigError for anything that is no network.
+    Those of a `functools.partial` win; those of the shape are given where they are taken. Raises ConfigError for
+    anything that is no network.
     """
     if isinstance(given, nn.Module):
         return given
     code, own = (given.func, given.keywords) if isinstance(given, partial) else (given, {})
     positional = given.args if isinstance(given, partial) else ()
-    if positional:
-        arguments = {}
+    arguments = {} if positional else {**_taken(code, shape.arguments()), **arguments}
     try:
         with seeded(seed):
             net = code(*positional, **{**arguments, **own})
@@ -70,28 +84,28 @@ def description_of(given: Given) -> dict[str, Any]:
         return {TARGET: getattr(code, "__qualname__", type(code).__name__)}
 
 
-def check_network(model: ModelConfig) -> None:
-    """Raises ConfigError unless a network of the user's can be made and gives logits [N, 10] of images."""
+def check_network(model: ModelConfig, shape: Shape = MNIST) -> None:
+    """Raises ConfigError unless a network of the user's can be made and gives logits [N, K] of images [N, C, H, W]."""
     if model.component is not None:
-        _check(json.dumps(asdict(model), sort_keys=True))
+        _check(json.dumps(asdict(model), sort_keys=True), shape)
 
 
 @cache
-def _check(model: str) -> None:
+def _check(model: str, shape: Shape) -> None:
     """A whole grid asks once for each network."""
     config = ModelConfig(**json.loads(model))
-    net = build_network(config, seed=0).eval()
-    images = torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE)
+    net = build_network(config, 0, shape).eval()
+    images = torch.zeros(2, shape.in_channels, shape.height, shape.width)
     try:
         with torch.no_grad(), seeded(0):
             logits = net(images)
     except Exception as error:  # whatever somebody's network raises
         what = f"cannot take images {[*images.shape]} ({type(error).__name__}: {cut(str(error), 80)})"
         raise ConfigError([Problem(KEY, config.component, what, "mend the network")]) from error
-    shape = [*logits.shape] if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if shape != [len(images), NUM_CLASSES]:
-        what = f"gives {shape} for {len(images)} images, not logits [{len(images)}, {NUM_CLASSES}]"
-        raise ConfigError([Problem(KEY, config.component, what, f"end it with {NUM_CLASSES} outputs")])
+    found = [*logits.shape] if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != [len(images), shape.num_classes]:
+        what = f"gives {found} for {len(images)} images, not logits [{len(images)}, {shape.num_classes}]"
+        raise ConfigError([Problem(KEY, config.component, what, f"end it with {shape.num_classes} outputs")])
 
 
 def parameters_in(model: ModelConfig) -> int:
@@ -117,14 +131,10 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-def _component(model: ModelConfig) -> Component | None:
-    """The code of the user's with all arguments: also those keys of ours that its signature has."""
-    component = model.component
-    if component is None:
-        return None
+def _taken(code: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that the signature of somebody's code has."""
     try:
-        takes = inspect.signature(component.code(KEY, NETWORK)).parameters
+        names = inspect.signature(code).parameters
     except (TypeError, ValueError):  # some code written in C has none
-        return component
-    ours = {name: getattr(model, name) for name in ModelConfig.replaced if name in takes}
-    return Component(component.target, {**ours, **component.arguments})
+        return {}
+    return {name: value for name, value in offered.items() if name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import yaml
 from omegaconf import OmegaConf
 from torch import nn
 
-from mnist_lightning.config import RunConfig, parse
+from mnist_lightning.config import MNIST, RunConfig, Shape, parse
+from mnist_lightning.config.components import NETWORK
 from mnist_lightning.config.labels import difference
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
-from mnist_lightning.numerics.networks import build_network
+from mnist_lightning.numerics.networks import KEY
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.run_directory import CONFIG, LAST, home_of, is_there, records_of
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -21,12 +23,13 @@ from mnist_lightning.training.lightning_modules import MNISTClassifier
 _LARGEST_CONFIG = 2**18  # bytes; ours has three thousand
 
 
-def check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
-    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, and has its optimizer's state.
+def check_continuation(config: RunConfig, checkpoint: dict[str, Any], shape: Shape = MNIST) -> None:
+    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, with its optimizer's state.
 
     Its state, the learning rate among it, would silently override the configuration.
     """
-    wanted, stored = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
+    wanted = dict(MNISTClassifier.from_config(config, shape).hparams)
+    stored = MNIST.arguments() | checkpoint["hyper_parameters"]  # which older versions did not store
     differing = [k for k in {**wanted, **stored} if k != "seed" and stored.get(k) != wanted.get(k)]
     if differing:
         told = ", ".join(f"{k} {stored.get(k)}" for k in differing)
@@ -63,9 +66,10 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
     return last
 
 
-def own_network(config: RunConfig) -> nn.Module | None:
-    """The network of the user's that the configuration names, to check a checkpoint with; None for the study's."""
-    return build_network(config.model, config.seed) if config.model.component else None
+def own_network(config: RunConfig) -> Callable[..., nn.Module] | None:
+    """What makes the network of the user's that the configuration names, to read a checkpoint with; None for ours."""
+    own = config.model.component
+    return own.code(KEY, NETWORK) if own else None
 
 
 def was_begun(place: Path) -> bool:

@@ -28,7 +28,8 @@ from mnist_lightning.config.components import TARGET, Kind, code_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.records.run_directory import LAST
 from mnist_lightning.training.checkpoints import DurableCheckpoints
-from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
+from mnist_lightning.training.epoch_csv import EpochCSVLogger
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
 
 

@@ -108,6 +108,16 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased") if click else ():
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def drag(self, x: float, y: float, to: float) -> None:
+        """Holds the mouse's button at a place, moves up or down to the height `to`, and lets go."""
+        self.point(x, y)
+        for kind, at in (
+            ("mousePressed", y),
+            *(("mouseMoved", y + (to - y) * i / 8) for i in range(1, 9)),
+            ("mouseReleased", to),
+        ):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=at, button="left", buttons=1, clickCount=1)
+
     def print_media(self, medium: str) -> None:
         """Shows the page as on paper (`print`), or on a screen."""
         self._call("Emulation.setEmulatedMedia", media=medium)

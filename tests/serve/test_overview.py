@@ -97,6 +97,17 @@ def test_a_directory_that_vanishes_is_a_line_and_comes_back(tmp_path: Path) -> N
     assert json.loads(view.look())["done"] == 1
 
 
+def test_an_error_that_nobody_has_foreseen_is_a_line_and_the_next_look_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, view = at(tmp_path, record()), Overview(tmp_path, share=1e9)
+    with monkeypatch.context() as patched:
+        patched.setattr(overview, "signs_of", lambda root: 1 // 0)
+        lost = json.loads(view.look())
+    assert lost["problem"] == "cannot be read now (ZeroDivisionError('integer division or modulo by zero'))"
+    assert json.loads(view.look())["done"] == len(list(root.glob("*/result.json")))
+
+
 def test_other_peoples_files_are_lines_and_hide_nothing(tmp_path: Path) -> None:
     root = at(tmp_path, record())
     for name, text in {"notes/result.json": "{}", "more/result.json": "\0", "plan.json": "[]"}.items():

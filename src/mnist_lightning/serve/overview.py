@@ -65,9 +65,12 @@ class Overview:
         paid = time.thread_time()
         try:
             self._look()
-        except (UserError, OSError) as error:
+        except Exception as error:  # whatever somebody has put there, the page says so and goes on
             self._recorded, self._signs = None, {}
-            self._tell({"directory": one_line(str(self.root)), "state": "gone", "problem": one_line(str(error))})
+            what = (
+                str(error) if isinstance(error, (UserError, FileNotFoundError)) else f"cannot be read now ({error!r})"
+            )
+            self._tell({"directory": one_line(str(self.root)), "state": "gone", "problem": one_line(what)})
         self._due = time.monotonic() + (time.thread_time() - paid) / self.share
         return self._body
 

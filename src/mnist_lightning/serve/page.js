@@ -211,6 +211,7 @@
 
   // One drawing is under way; while it is, only the newest waits
   let underway = false, again = false, asked = null, timer = 0;
+  const loaded = new Set();  // runs whose networks have answered
   const percent = (p) => p.toFixed(2);
   function read() {
     clearTimeout(timer);
@@ -223,12 +224,16 @@
     again = false;
     const runs = chosen(), names = known();
     asked = runs.join();
-    const slow = setTimeout(() => put(id("said"), "Loading the network ..."), 400);
+    const slow = runs.every((name) => loaded.has(name)) ? 0 : setTimeout(() => put(id("said"), "Loading the network ..."), 400);
     try {
       const reply = await fetch(`/answer?runs=${asked}`, { method: "POST", body: await drawing.png(), headers: { "Content-Type": "image/png" } });
       if (reply.status === 409) again = true;
       else if (!reply.ok) throw new Error((await reply.text()).trim());
-      else if (!drawing.isEmpty()) tell(await reply.json(), runs.map((name) => names.get(name)?.label ?? ""));
+      else {
+        const told = await reply.json();
+        runs.forEach((name) => loaded.add(name));
+        if (!drawing.isEmpty()) tell(told, runs.map((name) => names.get(name)?.label ?? ""));
+      }
     } catch (error) {
       show(id("wrong"), error instanceof TypeError ? "The server does not answer." : error.message);
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -25,7 +26,7 @@ from mnist_lightning.config.components import TARGET
 from mnist_lightning.data.datasets import Batches, Dataset, cut, load_dataset, scale
 from mnist_lightning.data.tensors import whole_of
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.losses import LOSSES
+from mnist_lightning.numerics.losses import LOSSES, Loss
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.networks import (
@@ -37,6 +38,8 @@ from mnist_lightning.numerics.networks import (
     own_component,
 )
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.own_loss import Given as LossGiven
+from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
 
 EVALUATION_BATCH = 500
 
@@ -48,9 +51,9 @@ class EpochMetrics(torchmetrics.Metric):
     sums: Tensor
     images: Tensor
 
-    def __init__(self, loss: str) -> None:
+    def __init__(self, loss: str | Loss) -> None:
         super().__init__()
-        self.loss_function = LOSSES[loss]
+        self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -61,6 +64,13 @@ class EpochMetrics(torchmetrics.Metric):
 
     def compute(self) -> dict[str, Tensor]:
         return dict(zip(METRICS, (self.sums / self.images).unbind(), strict=True))
+
+
+def _loss(given: LossGiven, options: dict[str, Any] | None, stored: dict[str, Any] | None) -> Loss:
+    """The loss that was given; where a checkpoint names one of the user's, `stored`, with its arguments."""
+    if isinstance(given, str) and given in LOSSES:
+        return LOSSES[given] if stored is None else UnknownLoss(stored)
+    return OwnLoss.of(given, {**{k: v for k, v in (stored or {}).items() if k != TARGET}, **(options or {})})
 
 
 class MNISTClassifier(L.LightningModule):
@@ -83,9 +93,9 @@ class MNISTClassifier(L.LightningModule):
         num_conv: int = 2,
         num_dense: int = 1,
         *,
-        optimizer: str = "rmsprop",
+        optimizer: str | Callable[..., Any] = "rmsprop",
         lr: float = 0.001,
-        loss: str = "mse",
+        loss: LossGiven = "mse",
         optimizer_options: dict[str, Any] | None = None,
         seed: int | None = None,
         in_channels: int = 1,
@@ -93,15 +103,23 @@ class MNISTClassifier(L.LightningModule):
         num_classes: int = NUM_CLASSES,
         net: Given | None = None,
         network: dict[str, Any] | None = None,
+        loss_options: dict[str, Any] | None = None,
+        criterion: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
-        check_values(RunConfig, lr=lr, loss=loss)
+        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))  # pyright: ignore - becomes a name
+        if callable(optimizer):
+            optimizer, optimizer_options = self.optimizer_config.name, self.optimizer_config.options
+        check_values(RunConfig, lr=lr, **({"loss": loss} if isinstance(loss, str) else {}))
         if network is not None and net is None:
             raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
-        sizes = ["num_channels", "num_conv", "num_dense"]
-        # plain types only: they must load with weights_only=True
-        self.save_hyperparameters(ignore=["net", "network"] if net is None else ["net", *sizes])
+        self.loss_function = _loss(loss, loss_options, criterion)
+        own_loss = isinstance(self.loss_function, OwnLoss)
+        ignored = ["loss_options", "criterion", "net", "network"]
+        ignored += ["loss"] * own_loss + ["num_channels", "num_conv", "num_dense"] * (net is not None)
+        self.save_hyperparameters(ignore=ignored)  # plain types only: they must load with weights_only=True
+        if isinstance(self.loss_function, OwnLoss):
+            self.hparams["criterion"] = self.loss_function.described
         self.lr = float(lr)
         self.shape = Shape.of(in_channels, image_size, num_classes)
         if net is None:
@@ -109,8 +127,7 @@ class MNISTClassifier(L.LightningModule):
         else:
             self.hparams["network"] = described = network or description_of(net)
             self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, self.shape, seed)
-        self.loss_function = LOSSES[loss]
-        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
+        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(self.loss_function) for _ in range(3))
 
     @classmethod
     def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:
@@ -124,6 +141,7 @@ class MNISTClassifier(L.LightningModule):
             optimizer=o.name,
             lr=config.lr,
             loss=config.loss,
+            loss_options=config.loss_options,
             optimizer_options=o.options,
             seed=config.seed,
             net=None if own is None else build_network(m, config.seed, shape),

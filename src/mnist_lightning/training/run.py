@@ -24,6 +24,7 @@ from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.own_loss import check_loss
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -72,6 +73,7 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
         check_continuation(config, content, load_dataset(config.data).shape)
     dataset = load_dataset(config.data)
     check_network(config.model, dataset.shape)
+    check_loss(config.loss, config.loss_options, dataset.shape.num_classes)
     return dataset
 
 

@@ -99,15 +99,15 @@ WRONG = {
         ("tpee", "unknown; did you mean tpe?"),
         (3, "no name; use one of tpe, random, grid"),
         ("grid", "lr may be any number of an interval; give it a range(start,stop,step) or choices, or use"),
-        ("optuna.pruners.MedianPruner", "not a optuna BaseSampler; see optuna's classes"),
-        ("os.system", "not a optuna BaseSampler"),
+        ("optuna.pruners.MedianPruner", "not an optuna sampler; give a name such as optuna.samplers.TPESampler"),
+        ("os.system", "not an optuna sampler"),
         ({"_target_": "tpe", "seed": -1}, "not a whole number of 32 bits; use 0 or more"),
         ({"_target_": "random", "x": 1}, "unexpected keyword argument 'x'; see its arguments"),
     ],
     "pruner": [
         ("medain", "unknown; did you mean median?"),
         ({"_target_": "median", "n_startup_trials": -1}, "see its arguments"),
-        ("optuna.samplers.TPESampler", "not a optuna BasePruner"),
+        ("optuna.samplers.TPESampler", "not an optuna pruner"),
     ],
 }
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler
 
-from mnist_lightning.config.dotted_names import load_class
+from mnist_lightning.config.components import ComponentError, Kind, code_of
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, one_line
 from mnist_lightning.sweep.search_names import PRUNERS, SAMPLERS
@@ -20,6 +20,12 @@ from mnist_lightning.sweep.search_space import Space, values_of
 
 _SAMPLER, _PRUNER = "hydra.sweeper.sampler", "hydra.sweeper.pruner"
 _NEEDS = {"CmaEsSampler": ("cmaes",), "GPSampler": ("scipy", "torch"), "QMCSampler": ("scipy",)}
+_OF_SAMPLERS = Kind(
+    "an optuna sampler", ("optuna.samplers.BaseSampler",), example="optuna.samplers.TPESampler", any_name=True
+)
+_OF_PRUNERS = Kind(
+    "an optuna pruner", ("optuna.pruners.BasePruner",), example="optuna.pruners.MedianPruner", any_name=True
+)
 # these count their own points by the seed, so that it has to be the same for each trial
 _ONE_SEED = ("QMCSampler", "GridSampler")
 
@@ -34,7 +40,7 @@ class Samplers:
 
     def __init__(self, given: Any, space: Space) -> None:
         arguments = _arguments(_SAMPLER, given, SAMPLERS)
-        self._kind = _class(_SAMPLER, arguments.pop("_target_"), BaseSampler)
+        self._kind = _class(_SAMPLER, arguments.pop("_target_"), _OF_SAMPLERS)
         self._seed = arguments.pop("seed", None)
         if self._seed is not None and not (isinstance(self._seed, int) and 0 <= self._seed < 2**32):
             raise ConfigError(f"{_SAMPLER}.seed={self._seed}: not a whole number of 32 bits; use 0 or more")
@@ -78,7 +84,7 @@ def pruner_of(given: Any) -> BasePruner | None:
     if given in (None, "none"):
         return None
     arguments = _arguments(_PRUNER, given, PRUNERS)
-    return _made(_PRUNER, _class(_PRUNER, arguments.pop("_target_"), BasePruner), arguments)
+    return _made(_PRUNER, _class(_PRUNER, arguments.pop("_target_"), _OF_PRUNERS), arguments)
 
 
 def pruner_name(given: Any) -> str:
@@ -86,7 +92,7 @@ def pruner_name(given: Any) -> str:
     if given in (None, "none"):
         return "none"
     arguments = _arguments(_PRUNER, given, PRUNERS)
-    kind = _class(_PRUNER, arguments.pop("_target_"), BasePruner)
+    kind = _class(_PRUNER, arguments.pop("_target_"), _OF_PRUNERS)
     return " ".join([_name(kind, PRUNERS), *(f"{k}={v}" for k, v in arguments.items())])
 
 
@@ -107,11 +113,15 @@ def _arguments(key: str, given: Any, known: Mapping[str, str]) -> dict[str, Any]
     return {**given, "_target_": known.get(target, target)}
 
 
-def _class(key: str, dotted: str, base: type) -> type:
+def _class(key: str, dotted: str, kind: Kind) -> type:
     try:
-        return load_class(dotted, base)
-    except ValueError as error:
-        raise ConfigError(f"{key}={dotted}: {error}; see optuna's classes") from error
+        found = code_of(dotted, kind)
+    except ComponentError as error:
+        raise ConfigError(
+            f"{key}={dotted}: {error}; {error.way_out or f'give a class such as {kind.example}'}"
+        ) from error
+    assert isinstance(found, type)  # of a kind without functions
+    return found
 
 
 def _made(key: str, kind: type, arguments: Mapping[str, Any]) -> Any:

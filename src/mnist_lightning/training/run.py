@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Unpack
 
 import lightning as L
 import torch
@@ -16,11 +16,15 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.changes import changed, required
+from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
+from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.own_loss import check_loss
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -36,7 +40,7 @@ from mnist_lightning.records.run_directory import (
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
 from mnist_lightning.training.heartbeats import Heartbeats
-from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, was_begun
+from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.pruning import Judge, Pruning
 from mnist_lightning.training.record import Trained, store
@@ -66,19 +70,25 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        check_continuation(config, read_checkpoint(given))
-    return load_dataset(config.data)
+        content = read_checkpoint(given, net=own_network(config))
+        check_continuation(config, content, load_dataset(config.data).shape)
+    dataset = load_dataset(config.data)
+    check_network(config.model, dataset.shape)
+    check_loss(config.loss, config.loss_options, dataset.shape.num_classes)
+    return dataset
 
 
 def train(
-    config: RunConfig,
+    config: RunConfig | Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
     *,
     continue_interrupted: bool = False,
     retrain: bool = False,
+    **keys: Unpack[RunKeys],
 ) -> RunResult:
     """Trains one configuration, stores its record and returns it; a run that is finished already is not trained again.
 
+    The configuration is a RunConfig or any mapping of its keys, changed by further `keys`, or these alone.
     `directory` (default: a fresh one under `outputs/`) receives config.yaml, metrics.csv, checkpoints/last.ckpt
     and best.ckpt, and, last, result.json. The metrics are those of the final weights on the whole training and
     test set. A run whose loss became NaN or infinite stops and has the status `diverged`.
@@ -87,8 +97,18 @@ def train(
     directory, or failed, goes on after its last whole epoch, to the same end as if it had not been.
     Raises TypeError, ConfigError, DataError, RefusedError, UnreadableError or OutputError; whatever else training
     raises is passed on, Ctrl-C as KeyboardInterrupt.
+
+    >>> small = {"num_channels": 2, "num_conv": 1, "num_dense": 0}
+    >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
+    >>> result = train(optimizer="adam", lr=0.01, model=small, data=data, trainer={"max_epochs": 2}, directory="mine")
+    >>> result.status, result.epochs, 0 <= result.accuracy_test <= 1
+    ('completed', 2, True)
+    >>> sorted(path.name for path in Path("mine").iterdir() if path.is_file())
+    ['config.yaml', 'metrics.csv', 'predictions.npz', 'result.json']
     """
-    require_configuration(config)
+    if keys or isinstance(config, Mapping):
+        config = changed(config, keys)
+    config = required(config)
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     stored = finished_result(path, config.fingerprint)
     if stored is not None and not (retrain or config.retrain):
@@ -96,13 +116,6 @@ def train(
     check(config)
     with watched({path: config}, {path: label_of(config.identity())}, config.progress):
         return train_checked(config, path, continue_interrupted=continue_interrupted)
-
-
-def require_configuration(config: object) -> None:
-    """Raises TypeError for anything that is no RunConfig, ConfigError for values that are out of range meanwhile."""
-    if not isinstance(config, RunConfig):
-        raise TypeError(f"config: a {type(config).__name__}, not a RunConfig; give RunConfig(...)")
-    config.check()
 
 
 def train_checked(
@@ -146,7 +159,7 @@ def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[dict[Path, Path
     moved: dict[Path, Path] = {}
     for config, place in runs:
         moved |= _make_room(place)
-        write_durably(place / CONFIG, OmegaConf.to_yaml(asdict(config)).encode())
+        write_durably(place / CONFIG, OmegaConf.to_yaml(config.written()).encode())
     keep_memory()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
         yield moved
@@ -177,14 +190,14 @@ def _trained(
 ) -> tuple[Trained, Dataset]:
     """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
     if interrupted is not None:
-        watch = FitWatch()
+        watch = FitWatch(config.seed)
         try:
             return _fit_and_evaluate(config, place, interrupted, watch, started, log, judge)
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
             print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
-    return _fit_and_evaluate(config, place, given, FitWatch(), started, log, judge)
+    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log, judge)
 
 
 def _fit_and_evaluate(
@@ -197,7 +210,8 @@ def _fit_and_evaluate(
     judge: Judge | None,
 ) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
-    module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
+    data = MNISTDataModule.from_config(config)
+    module = MNISTClassifier.from_config(config, data.dataset.shape)
     beats = Heartbeats(path, [config.run_name])
     pruning = [Pruning(judge)] if judge else []
     trainer = build_trainer(config, path, watch, beats, *pruning, last=TakesLoggers(log))

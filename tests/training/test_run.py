@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule, RunConfig, RunResult, train
-from mnist_lightning.config import DataConfig, ModelConfig, TrainerConfig, parse
+from mnist_lightning.config import DataConfig, ModelConfig, Shape, TrainerConfig, parse
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.records.results import from_json
 from mnist_lightning.training.record import device_name
@@ -260,8 +260,8 @@ def test_nothing_of_a_run_is_kept_alive_when_it_has_ended(tiny: Tiny, tmp_path: 
     made: list[weakref.ref[MNISTClassifier]] = []
     remember = MNISTClassifier.from_config
 
-    def remembered(config: RunConfig) -> MNISTClassifier:
-        module = remember(config)
+    def remembered(config: RunConfig, shape: Shape) -> MNISTClassifier:
+        module = remember(config, shape)
         made.append(weakref.ref(module))
         return module
 

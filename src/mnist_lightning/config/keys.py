@@ -26,13 +26,12 @@ from mnist_lightning.config.section import (
     type_problem,
     types_of,
 )
+from mnist_lightning.config.shapes import MNIST, vanishing
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
 
 S = TypeVar("S", bound=Section)
 
-IMAGE_SIZE = 28
-NUM_CLASSES = 10
 LONGEST_NAME = 80
 FINGERPRINT_IN_NAME = 8
 
@@ -82,17 +81,6 @@ class ModelConfig(Section):
     num_dense: int = key(
         1, "hidden dense layers between the convolutions and the output", low=0, high=100, also="dense num_hidden"
     )
-
-    @classmethod
-    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of each value, then poolings that leave no pixel."""
-        problems = super().problems_of(values)
-        most = IMAGE_SIZE.bit_length() - 1
-        if not problems and values["num_conv"] > most:
-            sizes = ", ".join(str(IMAGE_SIZE >> i) for i in range(most + 1))
-            what = f"the image vanishes: {IMAGE_SIZE} pixels halve to {sizes} and then nothing"
-            problems.append(Problem("model.num_conv", values["num_conv"], what, f"use 0 to {most}"))
-        return problems
 
 
 @documented
@@ -257,6 +245,8 @@ class RunConfig(Section):
                 setattr(self, name, section_from(kind, getattr(self, name)))
             except ConfigError as error:
                 problems += error.problems
+        if isinstance(self.model, ModelConfig) and not self.model.problems():
+            problems += vanishing(self.model.num_conv, MNIST)
         return problems + super().problems()
 
     @property

@@ -162,10 +162,10 @@ def example_of(kind: Any) -> str:
     return _EXAMPLES.get(kind) or _TYPE_NAMES.get(kind, "another value, see --help")
 
 
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` for the known word closest to `word`, or an empty string."""
+def near_miss(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`did you mean X?` for the known word closest to `word`, or an empty string; at a `cutoff` of 1 only itself."""
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=cutoff)
     if not close:
         return ""
     same_letters = [name for name in close if sorted(name) == sorted(word.lower())]  # adma: adam, not adamax

@@ -66,8 +66,9 @@ class FusedClassifier(L.LightningModule):
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self._started, self._finishing = time.perf_counter(), 0.0  # seconds spent on single members' ends
         config = members[0].config
+        sizes, shape = config.model, dataset.shape.arguments()
         nets = [
-            ConvDenseNet(config.model.num_channels, config.model.num_conv, config.model.num_dense, seed=m.config.seed)
+            ConvDenseNet(sizes.num_channels, sizes.num_conv, sizes.num_dense, seed=m.config.seed, **shape)
             for m in members
         ]
         seeds = list(dict.fromkeys(m.config.seed for m in members))

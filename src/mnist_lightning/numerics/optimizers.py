@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
-from mnist_lightning.config.dotted_names import load_class
-from mnist_lightning.config.section import near_miss
+from mnist_lightning.config import OptimizerConfig
+from mnist_lightning.config.components import OPTIMIZER, Component
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.update_rules import EPSILON, RULES, Rule, float32, update_in_pieces
 
@@ -148,18 +147,13 @@ def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, f
 
     Raises ConfigError for an unknown name or a refused option.
     """
-    kind = REGISTRY.get(config.name)
-    if kind is None:
-        try:
-            kind = load_class(config.name, Optimizer)
-        except ValueError as error:
-            way_out = near_miss(config.name, OPTIMIZERS) or "use a class such as torch.optim.RAdam"
-            raise ConfigError([Problem("optimizer", config.name, str(error), way_out)]) from error
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
+    if config.name not in REGISTRY:
+        return Component(config.name, options).build("optimizer", OPTIMIZER, params, prefix="optimizer.options.", lr=lr)
     if fused and config.name in _FUSED and "foreach" not in options:
         options.setdefault("fused", True)
     try:
-        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every optimizer of torch's takes lr
+        return REGISTRY[config.name](params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every one of them takes lr
     except (TypeError, ValueError) as error:
         what = f"refused by {config.label} ({error})"
         raise ConfigError(

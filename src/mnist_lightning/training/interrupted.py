@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from mnist_lightning.config import RunConfig, parse
+from mnist_lightning.config import MNIST, RunConfig, Shape, parse
 from mnist_lightning.config.labels import difference
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
@@ -19,12 +19,13 @@ from mnist_lightning.training.lightning_modules import MNISTClassifier
 _LARGEST_CONFIG = 2**18  # bytes; ours has three thousand
 
 
-def check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
-    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, and has its optimizer's state.
+def check_continuation(config: RunConfig, checkpoint: dict[str, Any], shape: Shape = MNIST) -> None:
+    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, with its optimizer's state.
 
     Its state, the learning rate among it, would silently override the configuration.
     """
-    wanted, stored = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
+    wanted = dict(MNISTClassifier.from_config(config, shape).hparams)
+    stored = MNIST.arguments() | checkpoint["hyper_parameters"]  # which older versions did not store
     differing = [k for k in wanted if k != "seed" and stored.get(k) != wanted[k]]
     if differing:
         told = ", ".join(f"{k} {stored.get(k)}" for k in differing)

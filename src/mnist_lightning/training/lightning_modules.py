@@ -13,8 +13,21 @@ import torchmetrics
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from mnist_lightning.config import DATASETS, DataConfig, OptimizerConfig, RunConfig, check_values
-from mnist_lightning.data.datasets import Batches, Dataset, load_dataset, scale
+from mnist_lightning.config import (
+    DATASETS,
+    IMAGE_SIZE,
+    MNIST,
+    NUM_CLASSES,
+    DataConfig,
+    ImageSize,
+    OptimizerConfig,
+    RunConfig,
+    Shape,
+    check_values,
+)
+from mnist_lightning.data.datasets import Batches, Dataset, cut, load_dataset, scale
+from mnist_lightning.data.tensors import whole_of
+from mnist_lightning.errors import ConfigError
 from mnist_lightning.numerics.losses import LOSSES
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
@@ -52,9 +65,11 @@ class EpochMetrics(torchmetrics.Metric):
 class MNISTClassifier(L.LightningModule):
     """The study's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
 
-    `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
-    mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
-    range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
+    For other images give `in_channels`, `image_size` (one number, or height and width) and `num_classes`, as a
+    `MNISTDataModule` has them of its data. `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a
+    `torch.optim.Optimizer`; `loss` is mse, mae or cross_entropy; `seed` fixes the initial weights. Raises
+    ConfigError (a ValueError) for anything out of range. Logs once an epoch: train_*, val_* or test_* of loss, mse,
+    mae, accuracy and binary_accuracy.
     """
 
     def __init__(
@@ -68,19 +83,23 @@ class MNISTClassifier(L.LightningModule):
         loss: str = "mse",
         optimizer_options: dict[str, Any] | None = None,
         seed: int | None = None,
+        in_channels: int = 1,
+        image_size: ImageSize = IMAGE_SIZE,
+        num_classes: int = NUM_CLASSES,
     ) -> None:
         super().__init__()
         self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
         check_values(RunConfig, lr=lr, loss=loss)
         self.save_hyperparameters()  # plain types only: they must load with weights_only=True
         self.lr = float(lr)
-        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed)
+        shape = Shape.of(in_channels, image_size, num_classes)
+        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **shape.arguments())
         self.loss_function = LOSSES[loss]
         self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> MNISTClassifier:
-        """Makes the classifier of a configuration."""
+    def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:
+        """Makes the classifier of a configuration, for images of that shape."""
         m, o = config.model, config.optimizer
         return cls(
             m.num_channels,
@@ -91,7 +110,15 @@ class MNISTClassifier(L.LightningModule):
             loss=config.loss,
             optimizer_options=o.options,
             seed=config.seed,
+            **shape.arguments(),
         )
+
+    def on_fit_start(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, MNISTDataModule) and (theirs := data.dataset.shape) != self.net.shape:
+            wanted = ", ".join(f"{name}={value}" for name, value in theirs.arguments().items())
+            ours = ", ".join(f"{name}={value}" for name, value in self.net.shape.arguments().items())
+            raise ConfigError(f"MNISTClassifier: is for {ours}, and the data are {theirs}; give {wanted}")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(scale(images, self.dtype))  # pyright: ignore[reportArgumentType] - Lightning's dtype is also a string, for others
@@ -147,6 +174,7 @@ class MNISTDataModule(L.LightningDataModule):
     With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
     validation has seen the test set, and its test accuracy is optimistic.
     In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
+    `from_tensors` makes one of any other images.
     """
 
     def __init__(
@@ -169,6 +197,34 @@ class MNISTDataModule(L.LightningDataModule):
         self._dataset: Dataset | None = None
 
     @classmethod
+    def from_tensors(
+        cls,
+        train_images: Any,
+        train_labels: Any,
+        test_images: Any,
+        test_labels: Any,
+        *,
+        num_classes: int | None = None,
+        batch_size: int = 64,
+        train_size: int | None = None,
+        test_size: int | None = None,
+        val_size: int = 0,
+        seed: int = 0,
+    ) -> MNISTDataModule:
+        """Makes the data module of images that are in memory, as tensors or arrays; splits and order as MNIST's.
+
+        Images [N, H, W] or [N, C, H, W]: uint8, scaled to 0 to 1 for the network, or floats, which it gets as they are.
+        Labels are whole numbers [N] from 0 to `num_classes` - 1, by default the largest that occurs. The module's
+        `in_channels`, `image_size` and `num_classes` are what a network for them needs. Raises DataError for anything
+        else and ConfigError where more images are asked for than there are.
+        """
+        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
+        module = cls(seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name
+        whole = whole_of((train_images, train_labels), (test_images, test_labels), num_classes)
+        module._dataset = cut(whole, module.config)
+        return module
+
+    @classmethod
     def from_config(cls, config: RunConfig) -> MNISTDataModule:
         """Makes the data module of a configuration."""
         module = cls(DATASETS[0], seed=config.seed)
@@ -182,8 +238,24 @@ class MNISTDataModule(L.LightningDataModule):
             self._dataset = load_dataset(self.config)
         return self._dataset
 
+    @property
+    def in_channels(self) -> int:
+        """The channels of an image: 1 for grey ones."""
+        return self.dataset.shape.in_channels
+
+    @property
+    def image_size(self) -> ImageSize:
+        """The side of a square image in pixels, or (height, width)."""
+        return self.dataset.shape.image_size
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return self.dataset.shape.num_classes
+
     def prepare_data(self) -> None:
-        load_dataset(self.config)
+        if self._dataset is None:
+            load_dataset(self.config)
 
     def train_dataloader(self) -> Batches:
         return Batches(self.dataset.train, self.config.batch_size, self.seed, **self._device_part())

@@ -64,7 +64,8 @@ def seconds_per_work(config: RunConfig) -> float | None:
                 enable_model_summary=False,
             )
         )
-        trainer.fit(MNISTClassifier.from_config(config), MNISTDataModule.from_config(config))
+        data = MNISTDataModule.from_config(config)
+        trainer.fit(MNISTClassifier.from_config(config, data.dataset.shape), data)
         del trainer
     gc.collect()  # or the throw-away network lies in memory beside the first run's
     return watch.seconds / work_of_steps(config, watch.steps) if watch.steps else None

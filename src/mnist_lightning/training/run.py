@@ -68,7 +68,7 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        check_continuation(config, read_checkpoint(given))
+        check_continuation(config, read_checkpoint(given), load_dataset(config.data).shape)
     return load_dataset(config.data)
 
 
@@ -184,7 +184,8 @@ def _fit_and_evaluate(
     config: RunConfig, path: Path, checkpoint: Path | None, watch: FitWatch, started: float, log: RunLog
 ) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
-    module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
+    data = MNISTDataModule.from_config(config)
+    module = MNISTClassifier.from_config(config, data.dataset.shape)
     beats = Heartbeats(path, [config.run_name])
     trainer = build_trainer(config, path, watch, beats, last=TakesLoggers(log))
     try:

@@ -1,0 +1,50 @@
+"""What a user of the library would write: a network, losses, an optimizer and more, named in tests' configurations."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class Net(nn.Module):
+    """One hidden layer: images [N, 1, 28, 28] -> logits [N, 10]."""
+
+    def __init__(self, width: int = 8, depth: int = 1) -> None:
+        super().__init__()
+        sizes = [28 * 28, *[width] * depth]
+        hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def make_net(width: int = 8) -> nn.Module:
+    """A network from a function that says so."""
+    return Net(width)
+
+
+def make_something(width: int = 8):
+    """A network from a function that does not say so."""
+    return Net(width)
+
+
+def make_number() -> int:
+    """No network, and it says so."""
+    return 1
+
+
+def make_liar() -> nn.Module:
+    """No network, although it says so."""
+    return 1  # pyright: ignore[reportReturnType]
+
+
+def p_loss(logits: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
+    """Mean of |softmax - one-hot| ** power over images and classes: logits [N, K], labels [N] -> []."""
+    truth = nn.functional.one_hot(labels, logits.shape[-1])
+    return (torch.softmax(logits, -1) - truth).abs().pow(power).mean()
+
+
+alias = Net

@@ -61,7 +61,11 @@ def optimizer_label(name: str) -> str:
 @documented
 @dataclass
 class ModelConfig(Section):
-    """The network's size."""
+    """The network's size.
+
+    >>> ModelConfig(num_channels=4)
+    ModelConfig(num_channels=4, num_conv=2, num_dense=1)
+    """
 
     prefix = "model."
 
@@ -86,7 +90,11 @@ class ModelConfig(Section):
 @documented
 @dataclass
 class OptimizerConfig(Section):
-    """The optimizer and its arguments, all but the learning rate."""
+    """The optimizer and its arguments, all but the learning rate.
+
+    >>> OptimizerConfig("sgd", {"momentum": 0.9}).label
+    'SGD'
+    """
 
     prefix = "optimizer."
 
@@ -107,7 +115,12 @@ class OptimizerConfig(Section):
 @documented
 @dataclass
 class DataConfig(Section):
-    """The data set, where it lies and how much of it is used."""
+    """The data set, where it lies and how much of it is used.
+
+    >>> data = DataConfig("synthetic", train_size=320)
+    >>> data.train_size, data.batch_size, data.val_size
+    (320, 64, 0)
+    """
 
     prefix = "data."
 

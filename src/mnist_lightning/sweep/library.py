@@ -58,10 +58,10 @@ def sweep(
 
     >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
     >>> base = RunConfig(model={"num_channels": 2, "num_conv": 0}, data=data, trainer={"max_epochs": 1})
-    >>> done = sweep(base, {"optimizer": ["adam", "sgd"]}, "small", loss="mae")  # doctest: +ELLIPSIS
+    >>> done = sweep(base, {"optimizer": ["adam", "sgd"]}, "outputs/small", loss="mae")  # doctest: +ELLIPSIS
     2 runs: optimizer (2), 1 epoch of 320 images of synthetic, on ...
     1 of 2  Adam  accuracy ...
-    2 of 2 done: small
+    2 of 2 done: outputs/small
     >>> [(result.optimizer, result.loss_func, result.status) for result in done.results]
     [('Adam', 'mae', 'completed'), ('SGD', 'mae', 'completed')]
     """

@@ -72,7 +72,11 @@ def loss_label(name: str) -> str:
 @documented
 @dataclass
 class OptimizerConfig(Section):
-    """The optimizer and its arguments, all but the learning rate."""
+    """The optimizer and its arguments, all but the learning rate.
+
+    >>> OptimizerConfig("sgd", {"momentum": 0.9}).label
+    'SGD'
+    """
 
     prefix = "optimizer."
 
@@ -108,7 +112,12 @@ class OptimizerConfig(Section):
 @documented
 @dataclass
 class DataConfig(Section):
-    """The data set, where it lies and how much of it is used."""
+    """The data set, where it lies and how much of it is used.
+
+    >>> data = DataConfig("synthetic", train_size=320)
+    >>> data.train_size, data.batch_size, data.val_size
+    (320, 64, 0)
+    """
 
     prefix = "data."
 

@@ -14,7 +14,7 @@ from mnist_lightning.config import ModelConfig, OptimizerConfig, RunConfig, Trai
 from mnist_lightning.config import keys as keys_of_package
 from mnist_lightning.config.changes import changed
 from mnist_lightning.config.keys import RunKeys, all_keys
-from mnist_lightning.config.section import range_of, sections_of, types_of
+from mnist_lightning.config.section import keys_of, range_of, sections_of, types_of
 from mnist_lightning.errors import ConfigError
 
 GIVEN: list[dict[str, Any]] = [
@@ -116,4 +116,4 @@ def type_with(name: str) -> type:
 
 def test_each_section_tells_its_own_keys() -> None:
     for kind in (keys_of_package.ModelConfig, keys_of_package.DataConfig, OptimizerConfig, TrainerConfig):
-        assert all(f"\n{kind.prefix}{name} : " in (kind.__doc__ or "") for name in types_of(kind))
+        assert all(f"\n{key.name} : " in (kind.__doc__ or "") for key in keys_of(kind))

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from mnist_lightning.config.components import Component
+from mnist_lightning.config.model_keys import ModelConfig
+from mnist_lightning.config.own_code import folded
 from mnist_lightning.config.plain import plain
 from mnist_lightning.config.section import (
     Key,
@@ -27,6 +30,7 @@ from mnist_lightning.config.section import (
     types_of,
 )
 from mnist_lightning.config.shapes import MNIST, vanishing
+from mnist_lightning.config.sweep_keys import ReportConfig, SweepConfig
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
 
@@ -34,6 +38,7 @@ S = TypeVar("S", bound=Section)
 
 LONGEST_NAME = 80
 FINGERPRINT_IN_NAME = 8
+_LONGEST_PART = 24  # of a name of the user's in the name of a run
 
 # name on the command line -> name in tables and directories (the study's name where it has one)
 OPTIMIZERS = {
@@ -49,6 +54,7 @@ OPTIMIZERS = {
     "torch_sgd": "TorchSGD",
     "torch_rmsprop": "TorchRMSprop",
 }
+KERAS = ("adam", "sgd", "rmsprop", "adamax", "adadelta", "adagrad")  # those of them with Keras' rules
 LOSSES = ("mse", "mae", "cross_entropy")
 DATASETS = ("mnist", "fashion_mnist", "kmnist", "qmnist", "synthetic")
 
@@ -58,33 +64,9 @@ def optimizer_label(name: str) -> str:
     return OPTIMIZERS.get(name) or name.rpartition(".")[2]
 
 
-@documented
-@dataclass
-class ModelConfig(Section):
-    """The network's size.
-
-    >>> ModelConfig(num_channels=4)
-    ModelConfig(num_channels=4, num_conv=2, num_dense=1)
-    """
-
-    prefix = "model."
-
-    num_channels: int = key(
-        32,
-        "filters of the first convolution; each later one has twice as many",
-        low=1,
-        high=4096,
-        also="channels filters num_filters",
-    )
-    num_conv: int = key(
-        2,
-        "convolutions after the first, each followed by 2x2 max pooling",
-        low=0,
-        also="conv convolutions num_convolutions",
-    )
-    num_dense: int = key(
-        1, "hidden dense layers between the convolutions and the output", low=0, high=100, also="dense num_hidden"
-    )
+def loss_label(name: str) -> str:
+    """A loss's name in tables and directories: of the user's own the last word of its dotted path."""
+    return name if name in LOSSES else name.rpartition(".")[2]
 
 
 @documented
@@ -105,6 +87,21 @@ class OptimizerConfig(Section):
         dotted=True,
     )
     options: dict[str, Any] = key(about="its further arguments, such as optimizer.options.rho=0.8", factory=dict)
+
+    def problems(self) -> list[Problem]:
+        """All problems of the values; a class, function or partial becomes its name and options."""
+        if callable(self.name):
+            own = Component.of(self.name, "optimizer")
+            self.name, self.options = own.target, {**own.arguments, **self.options}
+        return super().problems()
+
+    def identity(self) -> dict[str, Any]:
+        """What it computes with. Keras' rules shrink weights apart from the gradient: up to 0.1 some did it within."""
+        own = super().identity()
+        if self.name in KERAS and self.options.get("weight_decay"):
+            options = {k: v for k, v in self.options.items() if k != "weight_decay"}
+            own["options"] = {**options, "decoupled_weight_decay": self.options["weight_decay"]}
+        return own
 
     @property
     def label(self) -> str:
@@ -149,33 +146,14 @@ class DataConfig(Section):
         return problems
 
 
-@dataclass
-class SweepConfig(Section):
-    """How a sweep deals with runs that go wrong."""
-
-    prefix = "sweep."
-
-    max_retries: int = key(1, "how often a run that killed its process is tried again", low=0, identity=False)
-
-
-@dataclass
-class ReportConfig(Section):
-    """When the page of a sweep is made."""
-
-    prefix = "report."
-
-    live: bool = key(
-        False, "make a sweep's page, and status.json, also while it runs, about once a minute", identity=False
-    )
-
-
 class _Keys(TypedDict, total=False):
     """What may be given for each key but the optimizer: a section, its keys, or, where it has one, its name."""
 
     lr: float
-    loss: str
+    loss: str | Callable[..., Any]
+    loss_options: Mapping[str, Any]
     seed: int
-    model: ModelConfig | Mapping[str, Any]
+    model: ModelConfig | Callable[..., Any] | Mapping[str, Any]
     data: DataConfig | str | Mapping[str, Any]
     trainer: TrainerConfig | Mapping[str, Any]
     sweep: SweepConfig | Mapping[str, Any]
@@ -189,7 +167,7 @@ class _Keys(TypedDict, total=False):
 class RunKeys(_Keys, total=False):
     """What may be given for each key, as `RunConfig`, `train` and `sweep` take them; a test compares the names."""
 
-    optimizer: OptimizerConfig | str | Mapping[str, Any]
+    optimizer: OptimizerConfig | str | Callable[..., Any] | Mapping[str, Any]
 
 
 @documented
@@ -215,7 +193,7 @@ class RunConfig(Section):
 
         def __init__(
             self,
-            optimizer: OptimizerConfig | str | Mapping[str, Any] = ...,
+            optimizer: OptimizerConfig | str | Callable[..., Any] | Mapping[str, Any] = ...,
             *,
             retrain: bool = ...,
             **keys: Unpack[_Keys],
@@ -224,7 +202,11 @@ class RunConfig(Section):
     optimizer: OptimizerConfig = key(about="how the weights are updated", factory=OptimizerConfig, also="opt optim")
     lr: float = key(0.001, "learning rate, the size of each update", above=0, high=1e30, also="learning_rate rate")
     loss: str = key(
-        "mse", "the function that training makes small", choices=LOSSES, also="loss_func loss_function criterion"
+        "mse",
+        "the function that training makes small; or one of your own, such as my_project.losses.focal",
+        choices=LOSSES,
+        dotted=True,
+        also="loss_func loss_function criterion",
     )
     seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1, also="random_seed")
     model: ModelConfig = key(about="the network's size", factory=ModelConfig, also="network net")
@@ -248,19 +230,39 @@ class RunConfig(Section):
     retrain: bool = key(
         False, "train a finished single run anew; its record stays until the new one is whole", identity=False
     )
+    loss_options: dict[str, Any] = key(
+        about="arguments of a loss of your own, such as loss_options.gamma=2", factory=dict
+    )
     report: ReportConfig = key(about="when a sweep's page is made", factory=ReportConfig, identity=False)
 
     def problems(self) -> list[Problem]:
         """All problems of the values and of the sections, which are made from plain values where they are none yet."""
-        problems = []
+        problems = self._of_loss()
         for name, kind in sections_of(RunConfig).items():
             try:
                 setattr(self, name, section_from(kind, getattr(self, name)))
             except ConfigError as error:
                 problems += error.problems
-        if isinstance(self.model, ModelConfig) and not self.model.problems():
+        if isinstance(self.model, ModelConfig) and self.model.component is None and not self.model.problems():
             problems += vanishing(self.model.num_conv, MNIST)
         return problems + super().problems()
+
+    def _of_loss(self) -> list[Problem]:
+        """Makes the name and arguments of a function, class or partial; its problems."""
+        if not isinstance(self.loss, str) and (callable(self.loss) or isinstance(self.loss, Mapping)):
+            try:
+                own = Component.of(self.loss, "loss")
+            except ConfigError as error:
+                return error.problems
+            self.loss, self.loss_options = own.target, {**own.arguments, **self.loss_options}
+        if self.loss in LOSSES and self.loss_options:
+            what = f"loss={self.loss} has no arguments"
+            return [Problem("loss_options", self.loss_options, what, "leave it out")]
+        return []
+
+    def identity(self) -> dict[str, Any]:
+        """What the run computes with: the keys that have a value and are part of the fingerprint."""
+        return {k: v for k, v in super().identity().items() if k != "loss_options" or v}
 
     @property
     def fingerprint(self) -> str:
@@ -275,12 +277,15 @@ class RunConfig(Section):
     def run_name(self) -> str:
         """The study's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_+-]."""
         m = self.model
-        rest = (
-            f"_{self.loss}_lr{self.lr:.0e}_num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
-            f"_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
-        )
-        label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
-        return label[: LONGEST_NAME - len(rest)] + rest
+        sizes = f"num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
+        network = _in_names(m.component.label)[:_LONGEST_PART] if m.component else sizes
+        loss = _in_names(loss_label(self.loss))[:_LONGEST_PART]
+        rest = f"_{loss}_lr{self.lr:.0e}_{network}_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
+        return _in_names(self.optimizer.label)[: LONGEST_NAME - len(rest)] + rest
+
+
+def _in_names(text: str) -> str:
+    return "".join(c for c in text if c.isascii() and (c.isalnum() or c in "_-"))
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
@@ -324,7 +329,8 @@ def section_from(kind: type[S], given: Any) -> S:
     if isinstance(given, kind):
         given.check()
         return given
-    if isinstance(given, str) and "name" in names:
+    given = folded(kind, given)
+    if (isinstance(given, str) or callable(given)) and "name" in names:
         given = {"name": given}
     if not isinstance(given, dict):
         name, what = kind.prefix[:-1] or "configuration", type_problem(given, kind)

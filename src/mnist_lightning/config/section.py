@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import math
@@ -34,16 +35,17 @@ def key(
     identity: bool = True,
     factory: Any = None,
     also: str = "",
+    hidden: bool = False,
 ) -> Any:
     """A dataclass field with the sentence that --help shows and its range.
 
     `low` and `high` are inclusive, `above` is exclusive; `dotted` allows a dotted name besides the `choices`.
     `identity=False` marks what changes where or how a run is done but not what it computes; such a key is no
     part of the fingerprint, so that a sweep moved to another machine still recognises its runs. `also` are the names
-    that other libraries have for it.
+    that other libraries have for it. `hidden` is a field that is no key: it stands otherwise in a file.
     """
     rule = {"about": about, "low": low, "high": high, "above": above, "dotted": dotted, "also": also.split()}
-    metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity}
+    metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity, "hidden": hidden}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -74,7 +76,8 @@ def keys_of(kind: type[Section]) -> list[Key]:
     keys = []
     for f in fields(kind):
         hint = types_of(kind)[f.name]
-        keys.append(Key(kind.prefix + f.name, f, hint))
+        if not f.metadata["hidden"]:
+            keys.append(Key(kind.prefix + f.name, f, hint))
         if f.name in sections_of(kind):
             keys += keys_of(hint)
     return keys
@@ -212,6 +215,11 @@ class Section:
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["identity"]}
         plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
         return {k: v for k, v in plain.items() if v is not None}
+
+    def written(self) -> dict[str, Any]:
+        """The section as it stands in a YAML file, from which it can be read back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v.written() if isinstance(v, Section) else copy.deepcopy(v) for k, v in values.items()}
 
 
 def check_values(kind: type[Section], **values: Any) -> None:

@@ -14,6 +14,8 @@ from mnist_lightning.errors import DataError
 if TYPE_CHECKING:
     from numpy import ndarray
 
+    from mnist_lightning.numerics.networks import Given
+
 _BATCH = 64  # files that are answered together
 
 
@@ -33,14 +35,19 @@ class Prediction:
 
 
 def predict(
-    checkpoint: str | Path, images: str | Path | Iterable[str | Path], *, unreadable: list[DataError] | None = None
+    checkpoint: str | Path,
+    images: str | Path | Iterable[str | Path],
+    *,
+    unreadable: list[DataError] | None = None,
+    net: Given | str | None = None,
 ) -> list[Prediction]:
     """What a trained network says of image files, in their order: a Prediction each.
 
     `checkpoint` is a file, a run's directory (its best.ckpt) or a sweep's (its best run, by the rule of its report).
     Among `images` may be folders: the image files in them and below, by name. Raises RefusedError for a file that is no
     plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
-    there instead, and the other files are answered.
+    there instead, and the other files are answered. Of a network of the user's `net` is given: itself, its class, what
+    makes it, or its dotted name; ConfigError where it is none.
 
     >>> from PIL import Image
     >>> digits = MNISTDataModule("synthetic", test_size=10).dataset.test.images
@@ -52,14 +59,17 @@ def predict(
     from mnist_lightning.report.chosen import chosen
 
     problems: list[DataError] = [] if unreadable is None else unreadable
-    found = list(predictions(chosen(checkpoint).checkpoint, images, problems))
+    found = list(predictions(chosen(checkpoint).checkpoint, images, problems, net))
     if problems and unreadable is None:
         raise problems[0]
     return found
 
 
 def predictions(
-    checkpoint: Path, images: str | Path | Iterable[str | Path], unreadable: list[DataError]
+    checkpoint: Path,
+    images: str | Path | Iterable[str | Path],
+    unreadable: list[DataError],
+    net: Given | str | None = None,
 ) -> Iterator[Prediction]:
     """Yields what `predict` gives, as soon as it is known; the checkpoint is loaded first. Raises RefusedError."""
     import torch
@@ -67,14 +77,16 @@ def predictions(
     from mnist_lightning.numerics.losses import probabilities
     from mnist_lightning.training.checkpoints import load_classifier
 
-    net = load_classifier(checkpoint)
+    classifier = load_classifier(checkpoint, net)
     seen = _seen([images] if isinstance(images, (str, Path)) else images, unreadable)
     while some := list(islice(seen, _BATCH)):
         digits = [image for _, image in some if image is not None]
         said: Iterator[list[float]] = iter(())
         if digits:
             with torch.inference_mode():
-                said = iter(probabilities(net(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist())
+                said = iter(
+                    probabilities(classifier(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist()
+                )
         yield from (Prediction(path) if image is None else _answer(path, image, next(said)) for path, image in some)
 
 

@@ -53,7 +53,7 @@ class RunResult:
 
     optimizer: str = _column("", about="optimizer")
     loss_func: str = _column("", about="loss the network was trained with")
-    learning_rate: float = _column(_NAN, "0.0E+00", "learning rate")
+    learning_rate: float = _column(_NAN, about="learning rate")
     loss: float = _column(_NAN, _LOSS, "mean training loss")
     mse: float = _column(_NAN, _LOSS, "training mean squared error of the softmax outputs")
     mae: float = _column(_NAN, _LOSS, "training mean absolute error of the softmax outputs")
@@ -98,6 +98,7 @@ class RunResult:
     data_sha256: str = _column("", about="SHA-256 of the data set's files")
     checkpoint_sha256: str = _column("", about="SHA-256 of the final weights' file")
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
+    network: str = _column("", about="network of the user's own, with its arguments; empty for the study's")
 
     def __repr__(self) -> str:
         accuracy = "" if math.isnan(self.accuracy_test) else f", accuracy_test={self.accuracy_test:.4f}"

@@ -127,12 +127,12 @@ def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
     """Raises OutputError when the checkpoints of the runs will not fit on the disk."""
-    sizes = [(c.model.num_channels, c.model.num_conv, c.model.num_dense) for c in configs]
-    if not sizes:
+    models = [config.model for config in configs]
+    if not models:
         return
-    from mnist_lightning.numerics.model import parameters_of  # torch is not for a sweep that has nothing to do
+    from mnist_lightning.numerics.networks import parameters_in  # torch is not for a sweep that has nothing to do
 
-    needed = sum(parameters_of(*size) for size in sizes) * _BYTES * _COPIES
+    needed = sum(map(parameters_in, models)) * _BYTES * _COPIES
     free = shutil.disk_usage(root).free
     if needed > free:
         way_out = "free the disk, choose another directory, or set trainer.enable_checkpointing=false"

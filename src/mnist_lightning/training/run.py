@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,7 +22,9 @@ from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
+from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.own_loss import check_loss
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -39,7 +40,7 @@ from mnist_lightning.records.run_directory import (
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
 from mnist_lightning.training.heartbeats import Heartbeats
-from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, was_begun
+from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
 from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
@@ -68,8 +69,12 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        check_continuation(config, read_checkpoint(given), load_dataset(config.data).shape)
-    return load_dataset(config.data)
+        content = read_checkpoint(given, net=own_network(config))
+        check_continuation(config, content, load_dataset(config.data).shape)
+    dataset = load_dataset(config.data)
+    check_network(config.model, dataset.shape)
+    check_loss(config.loss, config.loss_options, dataset.shape.num_classes)
+    return dataset
 
 
 def train(
@@ -145,7 +150,7 @@ def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[dict[Path, Path
     moved: dict[Path, Path] = {}
     for config, place in runs:
         moved |= _make_room(place)
-        write_durably(place / CONFIG, OmegaConf.to_yaml(asdict(config)).encode())
+        write_durably(place / CONFIG, OmegaConf.to_yaml(config.written()).encode())
     keep_memory()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
         yield moved
@@ -170,14 +175,14 @@ def _trained(
 ) -> tuple[Trained, Dataset]:
     """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
     if interrupted is not None:
-        watch = FitWatch()
+        watch = FitWatch(config.seed)
         try:
             return _fit_and_evaluate(config, place, interrupted, watch, started, log)
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
             print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
-    return _fit_and_evaluate(config, place, given, FitWatch(), started, log)
+    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log)
 
 
 def _fit_and_evaluate(

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.singleton import Singleton
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import OmegaConf
 
 from mnist_lightning import RunConfig, SweepResult, report, sweep
@@ -130,6 +131,15 @@ def test_a_sweep_that_is_interrupted_tells_so_and_the_same_call_ends_as_if_it_ha
     assert break_off[1:] == [1, 0, 1], "the first run went on with its second epoch"
     assert list(map(learned, resumed.results)) == list(map(learned, whole.results))
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_a_sweep_that_is_terminated_ends_its_program_with_143_and_records_no_failure(
+    tiny: Tiny, base: RunConfig, break_off: list[object], tmp_path: Path
+) -> None:
+    break_off[:] = [SIGTERMException()]
+    with pytest.raises(SystemExit) as ended:
+        sweep(tiny(), {"seed": [0]}, "here")
+    assert (ended.value.code, load_results("here")) == (143, [])
 
 
 @pytest.mark.parametrize("n_jobs", [None, 1])  # 1: joblib without a process

@@ -9,14 +9,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 from hydra.core.singleton import Singleton
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import OmegaConf
 
 from mnist_lightning import RunConfig, SweepResult, report, sweep
@@ -25,6 +28,7 @@ from mnist_lightning.errors import BusyError, ConfigError, DataError, OutputErro
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import RunResult, load_results
 from mnist_lightning.sweep.grid import configurations
+from own_components import Net, p_loss
 
 Run = Callable[..., tuple[int, str, str]]
 Tiny = Callable[..., RunConfig]
@@ -130,6 +134,15 @@ def test_a_sweep_that_is_interrupted_tells_so_and_the_same_call_ends_as_if_it_ha
     assert break_off[1:] == [1, 0, 1], "the first run went on with its second epoch"
     assert list(map(learned, resumed.results)) == list(map(learned, whole.results))
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_a_sweep_that_is_terminated_ends_its_program_with_143_and_records_no_failure(
+    tiny: Tiny, base: RunConfig, break_off: list[object], tmp_path: Path
+) -> None:
+    break_off[:] = [SIGTERMException()]
+    with pytest.raises(SystemExit) as ended:
+        sweep(tiny(), {"seed": [0]}, "here")
+    assert (ended.value.code, load_results("here")) == (143, [])
 
 
 @pytest.mark.parametrize("n_jobs", [None, 1])  # 1: joblib without a process
@@ -298,6 +311,22 @@ def test_runs_of_one_architecture_are_trained_together_and_are_those_of_the_comm
         assert a.loss == pytest.approx(b.loss, rel=1e-5)
     code, out, _ = run(*OVERRIDES, *tiny_arguments, "hydra.sweep.dir=fused", "hydra/launcher=fused")
     assert (code, "resuming: 2 of 2 done" in out) == (0, True)
+
+
+def test_code_of_the_users_in_a_grid_is_what_its_name_is_on_the_command_line(
+    base: RunConfig, run: Run, tiny_arguments: list[str]
+) -> None:
+    base = RunConfig(data=base.data, trainer=base.trainer)  # a mapping would be put beside the sizes of its network
+    nets = [Net, {"_target_": "own_components.Net", "width": 4}]
+    done = sweep(base, {"model": nets, "optimizer": [torch.optim.RAdam], "loss": [p_loss]}, "here")
+    assert [r.status for r in done.results] == ["completed"] * 2
+    assert len({r.num_parameters for r in done.results}) == 2
+    own = ["model._target_=own_components.Net", "optimizer=torch.optim.RAdam", "loss=own_components.p_loss"]
+    sizes = [argument for argument in tiny_arguments if not argument.startswith("model.")]
+    once = sweep(base, {"model": [partial(Net, width=4)], "optimizer": ["torch.optim.RAdam"], "loss": [p_loss]}, "one")
+    code, out, err = run("-m", *own, "+model.width=4", *sizes, "hydra.sweep.dir=one")
+    assert (code, "resuming: 1 of 1 done" in out) == (0, True), err
+    assert once.results[0].fingerprint == done.results[1].fingerprint
 
 
 def test_without_a_directory_a_fresh_one_is_made(base: RunConfig) -> None:

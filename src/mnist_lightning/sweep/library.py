@@ -18,7 +18,7 @@ from mnist_lightning.config import RunConfig, fresh_directory
 from mnist_lightning.config.changes import changed
 from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.data.files import look, read_files
-from mnist_lightning.errors import OutputError, PassedOn, UserError
+from mnist_lightning.errors import EXIT_TERMINATED, OutputError, PassedOn, UserError
 from mnist_lightning.report.state import read_state
 from mnist_lightning.sweep.grid import configurations
 from mnist_lightning.sweep.launcher import PersistentLauncher
@@ -52,7 +52,8 @@ def sweep(
     training; or "joblib", `n_jobs` processes (-1: one per core), which `n_jobs` alone means, too.
 
     A run that fails or diverges is a row of the result, and no error. KeyboardInterrupt and whatever else ends the
-    sweep is passed on when the report of what is there has been written; the same call resumes. Raises ConfigError
+    sweep (SIGTERM: SystemExit(143)) is passed on when the report of what is there has been written; the same call
+    resumes. Raises ConfigError
     (values, another grid's directory), DataError, OutputError, RefusedError, UnreadableError or BusyError (another
     process is at work there), whose text is one line; TypeError for a base that is none.
 
@@ -83,6 +84,10 @@ def _in_pythons_words(root: Path) -> Iterator[None]:
             raise error from error.__cause__
         told = str(error).replace(f"{_KEY}={root.absolute()}", f"directory={root}").replace(_KEY, "directory")
         raise type(error)(told) from error
+    except SystemExit as ended:
+        if type(ended).__name__ != "SIGTERMException":  # Lightning's, with which a script would end with 0
+            raise
+        raise SystemExit(EXIT_TERMINATED) from ended
     except OSError as error:
         what = f"cannot be written ({error.strerror or error}); choose another directory"
         raise OutputError(f"{error.filename or root}: {what}") from error

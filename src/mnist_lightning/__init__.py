@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+    from mnist_lightning.config import (
+        DataConfig,
+        ModelConfig,
+        OptimizerConfig,
+        RunConfig,
+        SchedulerConfig,
+        TrainerConfig,
+    )
     from mnist_lightning.export.write import export
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
@@ -33,6 +40,7 @@ _HOMES = {
     "OptimizerConfig": "config",
     "RunConfig": "config",
     "RunResult": "records.results",
+    "SchedulerConfig": "config",
     "TrainerConfig": "config",
     "export": "export.write",
     "load_frame": "report.frame",
@@ -52,6 +60,7 @@ __all__ = [
     "OptimizerConfig",
     "RunConfig",
     "RunResult",
+    "SchedulerConfig",
     "TrainerConfig",
     "export",
     "load_frame",

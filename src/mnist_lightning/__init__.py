@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+    from mnist_lightning.config import (
+        DataConfig,
+        ModelConfig,
+        OptimizerConfig,
+        RunConfig,
+        SchedulerConfig,
+        TrainerConfig,
+    )
     from mnist_lightning.export.write import export
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
@@ -35,6 +42,7 @@ _HOMES = {
     "OptimizerConfig": "config",
     "RunConfig": "config",
     "RunResult": "records.results",
+    "SchedulerConfig": "config",
     "SweepResult": "sweep.result",
     "TrainerConfig": "config",
     "export": "export.write",
@@ -56,6 +64,7 @@ __all__ = [
     "OptimizerConfig",
     "RunConfig",
     "RunResult",
+    "SchedulerConfig",
     "SweepResult",
     "TrainerConfig",
     "export",

@@ -111,6 +111,10 @@ class Component:
         """The last word of the name, for tables and directories."""
         return self.target.rpartition(".")[2]
 
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{k}={json.dumps(v)}" for k, v in sorted(self.arguments.items()))
+        return self.target + (f"({arguments})" if arguments else "")
+
     def identity(self) -> dict[str, Any]:
         """Name and arguments as one dictionary, in Hydra's form."""
         return {TARGET: self.target, **self.arguments}

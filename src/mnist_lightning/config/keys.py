@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
+from mnist_lightning.config import transforms
 from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
 from mnist_lightning.config.shapes import MNIST, vanishing
 from mnist_lightning.config.trainer_keys import TrainerConfig
@@ -156,6 +157,12 @@ class RunConfig(Section):
     seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1, also="random_seed")
     model: ModelConfig = key(about="the network's size", factory=ModelConfig, also="network net")
     data: DataConfig = key(about="the data set and how much of it is used", factory=DataConfig, also="dataset")
+    transform: Any = key(
+        None,
+        "changes training images at random: none, light (turns, shifts, scales a little), torchvision.transforms.v2.X, "
+        "{_target_: torchvision.transforms.v2.X, argument: value} or a list of them",
+        also="transforms augmentation augment",
+    )
     trainer: TrainerConfig = key(
         about="training itself; every argument of lightning.Trainer is a key, and null is Lightning's default",
         factory=TrainerConfig,
@@ -187,6 +194,10 @@ class RunConfig(Section):
                 problems += error.problems
         if isinstance(self.model, ModelConfig) and not self.model.problems():
             problems += vanishing(self.model.num_conv, MNIST)
+        try:
+            self.transform = transforms.written(self.transform)
+        except ConfigError as error:
+            problems += error.problems
         return problems + super().problems()
 
     @property

@@ -25,6 +25,8 @@ def reason_to_train_alone(config: RunConfig) -> str:
         return f"optimizer={name} has no stacked rule"
     if unknown := sorted(config.optimizer.options.keys() - RULES[name].options.keys()):
         return f"optimizer.options.{unknown[0]} is not in the stacked rule"
+    if config.transform is not None:
+        return "transform changes the images of one run"
     if config.callbacks:
         return "callbacks belong to one run"
     if config.ckpt_path is not None:

@@ -9,7 +9,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lightning.errors import DataError
+from mnist_lightning.config import MNIST
+from mnist_lightning.errors import DataError, RefusedError
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -40,7 +41,7 @@ def predict(
     `checkpoint` is a file, a run's directory (its best.ckpt) or a sweep's (its best run, by the rule of its report).
     Among `images` may be folders: the image files in them and below, by name. Raises RefusedError for a file that is no
     plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
-    there instead, and the other files are answered.
+    there instead, and the other files are answered. Of a network for other classes than digits `digit` is the class.
     """
     from mnist_lightning.report.chosen import chosen
 
@@ -61,6 +62,9 @@ def predictions(
     from mnist_lightning.training.checkpoints import load_classifier
 
     net = load_classifier(checkpoint)
+    if net.shape[:3] != MNIST[:3]:
+        what = f"its network takes images {net.shape}, and pictures are made into MNIST's, {MNIST}"
+        raise RefusedError(f"{checkpoint}: {what}; use MNISTClassifier.load_from_checkpoint")
     seen = _seen([images] if isinstance(images, (str, Path)) else images, unreadable)
     while some := list(islice(seen, _BATCH)):
         digits = [image for _, image in some if image is not None]

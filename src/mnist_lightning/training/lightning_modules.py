@@ -25,6 +25,7 @@ from mnist_lightning.config import (
     Shape,
     check_values,
 )
+from mnist_lightning.data.augmentation import build_augmentation
 from mnist_lightning.data.datasets import Batches, Dataset, cut, load_dataset, scale
 from mnist_lightning.data.tensors import whole_of
 from mnist_lightning.errors import ConfigError
@@ -92,8 +93,8 @@ class MNISTClassifier(L.LightningModule):
         check_values(RunConfig, lr=lr, loss=loss)
         self.save_hyperparameters()  # plain types only: they must load with weights_only=True
         self.lr = float(lr)
-        shape = Shape.of(in_channels, image_size, num_classes)
-        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **shape.arguments())
+        self.shape = Shape.of(in_channels, image_size, num_classes)
+        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **self.shape.arguments())
         self.loss_function = LOSSES[loss]
         self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
 
@@ -115,9 +116,9 @@ class MNISTClassifier(L.LightningModule):
 
     def on_fit_start(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, MNISTDataModule) and (theirs := data.dataset.shape) != self.net.shape:
+        if isinstance(data, MNISTDataModule) and (theirs := data.dataset.shape) != self.shape:
             wanted = ", ".join(f"{name}={value}" for name, value in theirs.arguments().items())
-            ours = ", ".join(f"{name}={value}" for name, value in self.net.shape.arguments().items())
+            ours = ", ".join(f"{name}={value}" for name, value in self.shape.arguments().items())
             raise ConfigError(f"MNISTClassifier: is for {ours}, and the data are {theirs}; give {wanted}")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -174,7 +175,8 @@ class MNISTDataModule(L.LightningDataModule):
     With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
     validation has seen the test set, and its test accuracy is optimistic.
     In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
-    `from_tensors` makes one of any other images.
+    `from_tensors` makes one of any other images. `transform` changes the training batches at random, on the device, see
+    `data.augmentation`: none, light, a dotted name, `{_target_: class, argument: value}`, a torch Module, or a list.
     """
 
     def __init__(
@@ -187,6 +189,7 @@ class MNISTDataModule(L.LightningDataModule):
         test_size: int | None = None,
         val_size: int = 0,
         download: bool = True,
+        transform: object = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -194,6 +197,7 @@ class MNISTDataModule(L.LightningDataModule):
         sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
         self.config = DataConfig(name, download=download, **where, **sizes)
         self.seed = seed
+        self.augmentation = build_augmentation(transform, seed)
         self._dataset: Dataset | None = None
 
     @classmethod
@@ -209,6 +213,7 @@ class MNISTDataModule(L.LightningDataModule):
         train_size: int | None = None,
         test_size: int | None = None,
         val_size: int = 0,
+        transform: object = None,
         seed: int = 0,
     ) -> MNISTDataModule:
         """Makes the data module of images that are in memory, as tensors or arrays; splits and order as MNIST's.
@@ -219,7 +224,7 @@ class MNISTDataModule(L.LightningDataModule):
         else and ConfigError where more images are asked for than there are.
         """
         sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
-        module = cls(seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name
+        module = cls(transform=transform, seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name
         whole = whole_of((train_images, train_labels), (test_images, test_labels), num_classes)
         module._dataset = cut(whole, module.config)
         return module
@@ -227,7 +232,7 @@ class MNISTDataModule(L.LightningDataModule):
     @classmethod
     def from_config(cls, config: RunConfig) -> MNISTDataModule:
         """Makes the data module of a configuration."""
-        module = cls(DATASETS[0], seed=config.seed)
+        module = cls(DATASETS[0], transform=config.transform, seed=config.seed)
         module.config = config.data
         return module
 
@@ -275,7 +280,12 @@ class MNISTDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         images, labels = batch
         dtype = getattr(self.trainer and self.trainer.lightning_module, "dtype", torch.float32)
-        return scale(images, dtype), labels
+        if self.augmentation is None or self.trainer is None or not self.trainer.training:
+            return scale(images, dtype), labels
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        batch_idx = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        rank = self.trainer.global_rank
+        return self.augmentation(scale(images, wide), self.trainer.current_epoch, batch_idx, rank).to(dtype), labels
 
 
 class EpochCSVLogger(Logger):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mnist_lightning.config import RunConfig, fresh_directory
 from mnist_lightning.config.labels import label_of
+from mnist_lightning.data.augmentation import check_augmentation
 from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
@@ -53,8 +54,9 @@ from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trai
 def check(config: RunConfig, base: Path | None = None) -> Dataset:
     """Finds whatever can be known to be wrong before training; returns the data.
 
-    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data. A relative `ckpt_path`
-    is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or RefusedError.
+    Builds the optimizer on a dummy, resolves logger, callbacks and transform, reads (or fetches) the data. A relative
+    `ckpt_path` is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or
+    RefusedError.
     """
     config.check()  # its values may have been changed since it was made
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
@@ -66,7 +68,9 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
         check_continuation(config, read_checkpoint(given), load_dataset(config.data).shape)
-    return load_dataset(config.data)
+    dataset = load_dataset(config.data)
+    check_augmentation(config.transform, dataset.shape)
+    return dataset
 
 
 def train(

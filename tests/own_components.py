@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import lightning as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
+
+from mnist_lightning import ConvDenseNet
 
 
 class Net(nn.Module):
@@ -48,3 +52,57 @@ def p_loss(logits: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
 
 
 alias = Net
+
+
+class ManyChannels(ConvDenseNet):
+    """The study's network with another default."""
+
+    def __init__(self, num_channels: int = 5) -> None:
+        super().__init__(num_channels, 0, 0)
+
+
+class Dropping(nn.Module):
+    """Draws random numbers whenever it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Normed(nn.Module):
+    """Has buffers, one of whole numbers, besides its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(28 * 28), nn.Linear(28 * 28, 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class FiveOutputs(nn.Module):
+    """Too few outputs."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :5]
+
+
+class Crashing(nn.Module):
+    """Cannot take images."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("of no use")
+
+
+class StopAfter(Callback):
+    """Ends a run by an error after some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == self.epochs:
+            raise RuntimeError("stopped")

@@ -17,6 +17,8 @@ def main() -> int:
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_, code=code: os._exit(code))
     _open_standard_streams()
+    if not {"", os.getcwd()} & set(sys.path):  # the console script; code of the user's is found as by `python -m`
+        sys.path.append(os.getcwd())
     from mnist_lightning.command import cli
 
     return cli.main()

@@ -11,9 +11,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from mnist_lightning.config import transforms
+from mnist_lightning.config.own_code import ARGUMENTS, OwnCode, folded
 from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
 from mnist_lightning.config.shapes import MNIST, vanishing
 from mnist_lightning.config.trainer_keys import TrainerConfig
@@ -23,6 +24,7 @@ S = TypeVar("S", bound=Section)
 
 LONGEST_NAME = 80
 FINGERPRINT_IN_NAME = 8
+_LONGEST_PART = 24  # of a name of the user's in the name of a run
 
 # name on the command line -> name in tables and directories (the study's name where it has one)
 OPTIMIZERS = {
@@ -48,10 +50,11 @@ def optimizer_label(name: str) -> str:
 
 
 @dataclass
-class ModelConfig(Section):
-    """The network's size."""
+class ModelConfig(OwnCode):
+    """The network's size; or a network of the user's, `_target_`, with its `arguments`."""
 
     prefix = "model."
+    replaced: ClassVar[tuple[str, ...]] = ("num_channels", "num_conv", "num_dense")
 
     num_channels: int = key(
         32,
@@ -69,6 +72,10 @@ class ModelConfig(Section):
     num_dense: int = key(
         1, "hidden dense layers between the convolutions and the output", low=0, high=100, also="dense num_hidden"
     )
+    _target_: str | None = key(
+        None, "a network of your own, such as my_project.nets.Net; its arguments stand beside it: +model.width=8"
+    )
+    arguments: dict[str, Any] = key(factory=dict)
 
 
 @dataclass
@@ -92,10 +99,11 @@ class OptimizerConfig(Section):
 
 
 @dataclass
-class DataConfig(Section):
-    """The data set, where it lies and how much of it is used."""
+class DataConfig(OwnCode):
+    """The data set, where it lies and how much of it is used; or the user's own, `_target_`, with `arguments`."""
 
     prefix = "data."
+    replaced: ClassVar[tuple[str, ...]] = ("name",)
 
     name: str = key("mnist", "written data=X; synthetic needs no files", choices=DATASETS)
     root: str = key(
@@ -110,6 +118,15 @@ class DataConfig(Section):
     val_size: int = key(
         0, "hold out the last n training images for validation; 0 is to validate on the test set", low=0
     )
+    _target_: str | None = key(
+        None, "another data set, such as torchvision.datasets.EMNIST; its arguments stand beside it: data.split=letters"
+    )
+    arguments: dict[str, Any] = key(factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What it is called in records and tables: its name, or that of the user's code with its arguments."""
+        return self.name if self.component is None else str(self.component)
 
     @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
@@ -192,13 +209,18 @@ class RunConfig(Section):
                 setattr(self, name, section_from(kind, getattr(self, name)))
             except ConfigError as error:
                 problems += error.problems
-        if isinstance(self.model, ModelConfig) and not self.model.problems():
+        if self._sizes_are_known():
             problems += vanishing(self.model.num_conv, MNIST)
         try:
             self.transform = transforms.written(self.transform)
         except ConfigError as error:
             problems += error.problems
         return problems + super().problems()
+
+    def _sizes_are_known(self) -> bool:
+        """Whether this is the study's network on images of MNIST's size; of others the data say what fits."""
+        is_studys = isinstance(self.model, ModelConfig) and not self.model.problems() and not self.model.component
+        return is_studys and not (isinstance(self.data, DataConfig) and self.data.component)
 
     @property
     def fingerprint(self) -> str:
@@ -213,12 +235,14 @@ class RunConfig(Section):
     def run_name(self) -> str:
         """The study's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_+-]."""
         m = self.model
-        rest = (
-            f"_{self.loss}_lr{self.lr:.0e}_num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
-            f"_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
-        )
-        label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
-        return label[: LONGEST_NAME - len(rest)] + rest
+        sizes = f"num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
+        network = _in_names(m.component.label)[:_LONGEST_PART] if m.component else sizes
+        rest = f"_{self.loss}_lr{self.lr:.0e}_{network}_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
+        return _in_names(self.optimizer.label)[: LONGEST_NAME - len(rest)] + rest
+
+
+def _in_names(text: str) -> str:
+    return "".join(c for c in text if c.isascii() and (c.isalnum() or c in "_-"))
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
@@ -240,7 +264,8 @@ def all_keys(kind: type[Section] = RunConfig) -> list[Key]:
     keys = []
     for f in fields(kind):
         hint = types_of(kind)[f.name]
-        keys.append(Key(kind.prefix + f.name, f, hint))
+        if not (f.name == ARGUMENTS and issubclass(kind, OwnCode)):  # no key: they stand beside `_target_`
+            keys.append(Key(kind.prefix + f.name, f, hint))
         if f.name in sections_of(kind):
             keys += all_keys(hint)
     return keys
@@ -276,6 +301,7 @@ def section_from(kind: type[S], given: Any) -> S:
     if isinstance(given, kind):
         given.check()
         return given
+    given = folded(kind, given)
     if isinstance(given, str) and "name" in names:
         given = {"name": given}
     if not isinstance(given, dict):

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from mnist_lightning.config.keys import RunConfig, all_keys, section_from, unknown_key
+from mnist_lightning.config.own_code import ARGUMENTS
 from mnist_lightning.config.section import remedy, type_problem
 from mnist_lightning.errors import ConfigError, Problem
 
@@ -16,11 +17,15 @@ from mnist_lightning.errors import ConfigError, Problem
 def schema() -> DictConfig:
     """The dataclasses as the schema Hydra composes against.
 
-    Further optimizer and logger options need no `+`: those two dictionaries are open.
+    Further optimizer and logger options need no `+`: those two dictionaries are open. So are sections that may name
+    code of the user's, whose arguments stand in them; `parse` refuses what is none.
     """
     node = OmegaConf.structured(RunConfig)
     OmegaConf.set_struct(node.optimizer.options, False)
     OmegaConf.set_struct(node.logger, False)
+    for section in (node.model, node.data):
+        OmegaConf.set_struct(section, False)
+        del section[ARGUMENTS]
     return node
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections.abc import Iterable, Mapping
@@ -167,6 +168,11 @@ class Section:
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["identity"]}
         plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
         return {k: v for k, v in plain.items() if v is not None}
+
+    def written(self) -> dict[str, Any]:
+        """The section as it stands in a YAML file, from which it can be read back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v.written() if isinstance(v, Section) else copy.deepcopy(v) for k, v in values.items()}
 
 
 def check_values(kind: type[Section], **values: Any) -> None:

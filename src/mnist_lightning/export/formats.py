@@ -20,7 +20,6 @@ from mnist_lightning.errors import RefusedError
 from mnist_lightning.export.packages import needed
 from mnist_lightning.export.weights import METADATA, load_network, weights_as_bytes
 from mnist_lightning.numerics.losses import probabilities
-from mnist_lightning.numerics.model import ConvDenseNet
 
 INPUT, OUTPUT = "images", "probabilities"
 _ANY_BATCH = {INPUT: {0: Dim("batch", min=1)}}
@@ -33,7 +32,7 @@ class Classifier(nn.Module):
     The images are float32 from 0 to 1 or, with `preprocess`, raw uint8.
     """
 
-    def __init__(self, net: ConvDenseNet, shape: Shape = MNIST, *, preprocess: bool = False) -> None:
+    def __init__(self, net: nn.Module, shape: Shape = MNIST, *, preprocess: bool = False) -> None:
         super().__init__()
         self.net, self.shape, self.preprocess = net, shape, preprocess
 
@@ -56,10 +55,13 @@ Function = Callable[[Tensor], Tensor]  # images [N, 1, 28, 28] as the file takes
 
 
 class Format(NamedTuple):
-    """One kind of file: `content(classifier, description)` gives its bytes, `load(path)` what they compute."""
+    """One kind of file: `content(classifier, description)` gives its bytes, `load(path, net)` what they compute.
+
+    `net` is a network of the user's, into which weights alone are loaded; None is ours.
+    """
 
     content: Callable[[Classifier, str], bytes]
-    load: Callable[[Path], Function]
+    load: Callable[[Path, nn.Module | None], Function]
 
 
 def onnx_content(classifier: Classifier, description: str) -> bytes:
@@ -84,7 +86,7 @@ def onnx_content(classifier: Classifier, description: str) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def load_onnx(path: Path) -> Function:
+def load_onnx(path: Path, net: nn.Module | None = None) -> Function:
     """What an ONNX file computes, by onnxruntime on the CPU."""
     onnxruntime = needed("onnx", "onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -100,7 +102,7 @@ def pt2_content(classifier: Classifier, description: str) -> bytes:
     return file.getvalue()
 
 
-def load_pt2(path: Path) -> Function:
+def load_pt2(path: Path, net: nn.Module | None = None) -> Function:
     """What a file of torch.export computes."""
     with open(path, "rb") as file:
         return torch.export.load(file).module()  # pyright: ignore[reportArgumentType] - its stub knows no BinaryIO
@@ -111,10 +113,10 @@ def safetensors_content(classifier: Classifier, description: str) -> bytes:
     return weights_as_bytes(classifier.net, description)
 
 
-def load_safetensors(path: Path) -> Function:
+def load_safetensors(path: Path, net: nn.Module | None = None) -> Function:
     """What the network of a safetensors file computes, also of uint8 images."""
-    net = load_network(path)
-    return lambda images: Classifier(net, preprocess=images.dtype == torch.uint8)(images)
+    loaded = load_network(path, net)
+    return lambda images: Classifier(loaded, preprocess=images.dtype == torch.uint8)(images)
 
 
 FORMATS = {

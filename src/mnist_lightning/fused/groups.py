@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 
 from mnist_lightning.config import RunConfig, TrainerConfig
+from mnist_lightning.config.components import TARGET
 from mnist_lightning.numerics.update_rules import RULES
 
 # Trainer arguments that mean the same for a group and for a single run; a run with any other one is trained alone
@@ -21,6 +22,8 @@ _LOGGERS = ("csv", "none", "lightning.pytorch.loggers.TensorBoardLogger")
 def reason_to_train_alone(config: RunConfig) -> str:
     """Says why a configuration cannot be a member of a group; an empty string if it can."""
     name = config.optimizer.name
+    if config.model.component is not None:
+        return f"model.{TARGET}={config.model.component.target} cannot be stacked"
     if name not in RULES:
         return f"optimizer={name} has no stacked rule"
     if unknown := sorted(config.optimizer.options.keys() - RULES[name].options.keys()):

@@ -15,6 +15,8 @@ from mnist_lightning.errors import DataError, RefusedError
 if TYPE_CHECKING:
     from numpy import ndarray
 
+    from mnist_lightning.numerics.networks import Given
+
 _BATCH = 64  # files that are answered together
 
 
@@ -34,26 +36,35 @@ class Prediction:
 
 
 def predict(
-    checkpoint: str | Path, images: str | Path | Iterable[str | Path], *, unreadable: list[DataError] | None = None
+    checkpoint: str | Path,
+    images: str | Path | Iterable[str | Path],
+    *,
+    unreadable: list[DataError] | None = None,
+    net: Given | str | None = None,
 ) -> list[Prediction]:
     """What a trained network says of image files, in their order: a Prediction each.
 
     `checkpoint` is a file, a run's directory (its best.ckpt) or a sweep's (its best run, by the rule of its report).
     Among `images` may be folders: the image files in them and below, by name. Raises RefusedError for a file that is no
     plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
-    there instead, and the other files are answered. Of a network for other classes than digits `digit` is the class.
+    there instead, and the other files are answered. Of a network of the user's `net` is given: itself, its class, what
+    makes it, or its dotted name; ConfigError where it is none. Of a network for other classes than digits `digit` is
+    the class.
     """
     from mnist_lightning.report.chosen import chosen
 
     problems: list[DataError] = [] if unreadable is None else unreadable
-    found = list(predictions(chosen(checkpoint).checkpoint, images, problems))
+    found = list(predictions(chosen(checkpoint).checkpoint, images, problems, net))
     if problems and unreadable is None:
         raise problems[0]
     return found
 
 
 def predictions(
-    checkpoint: Path, images: str | Path | Iterable[str | Path], unreadable: list[DataError]
+    checkpoint: Path,
+    images: str | Path | Iterable[str | Path],
+    unreadable: list[DataError],
+    net: Given | str | None = None,
 ) -> Iterator[Prediction]:
     """Yields what `predict` gives, as soon as it is known; the checkpoint is loaded first. Raises RefusedError."""
     import torch
@@ -61,9 +72,9 @@ def predictions(
     from mnist_lightning.numerics.losses import probabilities
     from mnist_lightning.training.checkpoints import load_classifier
 
-    net = load_classifier(checkpoint)
-    if net.shape[:3] != MNIST[:3]:
-        what = f"its network takes images {net.shape}, and pictures are made into MNIST's, {MNIST}"
+    classifier = load_classifier(checkpoint, net)
+    if classifier.shape[:3] != MNIST[:3]:
+        what = f"its network takes images {classifier.shape}, and pictures are made into MNIST's, {MNIST}"
         raise RefusedError(f"{checkpoint}: {what}; use MNISTClassifier.load_from_checkpoint")
     seen = _seen([images] if isinstance(images, (str, Path)) else images, unreadable)
     while some := list(islice(seen, _BATCH)):
@@ -71,7 +82,9 @@ def predictions(
         said: Iterator[list[float]] = iter(())
         if digits:
             with torch.inference_mode():
-                said = iter(probabilities(net(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist())
+                said = iter(
+                    probabilities(classifier(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist()
+                )
         yield from (Prediction(path) if image is None else _answer(path, image, next(said)) for path, image in some)
 
 

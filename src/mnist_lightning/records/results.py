@@ -94,6 +94,7 @@ class RunResult:
     data_sha256: str = _column("", about="SHA-256 of the data set's files")
     checkpoint_sha256: str = _column("", about="SHA-256 of the final weights' file")
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
+    network: str = _column("", about="network of the user's own, with its arguments; empty for the study's")
 
     def __str__(self) -> str:
         rows = self._short_table()

@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from torch import nn
 
 from mnist_lightning.config import MNIST, RunConfig, Shape, parse
 from mnist_lightning.config.labels import difference
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
+from mnist_lightning.numerics.networks import build_network
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.run_directory import CONFIG, LAST, home_of, is_there, records_of
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -26,7 +28,7 @@ def check_continuation(config: RunConfig, checkpoint: dict[str, Any], shape: Sha
     """
     wanted = dict(MNISTClassifier.from_config(config, shape).hparams)
     stored = MNIST.arguments() | checkpoint["hyper_parameters"]  # which older versions did not store
-    differing = [k for k in wanted if k != "seed" and stored.get(k) != wanted[k]]
+    differing = [k for k in {**wanted, **stored} if k != "seed" and stored.get(k) != wanted.get(k)]
     if differing:
         told = ", ".join(f"{k} {stored.get(k)}" for k in differing)
         raise ConfigError([Problem("ckpt_path", config.ckpt_path, f"was trained with {told}", "configure the same")])
@@ -49,7 +51,7 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
         return None
     try:
         before = stored_config(place / CONFIG)
-        read_checkpoint(last, finite=False)  # cut off while it diverged, it goes on to say so
+        read_checkpoint(last, finite=False, net=own_network(config))  # cut off while it diverged, it goes on to say so
     except UnreadableError:
         raise
     except UserError as error:
@@ -60,6 +62,11 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
         print(f"{place}: what was begun here is of another configuration, {other}; the run starts anew")
         return None
     return last
+
+
+def own_network(config: RunConfig) -> nn.Module | None:
+    """The network of the user's that the configuration names, to check a checkpoint with; None for the study's."""
+    return build_network(config.model, config.seed) if config.model.component else None
 
 
 def was_begun(place: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The Lightning classes: the classifier, the data module, and a logger that writes one line per epoch."""
+"""The Lightning classes: the classifier, its metrics, and a logger that writes one line per epoch."""
 
 from __future__ import annotations
 
@@ -11,34 +11,31 @@ import lightning as L
 import torch
 import torchmetrics
 from lightning.pytorch.loggers import Logger
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnist_lightning.config import (
-    DATASETS,
     IMAGE_SIZE,
     MNIST,
     NUM_CLASSES,
-    DataConfig,
     ImageSize,
     OptimizerConfig,
     RunConfig,
     Shape,
     check_values,
 )
-from mnist_lightning.data.augmentation import build_augmentation
-from mnist_lightning.data.datasets import Batches, Dataset, cut, load_dataset, scale
-from mnist_lightning.data.tensors import whole_of
-from mnist_lightning.errors import ConfigError
+from mnist_lightning.config.components import TARGET
+from mnist_lightning.data.datasets import scale
+from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.losses import LOSSES
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.networks import GIVE_NET, Given, build_network, description_of, network_from
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.epochs import read_epochs
 from mnist_lightning.records.run_directory import METRICS as METRICS_FILE
 from mnist_lightning.records.run_directory import is_there
-
-EVALUATION_BATCH = 500
+from mnist_lightning.training.data_module import MNISTDataModule
 
 
 class EpochMetrics(torchmetrics.Metric):
@@ -66,11 +63,14 @@ class EpochMetrics(torchmetrics.Metric):
 class MNISTClassifier(L.LightningModule):
     """The study's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
 
-    For other images give `in_channels`, `image_size` (one number, or height and width) and `num_classes`, as a
-    `MNISTDataModule` has them of its data. `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a
-    `torch.optim.Optimizer`; `loss` is mse, mae or cross_entropy; `seed` fixes the initial weights. Raises
-    ConfigError (a ValueError) for anything out of range. Logs once an epoch: train_*, val_* or test_* of loss, mse,
-    mae, accuracy and binary_accuracy.
+    Or `net`, any torch Module of float images -> logits [N, 10]; or its class, or what else makes one when called. A
+    checkpoint holds no code: one with a network of the user's is loaded with `net` given again, where a class gets the
+    arguments that are stored, `network`. For other images give `in_channels`, `image_size` (one number, or height and
+    width) and `num_classes`, as a `MNISTDataModule` has them of its data.
+
+    `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
+    mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
+    range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class MNISTClassifier(L.LightningModule):
         loss: str = "mse",
         optimizer_options: dict[str, Any] | None = None,
         seed: int | None = None,
+        net: Given | None = None,
+        network: dict[str, Any] | None = None,
         in_channels: int = 1,
         image_size: ImageSize = IMAGE_SIZE,
         num_classes: int = NUM_CLASSES,
@@ -91,10 +93,19 @@ class MNISTClassifier(L.LightningModule):
         super().__init__()
         self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
         check_values(RunConfig, lr=lr, loss=loss)
-        self.save_hyperparameters()  # plain types only: they must load with weights_only=True
+        if network is not None and net is None:
+            raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
+        sizes = ["num_channels", "num_conv", "num_dense"]
+        # plain types only: they must load with weights_only=True
+        self.save_hyperparameters(ignore=["net", "network"] if net is None else ["net", *sizes])
         self.lr = float(lr)
         self.shape = Shape.of(in_channels, image_size, num_classes)
-        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **self.shape.arguments())
+        if net is None:
+            shape = self.shape.arguments()
+            self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **shape)
+        else:
+            self.hparams["network"] = described = network or description_of(net)
+            self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, seed)
         self.loss_function = LOSSES[loss]
         self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
 
@@ -102,6 +113,7 @@ class MNISTClassifier(L.LightningModule):
     def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:
         """Makes the classifier of a configuration, for images of that shape."""
         m, o = config.model, config.optimizer
+        own = m.component
         return cls(
             m.num_channels,
             m.num_conv,
@@ -111,6 +123,8 @@ class MNISTClassifier(L.LightningModule):
             loss=config.loss,
             optimizer_options=o.options,
             seed=config.seed,
+            net=None if own is None else build_network(m, config.seed),
+            network=None if own is None else own.identity(),
             **shape.arguments(),
         )
 
@@ -165,127 +179,6 @@ class MNISTClassifier(L.LightningModule):
         # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
         return build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
-
-
-class MNISTDataModule(L.LightningDataModule):
-    """MNIST or a relative in torchvision's layout, or the embedded synthetic digits, as resident uint8 tensors.
-
-    Batches reach a module as float images [N, 1, 28, 28] from 0 to 1 and int64 labels [N]; the loaders themselves
-    give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
-    With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
-    validation has seen the test set, and its test accuracy is optimistic.
-    In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
-    `from_tensors` makes one of any other images. `transform` changes the training batches at random, on the device, see
-    `data.augmentation`: none, light, a dotted name, `{_target_: class, argument: value}`, a torch Module, or a list.
-    """
-
-    def __init__(
-        self,
-        name: str = "mnist",
-        root: str | None = None,
-        *,
-        batch_size: int = 64,
-        train_size: int | None = None,
-        test_size: int | None = None,
-        val_size: int = 0,
-        download: bool = True,
-        transform: object = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        where = {} if root is None else {"root": str(root)}
-        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
-        self.config = DataConfig(name, download=download, **where, **sizes)
-        self.seed = seed
-        self.augmentation = build_augmentation(transform, seed)
-        self._dataset: Dataset | None = None
-
-    @classmethod
-    def from_tensors(
-        cls,
-        train_images: Any,
-        train_labels: Any,
-        test_images: Any,
-        test_labels: Any,
-        *,
-        num_classes: int | None = None,
-        batch_size: int = 64,
-        train_size: int | None = None,
-        test_size: int | None = None,
-        val_size: int = 0,
-        transform: object = None,
-        seed: int = 0,
-    ) -> MNISTDataModule:
-        """Makes the data module of images that are in memory, as tensors or arrays; splits and order as MNIST's.
-
-        Images [N, H, W] or [N, C, H, W]: uint8, scaled to 0 to 1 for the network, or floats, which it gets as they are.
-        Labels are whole numbers [N] from 0 to `num_classes` - 1, by default the largest that occurs. The module's
-        `in_channels`, `image_size` and `num_classes` are what a network for them needs. Raises DataError for anything
-        else and ConfigError where more images are asked for than there are.
-        """
-        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
-        module = cls(transform=transform, seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name
-        whole = whole_of((train_images, train_labels), (test_images, test_labels), num_classes)
-        module._dataset = cut(whole, module.config)
-        return module
-
-    @classmethod
-    def from_config(cls, config: RunConfig) -> MNISTDataModule:
-        """Makes the data module of a configuration."""
-        module = cls(DATASETS[0], transform=config.transform, seed=config.seed)
-        module.config = config.data
-        return module
-
-    @property
-    def dataset(self) -> Dataset:
-        """The splits; read, and fetched if missing, when first used. Raises DataError."""
-        if self._dataset is None:
-            self._dataset = load_dataset(self.config)
-        return self._dataset
-
-    @property
-    def in_channels(self) -> int:
-        """The channels of an image: 1 for grey ones."""
-        return self.dataset.shape.in_channels
-
-    @property
-    def image_size(self) -> ImageSize:
-        """The side of a square image in pixels, or (height, width)."""
-        return self.dataset.shape.image_size
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return self.dataset.shape.num_classes
-
-    def prepare_data(self) -> None:
-        if self._dataset is None:
-            load_dataset(self.config)
-
-    def train_dataloader(self) -> Batches:
-        return Batches(self.dataset.train, self.config.batch_size, self.seed, **self._device_part())
-
-    def val_dataloader(self) -> Batches:
-        return Batches(self.dataset.val, EVALUATION_BATCH, **self._device_part())
-
-    def test_dataloader(self) -> Batches:
-        return Batches(self.dataset.test, EVALUATION_BATCH, **self._device_part())
-
-    predict_dataloader = test_dataloader
-
-    def _device_part(self) -> dict[str, int]:
-        """Which of how many parts of the images this process gets: what Lightning would tell a DistributedSampler."""
-        return (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        images, labels = batch
-        dtype = getattr(self.trainer and self.trainer.lightning_module, "dtype", torch.float32)
-        if self.augmentation is None or self.trainer is None or not self.trainer.training:
-            return scale(images, dtype), labels
-        wide = torch.float64 if dtype == torch.float64 else torch.float32
-        batch_idx = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        rank = self.trainer.global_rank
-        return self.augmentation(scale(images, wide), self.trainer.current_epoch, batch_idx, rank).to(dtype), labels
 
 
 class EpochCSVLogger(Logger):

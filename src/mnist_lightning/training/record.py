@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import RunConfig
+from mnist_lightning.config import ModelConfig, RunConfig
 from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
@@ -94,14 +94,15 @@ def failed_record(config: RunConfig, error: BaseException) -> RunResult:
 
 def _columns_of(config: RunConfig) -> dict[str, Any]:
     """The columns that are known without training."""
+    network = config.model.component
+    sizes = {name: getattr(config.model, name) if network is None else None for name in ModelConfig.replaced}
     return {
         "optimizer": config.optimizer.label,
         "loss_func": config.loss,
         "learning_rate": config.lr,
-        "num_channels": config.model.num_channels,
-        "num_conv": config.model.num_conv,
-        "num_dense": config.model.num_dense,
-        "dataset": config.data.name,
+        **sizes,
+        "network": "" if network is None else str(network),
+        "dataset": config.data.label,
         "train_size": config.data.train_size,
         "test_size": config.data.test_size,
         "val_size": config.data.val_size,

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
@@ -18,9 +17,10 @@ from torch import Tensor
 from mnist_lightning.config import RunConfig, fresh_directory
 from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.augmentation import check_augmentation
-from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
+from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset, shape_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
+from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
@@ -36,9 +36,10 @@ from mnist_lightning.records.run_directory import (
     place_of,
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.data_module import EVALUATION_BATCH, MNISTDataModule
 from mnist_lightning.training.heartbeats import Heartbeats
-from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, was_begun
-from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
+from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
 from mnist_lightning.training.runtime import (
@@ -61,16 +62,17 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
     config.check()  # its values may have been changed since it was made
     build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     check_trainer(config)
+    shape = shape_of(config.data)
+    check_network(config.model, shape)
+    check_augmentation(config.transform, shape)
     if (given := _given_checkpoint(config, base)) is not None:
         if given.is_dir():
             way_out = "give the path of the last.ckpt in its checkpoints/"
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        check_continuation(config, read_checkpoint(given), load_dataset(config.data).shape)
-    dataset = load_dataset(config.data)
-    check_augmentation(config.transform, dataset.shape)
-    return dataset
+        check_continuation(config, read_checkpoint(given, net=own_network(config)), shape)
+    return load_dataset(config.data)
 
 
 def train(
@@ -141,7 +143,7 @@ def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[dict[Path, Path
     moved: dict[Path, Path] = {}
     for config, place in runs:
         moved |= _make_room(place)
-        write_durably(place / CONFIG, OmegaConf.to_yaml(asdict(config)).encode())
+        write_durably(place / CONFIG, OmegaConf.to_yaml(config.written()).encode())
     keep_memory()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
         yield moved
@@ -166,14 +168,14 @@ def _trained(
 ) -> tuple[Trained, Dataset]:
     """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
     if interrupted is not None:
-        watch = FitWatch()
+        watch = FitWatch(config.seed)
         try:
             return _fit_and_evaluate(config, place, interrupted, watch, started, log)
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
             print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
-    return _fit_and_evaluate(config, place, given, FitWatch(), started, log)
+    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log)
 
 
 def _fit_and_evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import time
 from functools import cache
 from importlib.util import find_spec
@@ -247,9 +248,14 @@ def _lightnings_refusal(arguments: str) -> str:
 
 
 class FitWatch(Callback):
-    """Records the best epoch and the training time and stops a run that diverged. Checkpoints keep its state."""
+    """Records the best epoch and the training time and stops a run that diverged. Checkpoints keep its state.
 
-    def __init__(self) -> None:
+    With a seed what is drawn in an epoch, by dropout for one, is a function of seed and epoch: a run that goes on after
+    an interrupt draws what it would have drawn.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
         self.best_epoch: int | None = None
         self.best_loss = math.inf
         self.diverged = False
@@ -264,6 +270,8 @@ class FitWatch(Callback):
         self.began = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.seed is not None:
+            torch.manual_seed(random.Random(f"epoch {self.seed}/{trainer.current_epoch}").getrandbits(63))
         self._started = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

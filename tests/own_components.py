@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import lightning as L
@@ -49,6 +50,32 @@ def p_loss(logits: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
     """Mean of |softmax - one-hot| ** power over images and classes: logits [N, K], labels [N] -> []."""
     truth = nn.functional.one_hot(labels, logits.shape[-1])
     return (torch.softmax(logits, -1) - truth).abs().pow(power).mean()
+
+
+def unreduced(logits: Tensor, labels: Tensor) -> Tensor:
+    """A loss for each image."""
+    return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def no_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """A loss that nothing can be learned from."""
+    return (logits.argmax(-1) != labels).float().mean()
+
+
+class Weighted(nn.Module):
+    """A loss that would have to be trained itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.scale * nn.functional.cross_entropy(logits, labels)
+
+
+def make_sgd(params: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+    """An optimizer from a function that says so."""
+    return torch.optim.SGD(params, lr=lr)
 
 
 alias = Net

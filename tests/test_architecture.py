@@ -28,6 +28,7 @@ ROOT = SOURCE.parents[1]
 # A folder imports from the folders below it in this list. The README's map is this list, in this order.
 ROOMS = [
     "command",
+    "serve",
     "predict",
     "export",
     "sweep",
@@ -44,6 +45,7 @@ ROOMS = [
 # Packages that a room may not import: nothing below training knows Lightning, what reads records knows no torch
 _ENGINES = {"torch", "torchvision", "lightning", "torchmetrics"}
 FORBIDDEN = {
+    "serve": {"hydra", "lightning"},
     "predict": {"hydra", "lightning"},
     "export": {"hydra", "lightning"},
     "fused": {"hydra"},

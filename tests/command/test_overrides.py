@@ -41,7 +41,7 @@ BAD = [
     ("data=MNIST", "data=MNIST: unknown; did you mean mnist?"),
     ("hydra/launcher=JOBLIB", "hydra/launcher=JOBLIB: unknown; did you mean joblib?"),
     ("learning_rate=1", "learning_rate=1: no such key; did you mean lr?"),
-    ("loss=é", "loss=é: unknown; use one of mse, mae, cross_entropy"),
+    ("loss=é", "loss=é: unknown; use one of mse, mae, cross_entropy or a dotted path"),
     ("-m hydra.run.dir=X", "hydra.run.dir=X: is for a single run; a sweep's directory is hydra.sweep.dir"),
     ("experiment=smoke hydra.run.dir=X", "hydra.run.dir=X: is for a single run; a sweep's directory is hydra.sweep"),
 ]

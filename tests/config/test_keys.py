@@ -45,7 +45,7 @@ REFUSED = [
     ({"seed": -1}, "seed=-1: too small; use 0 to 4294967295"),
     ({"seed": 2**32}, "seed=4294967296: too large"),
     ({"seed": 1.5}, "seed=1.5: not a whole number"),
-    ({"loss": "mes"}, r"loss=mes: unknown; did you mean mse\? \(one of mse, mae, cross_entropy\)"),
+    ({"loss": "mes"}, r"loss=mes: unknown; did you mean mse\? \(one of mse, mae, cross_entropy or a dotted path\)"),
     ({"modle": 1}, r"modle=1: no such key; did you mean model\?"),
     ({"model": {"lr": 1}}, r"model.lr=1: no such key; did you mean lr\?"),
     (

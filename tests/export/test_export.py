@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning import MNISTClassifier, export, train_many
-from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig
 from mnist_lightning.data.datasets import load_dataset, scale
 from mnist_lightning.errors import ConfigError, OutputError, RefusedError
 from mnist_lightning.export import formats, images, write
@@ -73,7 +73,7 @@ def trained(real_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run on some of real MNIST."""
     data = DataConfig(root=str(real_mnist), download=False, train_size=3000, test_size=500)
     trainer = TrainerConfig(max_epochs=1, accelerator="cpu", precision="32-true")
-    config = RunConfig(OptimizerConfig("adam"), 0.003, model=ModelConfig(4, 2, 1), data=data, trainer=trainer)
+    config = RunConfig("adam", lr=0.003, model=ModelConfig(4, 2, 1), data=data, trainer=trainer)
     directory = tmp_path_factory.mktemp("trained") / "adam"
     assert train(config, directory).accuracy_test > 0.8
     return directory

@@ -133,18 +133,21 @@ def test_ticked_runs_are_overlaid_as_curves_and_compared_key_by_key(browser: Bro
     assert browser.run("document.querySelectorAll('#runs-table input:checked').length") == 0
 
 
-def test_a_range_on_an_axis_of_the_second_chart_narrows_table_and_points(browser: Browser) -> None:
-    browser.run(
-        "mnistLightning.charts.lines.dispatchAction({type: 'axisAreaSelect', parallelAxisId: null,"
-        " parallelAxisIndex: mnistLightning.charts.lines.getOption().parallelAxis.length - 1, intervals: [[0.9, 1]]})"
+def test_dragging_along_an_axis_of_the_second_chart_keeps_the_runs_in_that_range(browser: Browser) -> None:
+    browser.run("document.getElementById('explore-lines').scrollIntoView({block: 'center'})")
+    x, top, low = browser.run(
+        "(() => { const c = mnistLightning.charts.lines, b = c.getDom().getBoundingClientRect();"
+        "const p = c.getModel().getComponent('parallel').coordinateSystem;"
+        "const last = p.dimensions.at(-1), ends = [1, 0.5].map((v) => p.dataToPoint(v, last));"
+        "return [b.x + ends[0][0], b.y + ends[0][1], b.y + ends[1][1]]; })()"
     )
-    high = browser.run("runs.values(1).filter(v => v >= 0.9).length")
+    browser.drag(x, top, low)
+    high = browser.run("runs.values(1).filter(v => v >= 0.5).length")
     assert 0 < high < 18
     assert seen(browser, f"{SHOWN} === {high} && {POINTS} === {high}")
-    browser.run(
-        "mnistLightning.charts.lines.dispatchAction({type: 'axisAreaSelect',"
-        " parallelAxisIndex: mnistLightning.charts.lines.getOption().parallelAxis.length - 1, intervals: []})"
-    )
+    lines = list(csv.DictReader(io.StringIO(browser.run("mnistLightning.csv()"))))
+    assert sorted(float(line["test accuracy"]) >= 0.5 for line in lines) == [True] * high
+    browser.point(x, low + 60, click=True)
     assert seen(browser, f"{SHOWN} === 18 && {POINTS} === 18")
 
 

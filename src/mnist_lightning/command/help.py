@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from mnist_lightning.config import conf_dir
-from mnist_lightning.config.keys import Key, all_keys
-from mnist_lightning.config.section import range_of
+from mnist_lightning.config.keys import all_keys
+from mnist_lightning.config.section import Key, range_of
 from mnist_lightning.errors import shell_line
 
 _WIDEST = 100  # longer lines are hard to read, however wide the terminal is

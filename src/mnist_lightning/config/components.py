@@ -145,12 +145,14 @@ class Component:
         takes = signature.parameters.values()
         names = [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)][len(given) :]
         own = [name for name in names if name not in further]
-        if not any(p.kind is p.VAR_KEYWORD for p in takes):
+        if further.keys() & self.arguments.keys() or not any(p.kind is p.VAR_KEYWORD for p in takes):
             for name in self.arguments:
                 if name not in own:
-                    way_out = near_miss(name, own) or f"it takes {', '.join(own) or 'none'}"
-                    value = self.arguments[name]
-                    raise ConfigError([Problem(prefix + name, value, f"{self.label} has no such argument", way_out)])
+                    what, way_out = f"{self.label} has no such argument", near_miss(name, own)
+                    if name in further:
+                        what, way_out = "is a key of its own", f"write {name}={self.arguments[name]}"
+                    way_out = way_out or f"it takes {', '.join(own) or 'none'}"
+                    raise ConfigError([Problem(prefix + name, self.arguments[name], what, way_out)])
         try:
             signature.bind(*given, **{**self.arguments, **further})
         except TypeError as error:

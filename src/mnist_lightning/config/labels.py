@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from mnist_lightning.config.components import TARGET
-from mnist_lightning.config.keys import FINGERPRINT_IN_NAME, fingerprint_of, optimizer_label
+from mnist_lightning.config.keys import FINGERPRINT_IN_NAME, fingerprint_of, loss_label, optimizer_label
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -98,7 +98,7 @@ def _network_keys(texts: Mapping[str, str]) -> list[str]:
 def _label(texts: Mapping[str, str], keys: Iterable[str], further: Mapping[str, str]) -> str:
     keys = set(keys)
     words = [optimizer_label(texts.get("optimizer.name", ""))] if "optimizer.name" in keys else []
-    words += [texts.get(key, "") for key in ("loss",) if key in keys]
+    words += [loss_label(texts.get(key, "")) for key in ("loss",) if key in keys]
     words += [_number(texts.get(key, "")) for key in ("lr",) if key in keys]
     if network := [key for key in keys if key.startswith(_MODEL)]:
         words.append(_network(texts, network))

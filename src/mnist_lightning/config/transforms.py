@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_lightning.config.components import Component
+from mnist_lightning.config.plain import plain
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, Problem
 
@@ -18,7 +19,8 @@ def written(given: object) -> Any:
 
     `given` may also be a dotted name, a class, or a `functools.partial` of one. Imports nothing. Raises ConfigError.
     """
-    steps = [_step(one) for one in (given if isinstance(given, (list, tuple)) else [given])]
+    given = plain(given)
+    steps = [_step(one) for one in (given if isinstance(given, list) else [given])]
     steps = [step for step in steps if step is not None]
     return steps[0] if len(steps) == 1 else steps or None
 

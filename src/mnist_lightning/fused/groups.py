@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from mnist_lightning.config import RunConfig, TrainerConfig
+from mnist_lightning.config import LOSSES, RunConfig, TrainerConfig
 from mnist_lightning.config.components import TARGET
 from mnist_lightning.numerics.update_rules import RULES
 
@@ -24,6 +24,8 @@ def reason_to_train_alone(config: RunConfig) -> str:
     name = config.optimizer.name
     if config.model.component is not None:
         return f"model.{TARGET}={config.model.component.target} cannot be stacked"
+    if config.loss not in LOSSES:
+        return f"loss={config.loss} has no stacked form"
     if name not in RULES:
         return f"optimizer={name} has no stacked rule"
     if unknown := sorted(config.optimizer.options.keys() - RULES[name].options.keys()):

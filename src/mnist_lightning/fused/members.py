@@ -21,7 +21,7 @@ from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog
-from mnist_lightning.training.trainer import loggers
+from mnist_lightning.training.trainer import loggers, names_of
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Member:
 
     def open_loggers(self) -> RunLog:
         """Opens the loggers of the configuration in the run's directory; a context around the training."""
-        names = {"directory": str(self.path), "run_name": self.config.run_name}
+        names = names_of(self.path, self.config.run_name)
         self.run_log = RunLog(self.config, loggers(self.config.logger, names, build=True))
         return self.run_log
 

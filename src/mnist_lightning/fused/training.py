@@ -16,6 +16,7 @@ import lightning as L
 import torch
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.changes import required
 from mnist_lightning.config.labels import labels
 from mnist_lightning.data.datasets import Dataset, load_dataset
 from mnist_lightning.errors import UserError, one_line
@@ -31,7 +32,7 @@ from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import GROUPS, finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.heartbeats import Heartbeats
-from mnist_lightning.training.run import check, prepared, require_configuration, train_checked
+from mnist_lightning.training.run import check, prepared, train_checked
 from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
 from mnist_lightning.training.trainer import plain_arguments
 
@@ -80,7 +81,7 @@ def _checked_list(configs: Iterable[RunConfig]) -> list[RunConfig]:
         raise TypeError(f"configs: a {type(configs).__name__}, not a list of RunConfig; give [RunConfig(...), ...]")
     configs = list(configs)
     for config in configs:
-        require_configuration(config)
+        required(config)
     if len({config.fingerprint for config in configs}) < len(configs):
         raise ValueError("configs: the same configuration twice; give each once")
     return configs

@@ -23,29 +23,43 @@ GIVE_NET = "give the network, its class or its dotted name again as net (--net)"
 Given = nn.Module | Callable[..., nn.Module]  # a network, or what makes one: a class, function or partial
 
 
-def build_network(model: ModelConfig, seed: int | None = None) -> nn.Module:
-    """Makes the network of a configuration: images [N, 1, 28, 28] -> logits [N, 10]. A seed fixes its weights.
+def build_network(model: ModelConfig, seed: int | None = None, shape: Shape = MNIST) -> nn.Module:
+    """Makes the network of a configuration: images [N, C, H, W] -> logits [N, K]. A seed fixes its weights.
+
+    One of the user's gets `in_channels`, `image_size` and `num_classes` where its signature has them.
 
     Raises ConfigError for code of the user's that is no network, or whose arguments do not fit.
     """
-    component = _component(model)
+    component = own_component(model)
     if component is None:
-        return ConvDenseNet(model.num_channels, model.num_conv, model.num_dense, seed=seed)
+        return ConvDenseNet(model.num_channels, model.num_conv, model.num_dense, seed=seed, **shape.arguments())
+    taken = _taken(component.code(KEY, NETWORK), shape.arguments())
     with seeded(seed):
-        return component.build(KEY, NETWORK)
+        return Component(component.target, {**taken, **component.arguments}).build(KEY, NETWORK)
 
 
-def network_from(given: Given, arguments: Mapping[str, Any], seed: int | None = None) -> nn.Module:
+def own_component(model: ModelConfig) -> Component | None:
+    """The network of the user's with all its arguments, also those of our keys that its signature has; or None."""
+    component = model.component
+    if component is None:
+        return None
+    ours = {name: getattr(model, name) for name in ModelConfig.replaced}
+    return Component(component.target, {**_taken(component.code(KEY, NETWORK), ours), **component.arguments})
+
+
+def network_from(
+    given: Given, arguments: Mapping[str, Any], shape: Shape = MNIST, seed: int | None = None
+) -> nn.Module:
     """Makes a network from what a caller of the library gave: itself, or a class or function, with `arguments`.
 
-    Those of a `functools.partial` win. Raises ConfigError for anything that is no network.
+    Those of a `functools.partial` win; those of the shape are given where they are taken. Raises ConfigError for
+    anything that is no network.
     """
     if isinstance(given, nn.Module):
         return given
     code, own = (given.func, given.keywords) if isinstance(given, partial) else (given, {})
     positional = given.args if isinstance(given, partial) else ()
-    if positional:
-        arguments = {}
+    arguments = {} if positional else {**_taken(code, shape.arguments()), **arguments}
     try:
         with seeded(seed):
             net = code(*positional, **{**arguments, **own})
@@ -82,8 +96,8 @@ def check_network(model: ModelConfig, shape: Shape = MNIST) -> None:
 def _check(model: str, shape: Shape) -> None:
     """A whole grid asks once for each network."""
     config = ModelConfig(**json.loads(model))
-    net = build_network(config, seed=0).eval()
-    images, classes = torch.zeros(2, *shape[:3]), shape.num_classes
+    net = build_network(config, 0, shape).eval()
+    images = torch.zeros(2, shape.in_channels, shape.height, shape.width)
     try:
         with torch.no_grad(), seeded(0):
             logits = net(images)
@@ -91,9 +105,9 @@ def _check(model: str, shape: Shape) -> None:
         what = f"cannot take images {[*images.shape]} ({type(error).__name__}: {cut(str(error), 80)})"
         raise ConfigError([Problem(KEY, config.component, what, "mend the network")]) from error
     found = [*logits.shape] if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if found != [len(images), classes]:
-        what = f"gives {found} for {len(images)} images, not logits [{len(images)}, {classes}]"
-        raise ConfigError([Problem(KEY, config.component, what, f"end it with {classes} outputs")])
+    if found != [len(images), shape.num_classes]:
+        what = f"gives {found} for {len(images)} images, not logits [{len(images)}, {shape.num_classes}]"
+        raise ConfigError([Problem(KEY, config.component, what, f"end it with {shape.num_classes} outputs")])
 
 
 def parameters_in(model: ModelConfig, shape: Shape = MNIST) -> int:
@@ -119,14 +133,10 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-def _component(model: ModelConfig) -> Component | None:
-    """The code of the user's with all arguments: also those keys of ours that its signature has."""
-    component = model.component
-    if component is None:
-        return None
+def _taken(code: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that the signature of somebody's code has."""
     try:
-        takes = inspect.signature(component.code(KEY, NETWORK)).parameters
+        names = inspect.signature(code).parameters
     except (TypeError, ValueError):  # some code written in C has none
-        return component
-    ours = {name: getattr(model, name) for name in ModelConfig.replaced if name in takes}
-    return Component(component.target, {**ours, **component.arguments})
+        return {}
+    return {name: value for name, value in offered.items() if name in names}

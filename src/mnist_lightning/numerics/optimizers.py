@@ -8,7 +8,8 @@ with squared error, that decides what is learned. Rules: keras.io, optimizers, K
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ class _RuleOptimizer(Optimizer):
         """Updates every parameter that has a gradient; returns the loss of the closure, if one is given."""
         loss = _loss_of(closure)
         for group in self.param_groups:
-            options = {name: group[name] for name in self.rule.options}
+            options = {name: group.get(name, default) for name, default in self.rule.options.items()}
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -52,6 +53,23 @@ class _RuleOptimizer(Optimizer):
                 slots = [state[name] for name in self.rule.state]
                 update_in_pieces(self.rule, p, p.grad, slots, lr=group["lr"], t=state["step"], **options)
         return loss
+
+
+@contextmanager
+def _decayed(optimizer: Optimizer) -> Iterator[None]:
+    """Shrinks the weights as Keras does, w -= lr d w, and hides `weight_decay` from torch, which would add it to g."""
+    asked = [group["weight_decay"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        if group["weight_decay"]:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.data.mul_(1 - group["lr"] * group["weight_decay"])
+            group["weight_decay"] = 0
+    try:
+        yield
+    finally:
+        for group, weight_decay in zip(optimizer.param_groups, asked, strict=True):
+            group["weight_decay"] = weight_decay
 
 
 def _loss_of(closure: Callable[[], float] | None) -> float | None:
@@ -90,23 +108,34 @@ class KerasAdam(torch.optim.Adam):
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = _loss_of(closure)  # before the groups are changed: the closure may read them
-        asked = [(group["lr"], group["eps"]) for group in self.param_groups]
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            t = self._steps_done(group) + 1
-            root = math.sqrt(1 - beta2**t)
-            keras = math.sqrt(1 - float32(beta2) ** t) / (1 - float32(beta1) ** t)
-            group["lr"] *= keras * (1 - beta1**t) / root
-            group["eps"] /= root
-        try:
-            super().step()
-        finally:
-            for group, (lr, eps) in zip(self.param_groups, asked, strict=True):
-                group["lr"], group["eps"] = lr, eps
+        with _decayed(self):
+            asked = [(group["lr"], group["eps"]) for group in self.param_groups]
+            for group in self.param_groups:
+                beta1, beta2 = group["betas"]
+                t = self._steps_done(group) + 1
+                root = math.sqrt(1 - beta2**t)
+                keras = math.sqrt(1 - float32(beta2) ** t) / (1 - float32(beta1) ** t)
+                group["lr"] *= keras * (1 - beta1**t) / root
+                group["eps"] /= root
+            try:
+                super().step()
+            finally:
+                for group, (lr, eps) in zip(self.param_groups, asked, strict=True):
+                    group["lr"], group["eps"] = lr, eps
         return loss
 
     def _steps_done(self, group: dict[str, Any]) -> int:
         return next((int(self.state[p]["step"]) for p in group["params"] if self.state.get(p)), 0)
+
+
+class KerasSGD(torch.optim.SGD):
+    """torch's kernels, without momentum unless asked for: as in Keras, and so is `weight_decay`."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        loss = _loss_of(closure)
+        with _decayed(self):
+            super().step()
+        return loss
 
 
 class KerasAdagrad(torch.optim.Adagrad):
@@ -122,10 +151,16 @@ class KerasAdagrad(torch.optim.Adagrad):
     ) -> None:
         super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0, **options)
 
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        loss = _loss_of(closure)
+        with _decayed(self):
+            super().step()
+        return loss
+
 
 REGISTRY: dict[str, type[Optimizer]] = {
     "adam": KerasAdam,
-    "sgd": torch.optim.SGD,  # no momentum unless asked for, as in Keras: the rules are the same
+    "sgd": KerasSGD,
     "rmsprop": KerasRMSprop,
     "adamax": KerasAdamax,
     "adadelta": KerasAdadelta,

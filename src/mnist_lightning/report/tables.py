@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_lightning.config.keys import loss_label
 from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.frame import SIZES
 from mnist_lightning.report.ranking import BY_VALIDATION, OVER_SEEDS, Ranking
@@ -211,7 +212,11 @@ def failures_table(ranking: Ranking, state: State | None = None) -> Table:
 
 def _missing(run: Unfinished) -> dict[str, Any]:
     """A planned run without a record as a row of the failures: by key, what the plan says of it."""
-    known = {"loss_func": run.value("loss"), "learning_rate": run.value("lr"), "seed": run.value("seed")}
+    known = {
+        "loss_func": loss_label(str(run.value("loss"))),
+        "learning_rate": run.value("lr"),
+        "seed": run.value("seed"),
+    }
     known |= {name: run.value("model", name) for name in SIZES} | {"network": run.value("model", "_target_")}
     known |= {"run_name": run.run_name, "optimizer": run.optimizer}
     return known | {"what": "missing", "why": WHY_MISSING[run.what]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mnist_lightning.config import MNIST, RunConfig, Shape, parse
+from mnist_lightning.config.components import NETWORK
 from mnist_lightning.config.labels import difference
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
-from mnist_lightning.numerics.networks import build_network
+from mnist_lightning.numerics.networks import KEY
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.run_directory import CONFIG, LAST, home_of, is_there, records_of
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -64,9 +66,10 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
     return last
 
 
-def own_network(config: RunConfig) -> nn.Module | None:
-    """The network of the user's that the configuration names, to check a checkpoint with; None for the study's."""
-    return build_network(config.model, config.seed) if config.model.component else None
+def own_network(config: RunConfig) -> Callable[..., nn.Module] | None:
+    """What makes the network of the user's that the configuration names, to read a checkpoint with; None for ours."""
+    own = config.model.component
+    return own.code(KEY, NETWORK) if own else None
 
 
 def was_begun(place: Path) -> bool:

@@ -1,16 +1,13 @@
-"""The Lightning classes: the classifier, its metrics, and a logger that writes one line per epoch."""
+"""The Lightning class of a network in training, and its metrics."""
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 import torch
 import torchmetrics
-from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 
 from mnist_lightning.config import (
@@ -26,15 +23,20 @@ from mnist_lightning.config import (
 from mnist_lightning.config.components import TARGET
 from mnist_lightning.data.datasets import scale
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.losses import LOSSES
+from mnist_lightning.numerics.losses import LOSSES, Loss
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
-from mnist_lightning.numerics.networks import GIVE_NET, Given, build_network, description_of, network_from
+from mnist_lightning.numerics.networks import (
+    GIVE_NET,
+    Given,
+    build_network,
+    description_of,
+    network_from,
+    own_component,
+)
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.durable import write_durably
-from mnist_lightning.records.epochs import read_epochs
-from mnist_lightning.records.run_directory import METRICS as METRICS_FILE
-from mnist_lightning.records.run_directory import is_there
+from mnist_lightning.numerics.own_loss import Given as LossGiven
+from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
 from mnist_lightning.training.data_module import MNISTDataModule
 
 
@@ -45,9 +47,9 @@ class EpochMetrics(torchmetrics.Metric):
     sums: Tensor
     images: Tensor
 
-    def __init__(self, loss: str) -> None:
+    def __init__(self, loss: str | Loss) -> None:
         super().__init__()
-        self.loss_function = LOSSES[loss]
+        self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -58,6 +60,13 @@ class EpochMetrics(torchmetrics.Metric):
 
     def compute(self) -> dict[str, Tensor]:
         return dict(zip(METRICS, (self.sums / self.images).unbind(), strict=True))
+
+
+def _loss(given: LossGiven, options: dict[str, Any] | None, stored: dict[str, Any] | None) -> Loss:
+    """The loss that was given; where a checkpoint names one of the user's, `stored`, with its arguments."""
+    if isinstance(given, str) and given in LOSSES:
+        return LOSSES[given] if stored is None else UnknownLoss(stored)
+    return OwnLoss.of(given, {**{k: v for k, v in (stored or {}).items() if k != TARGET}, **(options or {})})
 
 
 class MNISTClassifier(L.LightningModule):
@@ -79,41 +88,47 @@ class MNISTClassifier(L.LightningModule):
         num_conv: int = 2,
         num_dense: int = 1,
         *,
-        optimizer: str = "rmsprop",
+        optimizer: str | Callable[..., Any] = "rmsprop",
         lr: float = 0.001,
-        loss: str = "mse",
+        loss: LossGiven = "mse",
         optimizer_options: dict[str, Any] | None = None,
         seed: int | None = None,
-        net: Given | None = None,
-        network: dict[str, Any] | None = None,
         in_channels: int = 1,
         image_size: ImageSize = IMAGE_SIZE,
         num_classes: int = NUM_CLASSES,
+        net: Given | None = None,
+        network: dict[str, Any] | None = None,
+        loss_options: dict[str, Any] | None = None,
+        criterion: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
-        check_values(RunConfig, lr=lr, loss=loss)
+        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))  # pyright: ignore - becomes a name
+        if callable(optimizer):
+            optimizer, optimizer_options = self.optimizer_config.name, self.optimizer_config.options
+        check_values(RunConfig, lr=lr, **({"loss": loss} if isinstance(loss, str) else {}))
         if network is not None and net is None:
             raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
-        sizes = ["num_channels", "num_conv", "num_dense"]
-        # plain types only: they must load with weights_only=True
-        self.save_hyperparameters(ignore=["net", "network"] if net is None else ["net", *sizes])
+        self.loss_function = _loss(loss, loss_options, criterion)
+        own_loss = isinstance(self.loss_function, OwnLoss)
+        ignored = ["loss_options", "criterion", "net", "network"]
+        ignored += ["loss"] * own_loss + ["num_channels", "num_conv", "num_dense"] * (net is not None)
+        self.save_hyperparameters(ignore=ignored)  # plain types only: they must load with weights_only=True
+        if isinstance(self.loss_function, OwnLoss):
+            self.hparams["criterion"] = self.loss_function.described
         self.lr = float(lr)
         self.shape = Shape.of(in_channels, image_size, num_classes)
         if net is None:
-            shape = self.shape.arguments()
-            self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **shape)
+            self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **self.shape.arguments())
         else:
             self.hparams["network"] = described = network or description_of(net)
-            self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, seed)
-        self.loss_function = LOSSES[loss]
-        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
+            self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, self.shape, seed)
+        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(self.loss_function) for _ in range(3))
 
     @classmethod
     def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:
         """Makes the classifier of a configuration, for images of that shape."""
         m, o = config.model, config.optimizer
-        own = m.component
+        own = own_component(m)
         return cls(
             m.num_channels,
             m.num_conv,
@@ -121,9 +136,10 @@ class MNISTClassifier(L.LightningModule):
             optimizer=o.name,
             lr=config.lr,
             loss=config.loss,
+            loss_options=config.loss_options,
             optimizer_options=o.options,
             seed=config.seed,
-            net=None if own is None else build_network(m, config.seed),
+            net=None if own is None else build_network(m, config.seed, shape),
             network=None if own is None else own.identity(),
             **shape.arguments(),
         )
@@ -179,62 +195,3 @@ class MNISTClassifier(L.LightningModule):
         # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
         return build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
-
-
-class EpochCSVLogger(Logger):
-    """Writes `metrics.csv` in `directory`: one line per epoch, from 1, training and validation side by side.
-
-    Lightning's own CSV logger writes them as two lines. The file is replaced atomically, and a run that continues
-    from a checkpoint keeps the lines of the epochs before.
-    """
-
-    def __init__(self, directory: str) -> None:
-        super().__init__()
-        self.path = Path(directory) / METRICS_FILE
-        self.rows: dict[int, dict[str, float]] = {}
-
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        pass  # they are in config.yaml
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        values = {k: v for k, v in metrics.items() if k.startswith(("train_", "val_"))}
-        if not values:
-            return
-        epoch = int(metrics["epoch"]) + 1
-        if not self.rows:
-            self.rows = self._earlier_rows(epoch)
-        self.rows.setdefault(epoch, {}).update(values)
-        if any(k.startswith("train_") for k in values):  # comes last in an epoch
-            self._write()
-
-    def _earlier_rows(self, epoch: int) -> dict[int, dict[str, float]]:
-        """The lines of the epochs before this one, as far as they can be read."""
-        if epoch == 1 or not is_there(self.path):
-            return {}
-        try:
-            rows = read_epochs(self.path, epoch - 1)
-        except ValueError as error:
-            print(f"{self.path}: damaged ({error}); the lines of the epochs before are lost", flush=True)
-            return {}
-        if len(rows) < epoch - 1:
-            print(f"{self.path}: damaged; {len(rows)} of the {epoch - 1} epochs before are kept", flush=True)
-        return rows
-
-    def _write(self) -> None:
-        columns = [f"{part}_{metric}" for part in ("train", "val") for metric in METRICS]
-        columns += sorted({k for row in self.rows.values() for k in row} - set(columns))
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["epoch", *columns])
-        for epoch, row in sorted(self.rows.items()):
-            # Lightning logs in float32: nine digits are all there are
-            writer.writerow([epoch, *(f"{row[c]:.9g}" if c in row else "" for c in columns)])
-        write_durably(self.path, out.getvalue().encode())

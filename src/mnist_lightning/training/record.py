@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.config import ModelConfig, RunConfig
+from mnist_lightning.config.keys import loss_label
 from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
@@ -98,7 +99,7 @@ def _columns_of(config: RunConfig) -> dict[str, Any]:
     sizes = {name: getattr(config.model, name) if network is None else None for name in ModelConfig.replaced}
     return {
         "optimizer": config.optimizer.label,
-        "loss_func": config.loss,
+        "loss_func": loss_label(config.loss),
         "learning_rate": config.lr,
         **sizes,
         "network": "" if network is None else str(network),

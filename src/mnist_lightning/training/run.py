@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Unpack
 
 import lightning as L
 import torch
@@ -15,6 +16,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.changes import changed, required
+from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.config.labels import label_of
 from mnist_lightning.data.augmentation import check_augmentation
 from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset, shape_of
@@ -22,6 +25,7 @@ from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.own_loss import check_loss
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -64,6 +68,7 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
     check_trainer(config)
     shape = shape_of(config.data)
     check_network(config.model, shape)
+    check_loss(config.loss, config.loss_options, shape.num_classes)
     check_augmentation(config.transform, shape)
     if (given := _given_checkpoint(config, base)) is not None:
         if given.is_dir():
@@ -76,14 +81,16 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
 
 
 def train(
-    config: RunConfig,
+    config: RunConfig | Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
     *,
     continue_interrupted: bool = False,
     retrain: bool = False,
+    **keys: Unpack[RunKeys],
 ) -> RunResult:
     """Trains one configuration, stores its record and returns it; a run that is finished already is not trained again.
 
+    The configuration is a RunConfig or any mapping of its keys, changed by further `keys`, or these alone.
     `directory` (default: a fresh one under `outputs/`) receives config.yaml, metrics.csv, checkpoints/last.ckpt
     and best.ckpt, and, last, result.json. The metrics are those of the final weights on the whole training and
     test set. A run whose loss became NaN or infinite stops and has the status `diverged`.
@@ -92,8 +99,18 @@ def train(
     directory, or failed, goes on after its last whole epoch, to the same end as if it had not been.
     Raises TypeError, ConfigError, DataError, RefusedError, UnreadableError or OutputError; whatever else training
     raises is passed on, Ctrl-C as KeyboardInterrupt.
+
+    >>> small = {"num_channels": 2, "num_conv": 1, "num_dense": 0}
+    >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
+    >>> result = train(optimizer="adam", lr=0.01, model=small, data=data, trainer={"max_epochs": 2}, directory="mine")
+    >>> result.status, result.epochs, 0 <= result.accuracy_test <= 1
+    ('completed', 2, True)
+    >>> sorted(path.name for path in Path("mine").iterdir() if path.is_file())
+    ['config.yaml', 'metrics.csv', 'predictions.npz', 'result.json']
     """
-    require_configuration(config)
+    if keys or isinstance(config, Mapping):
+        config = changed(config, keys)
+    config = required(config)
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     stored = finished_result(path, config.fingerprint)
     if stored is not None and not (retrain or config.retrain):
@@ -101,13 +118,6 @@ def train(
     check(config)
     with watched({path: config}, {path: label_of(config.identity())}, config.progress):
         return train_checked(config, path, continue_interrupted=continue_interrupted)
-
-
-def require_configuration(config: object) -> None:
-    """Raises TypeError for anything that is no RunConfig, ConfigError for values that are out of range meanwhile."""
-    if not isinstance(config, RunConfig):
-        raise TypeError(f"config: a {type(config).__name__}, not a RunConfig; give RunConfig(...)")
-    config.check()
 
 
 def train_checked(

@@ -28,7 +28,8 @@ from mnist_lightning.config.components import TARGET, Kind, code_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.records.run_directory import LAST
 from mnist_lightning.training.checkpoints import DurableCheckpoints
-from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
+from mnist_lightning.training.epoch_csv import EpochCSVLogger
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
 
 
@@ -83,7 +84,7 @@ def _checkpoints(path: Path, validates: bool) -> list[Callback]:
 def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dict[str, Any]:
     """Returns `lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
     arguments = plain_arguments(config, path)
-    names = {"directory": str(path), "run_name": config.run_name}
+    names = names_of(path, config.run_name)
     for key, kind in _BUILT.items():
         values = arguments.get(key)
         built = [
@@ -141,6 +142,11 @@ def fastest_precision(accelerator: str) -> str:
     return "bf16-mixed" if supported else "32-true"
 
 
+def names_of(path: Path, run_name: str) -> dict[str, str]:
+    """What loggers and callbacks may be told of a run: its directory, its name, and that of its sweep's directory."""
+    return {"directory": str(path), "run_name": run_name, "sweep": path.absolute().parent.name}
+
+
 def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
     """Returns the logger of the group, and before it that of metrics.csv; none at all for `_target_: none`."""
     target = group.get("_target_", "csv")
@@ -191,16 +197,10 @@ def _wandbs_refusal() -> str:
 
 
 def _instance(key: str, spec: Any, kind: Kind, names: dict[str, str], build: bool) -> Any:
-    """Makes what `{_target_: class, **arguments}` describes. `{directory}` and `{run_name}` in texts are filled in."""
+    """Makes what `{_target_: class, **arguments}` describes; names in braces in its texts are those of `names_of`."""
     if not isinstance(spec, dict) or not isinstance(spec.get(TARGET), str):
         raise ConfigError([Problem(key, spec, "no _target_", "give {_target_: package.Class, argument: value}")])
-    arguments = {
-        str(k): v.replace("{directory}", names["directory"]).replace("{run_name}", names["run_name"])
-        if isinstance(v, str)
-        else v
-        for k, v in spec.items()
-        if k != TARGET
-    }
+    arguments = {str(k): _filled(v, names) for k, v in spec.items() if k != TARGET}
     try:
         code = code_of(spec[TARGET], kind)
         return code(**arguments) if build else code
@@ -211,6 +211,15 @@ def _instance(key: str, spec: Any, kind: Kind, names: dict[str, str], build: boo
         extra = spec[TARGET].rpartition(".")[2].removesuffix("Logger").lower()
         way_out = f'pip install "mnist-lightning[{extra}]"'
         raise ConfigError([Problem(key, spec[TARGET], f"needs {error.name or extra}", way_out)]) from error
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _filled(v, names) for k, v in value.items()}
+    if isinstance(value, str):
+        for name, told in names.items():
+            value = value.replace(f"{{{name}}}", told)
+    return value
 
 
 def _one_device(devices: Any) -> Any:

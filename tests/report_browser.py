@@ -83,7 +83,7 @@ class Browser:
             key = {"key": name, "code": name, "windowsVirtualKeyCode": code} | ({"text": text} if text else {})
             self._call("Input.dispatchKeyEvent", type=kind, **key)
 
-    def drag(self, points: list[tuple[float, float]]) -> None:
+    def stroke(self, points: list[tuple[float, float]]) -> None:
         """Draws a line with the mouse's button down."""
         kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
         for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
@@ -107,16 +107,6 @@ class Browser:
             self._call("Input.dispatchMouseEvent", type="mouseMoved", x=at, y=y)
         for kind in ("mousePressed", "mouseReleased") if click else ():
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def drag(self, x: float, y: float, to: float) -> None:
-        """Holds the mouse's button at a place, moves up or down to the height `to`, and lets go."""
-        self.point(x, y)
-        for kind, at in (
-            ("mousePressed", y),
-            *(("mouseMoved", y + (to - y) * i / 8) for i in range(1, 9)),
-            ("mouseReleased", to),
-        ):
-            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=at, button="left", buttons=1, clickCount=1)
 
     def print_media(self, medium: str) -> None:
         """Shows the page as on paper (`print`), or on a screen."""

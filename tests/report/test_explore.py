@@ -141,7 +141,7 @@ def test_dragging_along_an_axis_of_the_second_chart_keeps_the_runs_in_that_range
         "const last = p.dimensions.at(-1), ends = [1, 0.5].map((v) => p.dataToPoint(v, last));"
         "return [b.x + ends[0][0], b.y + ends[0][1], b.y + ends[1][1]]; })()"
     )
-    browser.drag(x, top, low)
+    browser.drag([(x, top + (low - top) * i / 8) for i in range(9)])
     high = browser.run("runs.values(1).filter(v => v >= 0.5).length")
     assert 0 < high < 18
     assert seen(browser, f"{SHOWN} === {high} && {POINTS} === {high}")

@@ -49,7 +49,7 @@ class RunResult:
 
     optimizer: str = _column("", about="optimizer")
     loss_func: str = _column("", about="loss the network was trained with")
-    learning_rate: float = _column(_NAN, "0.0E+00", "learning rate")
+    learning_rate: float = _column(_NAN, about="learning rate")
     loss: float = _column(_NAN, _LOSS, "mean training loss")
     mse: float = _column(_NAN, _LOSS, "training mean squared error of the softmax outputs")
     mae: float = _column(_NAN, _LOSS, "training mean absolute error of the softmax outputs")

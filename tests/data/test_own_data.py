@@ -186,12 +186,12 @@ REFUSED: dict[str, tuple[DataConfig | dict[str, Any], type[Exception], str]] = {
     "no files": (
         {"_target_": "torchvision.datasets.EMNIST", "split": "letters", "download": False, "root": "nowhere"},
         DataError,
-        r'data._target_=torchvision.datasets.EMNIST\(split="letters"\): no data \(Dataset not found',
+        r'data._target_=torchvision.datasets.EMNIST\(split="letters"\): no data \(RuntimeError: Dataset not found',
     ),
     "no network": (
         {"_target_": "own_datasets.gone", "root": "nowhere"},
         DataError,
-        r"data._target_=own_datasets.gone: no data \(no network\); see data.root and data.download",
+        r"data._target_=own_datasets.gone: no data \(RuntimeError: no network\); see data.root and data.download",
     ),
 }
 ODD = {
@@ -264,7 +264,7 @@ def test_a_sweep_on_own_data_holds_their_digest_and_refuses_others(
         (
             ["data._target_=own_datasets.gone"],
             4,
-            "data._target_=own_datasets.gone: no data (no network); see data.root",
+            "data._target_=own_datasets.gone: no data (RuntimeError: no network); see data.root",
         ),
         (["data._target_=nowhere.Data"], 2, "data._target_=nowhere.Data: there is no module nowhere"),
         ([f"data._target_={COLOURS}", "data.clases=3"], 2, "data.clases=3: Colours has no such argument; did you mean"),

@@ -103,7 +103,7 @@ def _made(component: Component, is_train: bool, root: str, download: bool) -> An
     given = _given(component, is_train, root, False)
 
     def make(**changes: bool) -> Any:
-        with redirect_stdout(StringIO()):
+        with redirect_stdout(StringIO()):  # torchvision prints where it looks
             return component.build(KEY, DATASET, **{**given, **changes})
 
     try:
@@ -112,7 +112,7 @@ def _made(component: Component, is_train: bool, root: str, download: bool) -> An
         raise
     except Exception as error:  # what somebody's class raises; torchvision's, where there are no files, RuntimeError
         if "download" not in given or not download:
-            raise _missing(component, error) from error
+            raise _missing(component, given, error) from error
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
@@ -121,14 +121,14 @@ def _made(component: Component, is_train: bool, root: str, download: bool) -> An
     except ConfigError:
         raise
     except Exception as error:
-        raise _missing(component, error) from error
+        raise _missing(component, given, error) from error
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _missing(component: Component, error: Exception) -> DataError:
-    what = cut(str(error), 80) or type(error).__name__
-    return DataError(f"{KEY}={component}: no data ({what}); {_WAY_OUT}")
+def _missing(component: Component, given: dict[str, Any], error: Exception) -> DataError:
+    what = cut(f"{type(error).__name__}: {error}", 80)
+    return DataError(f"{KEY}={component}: no data ({what}); {_WAY_OUT if 'root' in given else 'mend it'}")
 
 
 def _arrays(component: Component, dataset: Any, part: str) -> tuple[torch.Tensor, torch.Tensor]:

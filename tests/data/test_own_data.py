@@ -116,6 +116,7 @@ def test_training_takes_size_channels_and_classes_from_the_data(tiny: Tiny, tmp_
     assert record.status == "completed"
     assert record.accuracy_test > 0.9
     assert (record.dataset, record.train_size, record.data_sha256) == (COLOURS, 60, load_dataset(config.data).sha256)
+    assert record.num_classes == 3
     module = MNISTClassifier.load_from_checkpoint(tmp_path / "checkpoints/best.ckpt")
     assert module.shape == Shape(3, 8, 12, 3)
     assert stored_config(tmp_path / "config.yaml").fingerprint == config.fingerprint

@@ -42,7 +42,7 @@ def test_export_compares_a_network_for_other_images_on_random_pixels_and_says_so
     from mnist_lightning.export.weights import load_network
 
     net = load_network(weights.path)
-    assert net.stem.weight.shape == (2, 3, 3, 3)
+    assert net.state_dict()["stem.weight"].shape == (2, 3, 3, 3)
 
 
 def test_the_page_of_a_run_on_other_images_speaks_of_classes(coloured: Path) -> None:

@@ -78,6 +78,11 @@ def make_sgd(params: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(params, lr=lr)
 
 
+def make_schedule(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """A quarter of the epoch before."""
+    return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.25)
+
+
 alias = Net
 
 

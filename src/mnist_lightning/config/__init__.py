@@ -17,6 +17,8 @@ from mnist_lightning.config.parse import schema as schema
 from mnist_lightning.config.parse import too_large as too_large
 from mnist_lightning.config.parse import wrong_type as wrong_type
 from mnist_lightning.config.plain import unresolved as unresolved
+from mnist_lightning.config.schedule_keys import SCHEDULERS as SCHEDULERS
+from mnist_lightning.config.schedule_keys import SchedulerConfig as SchedulerConfig
 from mnist_lightning.config.section import check_values as check_values
 from mnist_lightning.config.shapes import IMAGE_SIZE as IMAGE_SIZE
 from mnist_lightning.config.shapes import MNIST as MNIST

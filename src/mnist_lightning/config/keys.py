@@ -19,6 +19,7 @@ from mnist_lightning.config.data_keys import DataConfig
 from mnist_lightning.config.model_keys import ModelConfig
 from mnist_lightning.config.own_code import folded
 from mnist_lightning.config.plain import plain
+from mnist_lightning.config.schedule_keys import SchedulerConfig
 from mnist_lightning.config.section import (
     Key,
     Section,
@@ -120,6 +121,8 @@ class _Keys(TypedDict, total=False):
     sweep: SweepConfig | Mapping[str, Any]
     logger: Mapping[str, Any]
     callbacks: Sequence[Any]
+    callback: Mapping[str, Any]
+    scheduler: SchedulerConfig | str | Callable[..., Any] | Mapping[str, Any]
     ckpt_path: str | os.PathLike[str] | None
     progress: str
     report: ReportConfig | Mapping[str, Any]
@@ -200,6 +203,13 @@ class RunConfig(Section):
     loss_options: dict[str, Any] = key(
         about="arguments of a loss of your own, such as loss_options.gamma=2", factory=dict
     )
+    scheduler: SchedulerConfig = key(
+        about="how the learning rate changes", factory=SchedulerConfig, also="lr_scheduler schedule"
+    )
+    callback: dict[str, Any] = key(
+        about="ready callbacks by name, written callback=X or callback=[X,Y]; each may be changed by its keys",
+        factory=dict,
+    )
     report: ReportConfig = key(about="when a sweep's page is made", factory=ReportConfig, identity=False)
 
     def problems(self) -> list[Problem]:
@@ -238,7 +248,8 @@ class RunConfig(Section):
 
     def identity(self) -> dict[str, Any]:
         """What the run computes with: the keys that have a value and are part of the fingerprint."""
-        return {k: v for k, v in super().identity().items() if k != "loss_options" or v}
+        later = ("loss_options", "scheduler", "callback")  # no part of it where they are not used, as before they came
+        return {k: v for k, v in super().identity().items() if k not in later or v}
 
     @property
     def fingerprint(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 import torchmetrics
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from mnist_lightning.config import (
@@ -17,10 +17,12 @@ from mnist_lightning.config import (
     ImageSize,
     OptimizerConfig,
     RunConfig,
+    SchedulerConfig,
     Shape,
     check_values,
 )
 from mnist_lightning.config.components import TARGET
+from mnist_lightning.config.keys import section_from
 from mnist_lightning.data.datasets import scale
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.losses import LOSSES, Loss
@@ -38,6 +40,7 @@ from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.numerics.own_loss import Given as LossGiven
 from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
 from mnist_lightning.training.data_module import MNISTDataModule
+from mnist_lightning.training.scheduling import Scheduled, stored_schedule
 
 
 class EpochMetrics(torchmetrics.Metric):
@@ -69,7 +72,7 @@ def _loss(given: LossGiven, options: dict[str, Any] | None, stored: dict[str, An
     return OwnLoss.of(given, {**{k: v for k, v in (stored or {}).items() if k != TARGET}, **(options or {})})
 
 
-class MNISTClassifier(L.LightningModule):
+class MNISTClassifier(Scheduled):
     """The study's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
 
     Or `net`, any torch Module of float images -> logits [N, 10]; or its class, or what else makes one when called. A
@@ -100,6 +103,8 @@ class MNISTClassifier(L.LightningModule):
         network: dict[str, Any] | None = None,
         loss_options: dict[str, Any] | None = None,
         criterion: dict[str, Any] | None = None,
+        scheduler: SchedulerConfig | str | Callable[..., Any] | Mapping[str, Any] = "none",
+        schedule: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))  # pyright: ignore - becomes a name
@@ -110,11 +115,15 @@ class MNISTClassifier(L.LightningModule):
             raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
         self.loss_function = _loss(loss, loss_options, criterion)
         own_loss = isinstance(self.loss_function, OwnLoss)
-        ignored = ["loss_options", "criterion", "net", "network"]
+        named = {k: v for k, v in (schedule or {}).items() if k != "epochs"}
+        self.schedule = section_from(SchedulerConfig, named if schedule and scheduler == "none" else scheduler)
+        ignored = ["loss_options", "criterion", "net", "network", "scheduler", "schedule"]
         ignored += ["loss"] * own_loss + ["num_channels", "num_conv", "num_dense"] * (net is not None)
         self.save_hyperparameters(ignore=ignored)  # plain types only: they must load with weights_only=True
         if isinstance(self.loss_function, OwnLoss):
             self.hparams["criterion"] = self.loss_function.described
+        if self.schedule.is_used:
+            self.hparams["schedule"] = schedule or self.schedule.identity()
         self.lr = float(lr)
         self.shape = Shape.of(in_channels, image_size, num_classes)
         if net is None:
@@ -137,6 +146,8 @@ class MNISTClassifier(L.LightningModule):
             lr=config.lr,
             loss=config.loss,
             loss_options=config.loss_options,
+            scheduler=config.scheduler,
+            schedule=stored_schedule(config),
             optimizer_options=o.options,
             seed=config.seed,
             net=None if own is None else build_network(m, config.seed, shape),
@@ -182,16 +193,21 @@ class MNISTClassifier(L.LightningModule):
         self.test_metrics.reset()
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict({f"train_{k}": v for k, v in self.train_metrics.compute().items()}, sync_dist=True)
+        metrics = {f"train_{k}": v for k, v in self.train_metrics.compute().items()}
+        self.log_dict(metrics, sync_dist=True)
+        if self.schedule.is_used:
+            self.end_scheduled_epoch(metrics)
 
     def on_validation_epoch_end(self) -> None:
+        self.validated = not self.trainer.sanity_checking
         for name, value in self.val_metrics.compute().items():
             self.log(f"val_{name}", value, prog_bar=name in ("loss", "accuracy"), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()}, sync_dist=True)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        return build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
+        optimizer = build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
+        return self.scheduled(optimizer)

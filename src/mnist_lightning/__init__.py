@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from mnist_lightning.report.frame import load_frame
     from mnist_lightning.sweep.library import sweep
     from mnist_lightning.sweep.result import SweepResult
-    from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+    from mnist_lightning.training.data_module import MNISTDataModule
+    from mnist_lightning.training.lightning_modules import MNISTClassifier
     from mnist_lightning.training.run import train
 
 _HOMES = {
     "ConvDenseNet": "numerics.model",
     "DataConfig": "config",
     "MNISTClassifier": "training.lightning_modules",
-    "MNISTDataModule": "training.lightning_modules",
+    "MNISTDataModule": "training.data_module",
     "ModelConfig": "config",
     "OptimizerConfig": "config",
     "RunConfig": "config",

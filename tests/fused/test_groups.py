@@ -73,6 +73,7 @@ def test_interrupted_groups_come_first_and_stay_as_they_are(configs: list[RunCon
         (RunConfig(OptimizerConfig("torch.optim.RAdam")), "optimizer=torch.optim.RAdam has no stacked rule"),
         (RunConfig(OptimizerConfig("sgd", {"momentum": 0.9})), "optimizer.options.momentum is not in the stacked rule"),
         (RunConfig(callbacks=[{"_target_": "x.Y"}]), "callbacks belong to one run"),
+        (RunConfig(transform="light"), "transform changes the images of one run"),
         (RunConfig(ckpt_path="x.ckpt"), "ckpt_path belongs to one run"),
         (RunConfig(logger={"_target_": "lightning.pytorch.loggers.WandbLogger"}), "cannot follow several runs"),
         (RunConfig(trainer=TrainerConfig(precision="16-mixed")), "would be shared by the members"),

@@ -60,15 +60,15 @@ class ConvDenseNet(nn.Module):
     ) -> None:
         super().__init__()
         check_values(ModelConfig, num_channels=num_channels, num_conv=num_conv, num_dense=num_dense)
-        self.shape = Shape.of(in_channels, image_size, num_classes)
-        if problems := vanishing(num_conv, self.shape):
+        shape = Shape.of(in_channels, image_size, num_classes)
+        if problems := vanishing(num_conv, shape):
             raise ConfigError(problems)
         channels = [num_channels * 2**i for i in range(num_conv + 1)]
         self.stem = _empty(nn.Conv2d, in_channels, channels[0], 3, padding=1)
         self.convs = nn.ModuleList(
             _empty(nn.Conv2d, before, after, 3, padding=1) for before, after in pairwise(channels)
         )
-        pixels = (self.shape.height >> num_conv) * (self.shape.width >> num_conv)  # 28, 14, 7, 3, 1: pooling floors
+        pixels = (shape.height >> num_conv) * (shape.width >> num_conv)  # 28, 14, 7, 3, 1: pooling floors
         widths = [channels[-1] * pixels, *dense_widths(num_dense)]
         self.denses = nn.ModuleList(_empty(Dense, before, after) for before, after in pairwise(widths))
         self.output = _empty(Dense, widths[-1], num_classes)

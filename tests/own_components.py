@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import lightning as L
@@ -78,6 +78,29 @@ def make_sgd(params: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(params, lr=lr)
 
 
+class Heavy(torch.optim.Optimizer):
+    """An optimizer with a state: v = (1 - friction) v - lr g;  w += v."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float, friction: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr, "friction": friction})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                v = self.state[p].setdefault("v", torch.zeros_like(p))
+                v.mul_(1 - group["friction"]).add_(p.grad, alpha=-group["lr"])
+                p.add_(v)
+        return loss
+
+
+def make_schedule(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """A quarter of the epoch before."""
+    return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.25)
+
+
 alias = Net
 
 
@@ -91,9 +114,9 @@ class ManyChannels(ConvDenseNet):
 class Dropping(nn.Module):
     """Draws random numbers whenever it is trained."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.5) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
+        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(share), nn.Linear(28 * 28, 10))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)

@@ -59,7 +59,16 @@ def test_what_hydra_would_misunderstand_or_explain_badly_is_refused_in_one_line(
 
 
 def test_every_group_of_conf_and_no_other_folder_is_a_group() -> None:
-    assert groups() == ["data", "experiment", "logger", "optimizer", "hydra/launcher", "hydra/sweeper"]
+    assert groups() == [
+        "callback",
+        "data",
+        "experiment",
+        "logger",
+        "optimizer",
+        "scheduler",
+        "hydra/launcher",
+        "hydra/sweeper",
+    ]
     refuse_early(["hydra/callbacks=[collect]", "callbacks=[a,b]", "trainer.devices=[1]"])
 
 

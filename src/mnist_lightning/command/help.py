@@ -31,7 +31,10 @@ _EXAMPLES = {
         "A search by Optuna, 20 trials of two sizes and of learning rates between 0.0001 and 0.1:"
     ),
 }
-_KEYS = "Keys and their defaults (optimizer.options.X=... and logger.X=... take further arguments):"
+_KEYS = (
+    "Keys and their defaults (optimizer.options.X=..., scheduler.options.X=..., loss_options.X=... and logger.X=... "
+    "take further arguments, and so does +model.X=... of a network of your own):"
+)
 _FOLDED = "trainer.X=...: its other arguments: {names}; --help trainer explains each"
 _TRAINER = "Every argument of lightning.Trainer but logger and callbacks; null is Lightning's default:"
 _CHOICES = "Choices, each a file of conf/ that sets some keys:"

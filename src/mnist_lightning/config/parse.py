@@ -18,15 +18,17 @@ from mnist_lightning.errors import Problem
 def schema() -> DictConfig:
     """The dataclasses as the schema Hydra composes against.
 
-    Further options of optimizer, loss and logger need no `+`: their dictionaries are open. So are sections that may
-    name code of the user's, whose arguments stand in them; `parse` refuses what is none.
+    Further options of optimizer, loss, scheduler and logger need no `+`: their dictionaries are open. So are
+    sections that may name code of the user's, whose arguments stand in them; `parse` refuses what is none.
     """
     node = OmegaConf.structured(RunConfig)
     OmegaConf.set_struct(node.optimizer.options, False)
-    OmegaConf.set_struct(node.loss_options, False)
+    for inner in (node.loss_options, node.scheduler.options, node.callback):
+        OmegaConf.set_struct(inner, False)
     OmegaConf.set_struct(node.logger, False)
-    OmegaConf.set_struct(node.model, False)
-    del node.model[ARGUMENTS]
+    for section in (node.model, node.data):
+        OmegaConf.set_struct(section, False)
+        del section[ARGUMENTS]
     return node
 
 

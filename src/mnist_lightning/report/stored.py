@@ -26,6 +26,7 @@ from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
 MOST_CURVES = 6
 MOST_BEST = 8  # curves in one chart
+_OF_DIGITS = ("mnist", "qmnist", "synthetic", "")  # in the first versions nothing else was trained
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,15 @@ def _is_run(directory: Path) -> bool:
 
 
 def confusions(predictions: Predictions) -> np.ndarray:
-    """Counts test images by true digit (down) and predicted digit (across): int64 [10, 10]."""
-    counts = np.zeros((10, 10), dtype=np.int64)
+    """Counts test images by true class (down) and predicted class (across): int64 [K, K], of digits [10, 10]."""
+    counts = np.zeros((predictions.num_classes, predictions.num_classes), dtype=np.int64)
     np.add.at(counts, (predictions.labels.astype(int), predictions.predicted.astype(int)), 1)
     return counts
+
+
+def thing_of(dataset: str) -> str:
+    """What a class of a data set is called."""
+    return "digit" if dataset in _OF_DIGITS else "class"
 
 
 def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:

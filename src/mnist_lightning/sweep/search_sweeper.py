@@ -53,7 +53,9 @@ class SearchSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
         self._config, self.root = config, Path(config.hydra.sweep.dir)
-        self._launcher = PersistentLauncher(plugin, Compositions(hydra_context.config_loader, config), config)
+        compositions = Compositions(hydra_context.config_loader, config)
+        name: str = config.hydra.runtime.choices["hydra/launcher"]
+        self._launcher = PersistentLauncher(plugin, compositions, name, str(self.root))
         self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
 
     def sweep(self, arguments: list[str]) -> None:

@@ -167,7 +167,7 @@ def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("its hyper_parameters are not ours")
     for name, value in values.items():
         inner = value.values() if name == "optimizer_options" and isinstance(value, dict) else [value]
-        is_code = name in ("network", "criterion") and isinstance(value, dict) and _is_plain(value)
+        is_code = name in ("network", "criterion", "schedule") and isinstance(value, dict) and _is_plain(value)
         if not is_code and not all(isinstance(v, (*_PLAIN, list, tuple)) for v in inner):
             raise ValueError(f"its {name} is a {type(value).__name__}")
     return values

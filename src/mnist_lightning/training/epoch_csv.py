@@ -40,7 +40,7 @@ class EpochCSVLogger(Logger):
         pass  # they are in config.yaml
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        values = {k: v for k, v in metrics.items() if k.startswith(("train_", "val_"))}
+        values = {k: v for k, v in metrics.items() if k.startswith(("train_", "val_")) or k == "lr"}
         if not values:
             return
         epoch = int(metrics["epoch"]) + 1

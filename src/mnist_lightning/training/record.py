@@ -72,6 +72,7 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
     columns |= {f"{name}_test": value for name, value in trained.test.items()}
     columns |= {"train_size": len(dataset.train), "test_size": len(dataset.test), "data_sha256": dataset.sha256}
     status, error = _ended(config, trained)
+    columns["num_classes"] = dataset.shape.num_classes
     shared = ("epochs", "best_epoch", "num_parameters", "samples_per_second", "precision", "engine", "group_size")
     columns |= {name: getattr(trained, name) for name in shared}
     return RunResult(
@@ -115,7 +116,7 @@ def _columns_of(config: RunConfig) -> dict[str, Any]:
         "learning_rate": config.lr,
         **sizes,
         "network": "" if network is None else str(network),
-        "dataset": config.data.name,
+        "dataset": config.data.label,
         "train_size": config.data.train_size,
         "test_size": config.data.test_size,
         "val_size": config.data.val_size,

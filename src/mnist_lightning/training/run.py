@@ -19,12 +19,14 @@ from mnist_lightning.config import RunConfig, fresh_directory
 from mnist_lightning.config.changes import changed, required
 from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.config.labels import label_of
-from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
+from mnist_lightning.data.augmentation import check_augmentation
+from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset, shape_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.numerics.own_loss import check_loss
+from mnist_lightning.numerics.schedules import build_schedule
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -39,9 +41,10 @@ from mnist_lightning.records.run_directory import (
     place_of,
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.data_module import EVALUATION_BATCH, MNISTDataModule
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
-from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.pruning import Judge, Pruning
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
@@ -58,24 +61,26 @@ from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trai
 def check(config: RunConfig, base: Path | None = None) -> Dataset:
     """Finds whatever can be known to be wrong before training; returns the data.
 
-    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data. A relative `ckpt_path`
-    is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or RefusedError.
+    Builds the optimizer on a dummy, resolves logger, callbacks and transform, reads (or fetches) the data. A relative
+    `ckpt_path` is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or
+    RefusedError.
     """
     config.check()  # its values may have been changed since it was made
-    build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
+    optimizer = build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
+    build_schedule(config.scheduler, optimizer, config.trainer.max_epochs)
     check_trainer(config)
+    shape = shape_of(config.data)
+    check_network(config.model, shape)
+    check_loss(config.loss, config.loss_options, shape.num_classes)
+    check_augmentation(config.transform, shape)
     if (given := _given_checkpoint(config, base)) is not None:
         if given.is_dir():
             way_out = "give the path of the last.ckpt in its checkpoints/"
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        content = read_checkpoint(given, net=own_network(config))
-        check_continuation(config, content, load_dataset(config.data).shape)
-    dataset = load_dataset(config.data)
-    check_network(config.model, dataset.shape)
-    check_loss(config.loss, config.loss_options, dataset.shape.num_classes)
-    return dataset
+        check_continuation(config, read_checkpoint(given, net=own_network(config)), shape)
+    return load_dataset(config.data)
 
 
 def train(
@@ -103,8 +108,8 @@ def train(
     >>> result = train(optimizer="adam", lr=0.01, model=small, data=data, trainer={"max_epochs": 2}, directory="mine")
     >>> result.status, result.epochs, 0 <= result.accuracy_test <= 1
     ('completed', 2, True)
-    >>> sorted(path.name for path in Path("mine").iterdir() if path.is_file())
-    ['config.yaml', 'metrics.csv', 'predictions.npz', 'result.json']
+    >>> load_results("mine") == [result]
+    True
     """
     if keys or isinstance(config, Mapping):
         config = changed(config, keys)

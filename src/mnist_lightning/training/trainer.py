@@ -46,6 +46,7 @@ _BUILT = {
     "profiler": _kind(Profiler),
     "plugins": _kind(Precision, ClusterEnvironment, CheckpointIO, LayerSync),
 }
+_STOPPED = "mnist_lightning_stopped"
 _WANDB_SECONDS = 10  # that Weights & Biases' server may take to answer
 
 
@@ -93,7 +94,8 @@ def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dic
         ]
         if values is not None:
             arguments[key] = built if isinstance(values, list) else built[0]
-    arguments["callbacks"] = [_instance("callbacks", c, CALLBACK, names, build) for c in config.callbacks]
+    given = [("callbacks", c) for c in config.callbacks] + [(f"callback.{k}", c) for k, c in config.callback.items()]
+    arguments["callbacks"] = [_instance(key, c, CALLBACK, names, build) for key, c in given]
     arguments["logger"] = loggers(config.logger, names, build)
     return arguments
 
@@ -268,6 +270,7 @@ class FitWatch(Callback):
         self.best_epoch: int | None = None
         self.best_loss = math.inf
         self.diverged = False
+        self.stopped = False  # as the checkpoint that was restored says
         self.began = False  # a checkpoint, if there was one, has been restored
         self.epochs, self.train_seconds, self._started = 0, 0.0, 0.0
 
@@ -277,6 +280,14 @@ class FitWatch(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.began = True
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.should_stop:  # by early stopping, for one: Lightning forgets it, and would train another epoch
+            checkpoint[_STOPPED] = True
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.stopped = checkpoint.get(_STOPPED) is True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.seed is not None:

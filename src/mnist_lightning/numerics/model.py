@@ -92,6 +92,9 @@ def max_pool(x: Tensor) -> Tensor:
     """2x2 max pooling: [..., C, H, W] -> [..., C, H // 2, W // 2]."""
     if x.ndim == 4:
         return nn.functional.max_pool2d(x, 2)
+    if x.ndim == 5 and x.stride(0) < x.stride(1):  # a stack [G,N,C,H,W] in the memory [N,H,W,G,C]: without a copy
+        y = nn.functional.max_pool2d(x.transpose(0, 1).flatten(1, 2), 2)
+        return y.unflatten(1, (x.shape[0], -1)).transpose(0, 1)
     return nn.functional.max_pool2d(x.flatten(0, -4), 2).unflatten(0, x.shape[:-3])
 
 

@@ -1,0 +1,93 @@
+"""The fused engine on a GPU that computes nothing: what is launched, captured and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from null_gpu import building
+
+Scenes = Callable[..., dict[str, Any]]
+LONG = os.environ.get("MNIST_TEST_LONG") == "1"
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Scenes:
+    """`scenes("two_seeds", "resumed")`: what happened in these scenes of `null_gpu/scenes.py`."""
+    try:
+        place = building.build(Path(pytestconfig.cache.mkdir("null_gpu")) if pytestconfig.cache else Path())
+    except building.NoNullGPUError as reason:
+        pytest.skip(str(reason))
+
+    def play(*names: str) -> dict[str, Any]:
+        command = [sys.executable, str(building.HERE / "scenes.py"), str(tmp_path_factory.mktemp("scenes")), *names]
+        ended = subprocess.run(command, env=building.environment(place), capture_output=True, text=True, timeout=900)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        said = json.loads(ended.stdout.splitlines()[-1])
+        return {**said, "out": ended.stdout, "err": ended.stderr}
+
+    return play
+
+
+@pytest.fixture(scope="module")
+def played(scenes: Scenes) -> dict[str, Any]:
+    return scenes("one_seed", "two_seeds", "diverging", "resumed", "little_memory")
+
+
+SCENES = ("one_seed", "two_seeds", "diverging", "resumed", "little_memory")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_capture_does_nothing_forbidden_and_nothing_is_launched_beside_it(name: str, played: dict[str, Any]) -> None:
+    scene = played[name]
+    assert not isinstance(scene["result"], str), scene["result"]
+    assert (scene["violations"], scene["outside"]) == (0, 0)
+    assert scene["captured"] > 0
+    assert scene["replayed"] > 0
+
+
+def runs(name: str, played: dict[str, Any]) -> list[dict[str, Any]]:
+    result = played[name]["result"]
+    return result["runs"] if isinstance(result, dict) else result
+
+
+@pytest.mark.parametrize(("name", "members"), [("one_seed", 12), ("two_seeds", 24), ("resumed", 8)])
+def test_a_group_completes_as_one_with_one_seed_and_with_two(name: str, members: int, played: dict[str, Any]) -> None:
+    assert {(r["status"], r["engine"], r["group_size"], r["epochs"]) for r in runs(name, played)} == {
+        ("completed", "fused", members, 3)
+    }
+    assert "going on one by one" not in played["out"]
+
+
+def test_members_that_diverge_leave_the_group_and_the_others_go_on(played: dict[str, Any]) -> None:
+    ended = sorted((r["status"], r["epochs"]) for r in runs("diverging", played))
+    assert ended == [("completed", 3)] * 10 + [("diverged", 1)] * 2
+
+
+def test_a_resumed_group_repeats_no_epoch(played: dict[str, Any]) -> None:
+    assert set(played["resumed"]["result"]["logged"]) == {3}
+
+
+def test_a_group_too_large_for_the_gpu_is_halved(played: dict[str, Any]) -> None:
+    assert {r["status"] for r in runs("little_memory", played)} == {"completed"}
+    assert max(r["group_size"] for r in runs("little_memory", played)) < 12
+    assert "do not fit into memory together" in played["out"]
+
+
+@pytest.mark.faults
+def test_every_architecture_rule_and_precision_completes_on_a_gpu(scenes: Scenes) -> None:
+    played = scenes("every_rule", "precisions", *["architectures"] * LONG)
+    for name in ("every_rule", "precisions", *["architectures"] * LONG):
+        scene = played[name]
+        assert not isinstance(scene["result"], str), scene["result"]
+        assert (scene["violations"], scene["outside"]) == (0, 0)
+    groups = list(played["architectures"]["result"].values()) if LONG else []
+    ended = [r for group in (played["every_rule"]["result"], played["precisions"]["result"], *groups) for r in group]
+    assert {(r["status"], r["engine"]) for r in ended} == {("completed", "fused")}
+    assert [r["precision"] for r in played["precisions"]["result"]] == ["32-true", "64-true", "bf16-mixed"]

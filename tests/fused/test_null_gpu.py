@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from null_gpu import building
 
 Scenes = Callable[..., dict[str, Any]]
@@ -35,12 +36,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
     return play
 
 
+SCENES = ("one_seed", "two_seeds", "diverging", "resumed", "little_memory")
+
+
 @pytest.fixture(scope="module")
 def played(scenes: Scenes) -> dict[str, Any]:
-    return scenes("one_seed", "two_seeds", "diverging", "resumed", "little_memory")
-
-
-SCENES = ("one_seed", "two_seeds", "diverging", "resumed", "little_memory")
+    return scenes(*SCENES, "no_capture", "one_budget")
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -80,6 +81,13 @@ def test_a_group_too_large_for_the_gpu_is_halved(played: dict[str, Any]) -> None
     assert "do not fit into memory together" in played["out"]
 
 
+def test_a_step_that_cannot_be_captured_is_taken_without_a_graph_and_it_is_said_once(played: dict[str, Any]) -> None:
+    assert {(r["status"], r["engine"]) for r in runs("no_capture", played)} == {("completed", "fused")}
+    assert played["no_capture"]["captured"] == 0
+    said = "the step is not captured (RuntimeError: no graphs here); slower, with the same results\n"
+    assert played["out"].count(said) == 1
+
+
 @pytest.mark.faults
 def test_every_architecture_rule_and_precision_completes_on_a_gpu(scenes: Scenes) -> None:
     played = scenes("every_rule", "precisions", *["architectures"] * LONG)
@@ -91,3 +99,32 @@ def test_every_architecture_rule_and_precision_completes_on_a_gpu(scenes: Scenes
     ended = [r for group in (played["every_rule"]["result"], played["precisions"]["result"], *groups) for r in group]
     assert {(r["status"], r["engine"]) for r in ended} == {("completed", "fused")}
     assert [r["precision"] for r in played["precisions"]["result"]] == ["32-true", "64-true", "bf16-mixed"]
+
+
+def assert_within_budget(counted: dict[str, Any]) -> None:
+    """No more nodes, bytes and waiting than `budgets.json` allows: a step of the study's 18 members of a network."""
+    budgets = json.loads(Path(__file__).with_name("budgets.json").read_text())
+    assert not isinstance(counted, str), counted
+    for net, by_methods in counted.items():
+        for methods, step in by_methods.items():
+            budget, where = budgets[net][methods], (net, methods)
+            assert step["nodes"] <= budget["nodes"], where
+            assert sum(step["gigabytes"].values()) <= budget["gigabytes"], where
+            assert step["gigabytes"]["optimizer"] <= budget["of these optimizer"], where
+            assert step["share_of_kernels"] == 1, where
+            assert (step["violations"], step["synchronisations"], step["launches"]) == (0, 0, 1), where
+            evaluation = step["evaluation"]
+            assert evaluation["launches of a batch"] <= budget["launches of an evaluation's batch"], where
+            assert evaluation["synchronisations"] <= 3, where
+            assert evaluation["bytes brought to the GPU"] < 1000, "the images are there already"
+
+
+def test_a_step_keeps_to_its_budget_and_all_numbers_are_updated_by_kernels(played: dict[str, Any]) -> None:
+    assert_within_budget(played["one_budget"]["result"])
+
+
+@pytest.mark.faults
+def test_the_studys_twelve_networks_keep_to_their_budgets(scenes: Scenes) -> None:
+    counted = scenes("all_budgets")["all_budgets"]["result"]
+    assert len(counted) == 12
+    assert_within_budget(counted)

@@ -56,10 +56,25 @@ def test_what_was_given_before_an_interrupt_is_written() -> None:
     assert done == [True, 2]
 
 
+@pytest.mark.parametrize("background", [True, False])
+def test_what_needs_no_other_is_done_when_the_call_returns_and_an_error_is_raised(background: bool) -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise OSError("disk full")
+
+    with Writer(background=background) as writer:
+        writer.together([lambda i=i: done.append(i) for i in range(50)])
+        assert sorted(done) == list(range(50))
+        with pytest.raises(OSError, match="disk full"):
+            writer.together([lambda: done.append(50), fail])
+    assert done[-1] == 50
+
+
 def test_a_checkpoint_holds_the_numbers_of_the_moment_it_was_given(tmp_path: Path) -> None:
     p, go = torch.ones(3), threading.Event()
     with Writer(background=True) as writer:
-        writer(lambda: go.wait(10) and None)
+        writer(lambda: [go.wait(10)].clear())
         QueuedCheckpoints(writer).save_checkpoint({"epoch": 1, "members": {"a": {"w": p}}}, tmp_path / "x.ckpt")
         p.zero_()
         assert not (tmp_path / "x.ckpt").exists()

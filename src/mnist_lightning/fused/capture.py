@@ -50,7 +50,7 @@ class CapturedStep:
     def _capture(self, rows: Tensor) -> bool:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self.stream):  # nothing is computed while it is captured
+            with _capturing(graph, self.stream):
                 self.step(rows)
         except Exception as error:
             if is_out_of_memory(error):
@@ -71,7 +71,7 @@ def captured(work: Callable[[], None]) -> Callable[[], None]:
     for _ in range(2):  # libraries make their handles and plans
         _on(stream, work)
     try:
-        with torch.cuda.graph(graph, stream=stream):
+        with _capturing(graph, stream):
             work()
     except Exception as error:
         if is_out_of_memory(error):
@@ -79,6 +79,11 @@ def captured(work: Callable[[], None]) -> Callable[[], None]:
         torch.cuda.synchronize()
         return work
     return graph.replay
+
+
+def _capturing(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream) -> torch.cuda.graph:
+    """A context in which nothing is computed, but recorded; other threads may write files meanwhile."""
+    return torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local")
 
 
 def _on(stream: torch.cuda.Stream, work: Callable[[], None]) -> None:

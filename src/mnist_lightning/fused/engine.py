@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,7 @@ class FusedClassifier(L.LightningModule):
             self.val_accuracy = val[METRICS.index("accuracy")].max().item()
             self._keep_best(epoch, val[0].tolist())
         for g in [g for g, ok in enumerate(finite) if not ok]:
-            self._finish(g, epoch, diverged=True)
+            self.writer(self._ended(g, epoch, True))
         if not all(finite):
             self._drop([g for g, ok in enumerate(finite) if ok])
         if epoch < (self.trainer.max_epochs or 0) and self.members:
@@ -209,9 +209,7 @@ class FusedClassifier(L.LightningModule):
 
     def on_train_end(self) -> None:
         final = self._final(slice(None)) if self.device.type != "cpu" else None  # all at once; on a CPU in the cache
-        for g in range(len(self.members)):
-            self._finish(g, self.current_epoch, diverged=False, final=final)
-        self.writer.wait()  # records are there when the training has ended
+        self.writer.together(self._ended(g, self.current_epoch, False, final) for g in range(len(self.members)))
 
     def _final(self, part: slice) -> dict[str, Tensor]:
         """Evaluates some members on the whole splits: METRICS float64 [5, G'] of each, and the test images' logits."""
@@ -221,19 +219,18 @@ class FusedClassifier(L.LightningModule):
         val = test if same else self.evaluate(self.dataset.val, part)[0]
         return {"train": train.cpu(), "val": val.cpu(), "test": test.cpu(), "logits": logits.cpu()}
 
-    def _finish(self, g: int, epochs: int, diverged: bool, final: dict[str, Tensor] | None = None) -> None:
+    def _ended(self, g: int, epochs: int, diverged: bool, final: dict[str, Tensor] | None = None) -> Callable[[], None]:
+        """Evaluates a member that has ended; returns what stores it, which is still to be done."""
         began = time.perf_counter()
         shared = (began - self._started - self._finishing) / self.group_size
         at = g if final else 0
         final = final or self._final(slice(g, g + 1))
-        metrics = {
-            split: dict(zip(METRICS, final[split][:, at].tolist(), strict=True)) for split in ("train", "val", "test")
-        }
+        splits = ("train", "val", "test")
         own = self._tensors_of(g)
-        if self.writer.background:
-            own = on_cpu(own)
+        if diverged and self.writer.background:
+            own = on_cpu(own)  # nothing is read from a GPU beside a training
         trained = Trained(
-            **metrics,
+            **{split: dict(zip(METRICS, final[split][:, at].tolist(), strict=True)) for split in splits},
             test_logits=final["logits"][:, at],
             epochs=epochs,
             best_epoch=self.members[g].best_epoch,
@@ -247,9 +244,14 @@ class FusedClassifier(L.LightningModule):
             engine="fused",
             group_size=self.group_size,
         )
-        steps, member = epochs * len(self.rows), self.members[g]
-        self.writer(partial(member.finish, trained, self.dataset, own["weights"], own["best"], steps=steps))
         self._finishing += time.perf_counter() - began
+        return partial(self._store, self.members[g], trained, own, epochs * len(self.rows))
+
+    def _store(self, member: Member, trained: Trained, own: dict[str, dict[str, Tensor]], steps: int) -> None:
+        began = time.perf_counter()
+        member.finish(trained, self.dataset, own["weights"], own["best"], steps=steps)
+        if not self.writer.background:
+            self._finishing += time.perf_counter() - began
 
     # --- evaluation
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 
+_AT_ONCE = 4  # files that are made and synced at once, where it may be
 _MOST_WAITING = 64  # then whoever gives more waits: what is to be written is in the memory until it is
 
 
@@ -49,6 +51,24 @@ class Writer:
             return
         self._raise()
         self._waiting.put(work)
+
+    def together(self, works: Iterable[Callable[[], None]]) -> None:
+        """Does pieces of work that do not need each other, several at a time; returns when everything is done.
+
+        Raises what one of them has raised, when those that were begun have ended.
+        """
+        self.wait()
+        if not self.background:
+            for work in works:
+                work()
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            doing = [pool.submit(work) for work in works]
+            try:
+                for done in doing:
+                    done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def wait(self) -> None:
         """Returns when everything that was given is done. Raises what a piece of work has raised."""

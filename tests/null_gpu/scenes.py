@@ -20,10 +20,10 @@ import torch
 
 from mnist_lightning import RunConfig, train_many
 from mnist_lightning.config import parse
-from mnist_lightning.fused import engine, training
+from mnist_lightning.fused import capture, engine, training
 from mnist_lightning.fused.members import Member
 from mnist_lightning.numerics import model
-from null_gpu import device
+from null_gpu import counting, device
 
 EPOCHS, IMAGES = 3, 200  # three batches of 64 and one of 8
 ARCHITECTURES = tuple(product((2, 3), (2, 3), (1, 3, 5)))  # the study's, with few channels
@@ -34,12 +34,13 @@ def configs(sizes: Sequence[int] = (2, 2, 1), **keys: Any) -> list[RunConfig]:
     names = ("num_channels", "num_conv", "num_dense")
     trainer = {"max_epochs": EPOCHS, "enable_progress_bar": False, **keys.pop("trainer", {})}
     base = {"model": dict(zip(names, sizes, strict=True)), "trainer": trainer, "progress": "none"}
-    base["data"] = {"name": "synthetic", "train_size": IMAGES, "test_size": 70}
+    base["data"] = keys.pop("data", None) or {"name": "synthetic", "train_size": IMAGES, "test_size": 70}
     optimizers = keys.pop("optimizers", ("adam", "sgd", "rmsprop"))
     losses, seeds = keys.pop("losses", ("mse", "mae")), keys.pop("seeds", (0,))
+    rates = keys.pop("rates", (0.001, 0.1))
     return [
         parse({**base, "optimizer": {"name": o}, "loss": loss, "lr": lr, "seed": seed, **keys})
-        for o, loss, lr, seed in product(optimizers, losses, (0.001, 0.1), seeds)
+        for o, loss, lr, seed in product(optimizers, losses, rates, seeds)
     ]
 
 
@@ -136,6 +137,28 @@ def architectures(root: Path) -> Any:
             )
             for sizes, seeds in product(ARCHITECTURES, ((0,), (0, 1)))
         }
+
+
+def no_capture(root: Path) -> Any:
+    """On a GPU or a driver that refuses every capture."""
+    with finite(), mock.patch.object(capture, "_capturing", side_effect=RuntimeError("no graphs here")):
+        return trained(configs(optimizers=("sgd",)), root)
+
+
+def study(sizes: Sequence[int]) -> list[RunConfig]:
+    """The study's 18 configurations of a network, on ten batches."""
+    data = {"name": "synthetic", "train_size": 640, "test_size": 200}
+    trainer = {"enable_checkpointing": False}
+    return [c for lr in (0.001, 0.01, 0.1) for c in configs(sizes, rates=(lr,), data=data, trainer=trainer)]
+
+
+def one_budget(root: Path) -> Any:
+    return {"64/3/3": counting.steps(study((64, 3, 3)))}
+
+
+def all_budgets(root: Path) -> Any:
+    grid = product((32, 64), (2, 3), (1, 3, 5))
+    return {"/".join(map(str, sizes)): counting.steps(study(sizes)) for sizes in grid}
 
 
 def main(directory: str, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""What a training step of a fused group moves and computes, counted on a GPU that computes nothing, and minutes by a model.
+"""What a step of a fused group moves and computes, counted on a GPU that computes nothing, and minutes by a model.
 
     python -m benchmarks.roofline                                  # the study's twelve networks, some minutes; no GPU
     python -m benchmarks.roofline --nets 64/3/3 --json FILE
@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, Net, markdown, write_json
+from benchmarks.common import ROOT, Net, markdown, report, write_json
 
 NETS = ",".join(f"{c}/{n}/{d}" for c in (32, 64) for n in (2, 3) for d in (1, 3, 5))
 STEPS = 938 * 20  # of the study's 20 epochs of MNIST in batches of 64
@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n" + json.dumps(counted(options.nets.split(","))), flush=True)
         os._exit(0)  # the libraries' own ends would look for a real GPU
     with tempfile.TemporaryDirectory(prefix="null-gpu-") as temporary:
-        result = run(options.nets, options.directory or Path(temporary))
+        settings = {"nets": options.nets}
+        result = {**report("roofline", settings), "nets": run(options.nets, options.directory or Path(temporary))}
     write_json(options.json, result)
     print(table(result))
     return 0
@@ -84,11 +85,11 @@ def group(net: str) -> list[Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Counts of a step and predicted milliseconds by class, a row for each network and choice of methods."""
-    classes = list(next(iter(next(iter(result.values())).values()))["milliseconds"])
+    classes = list(next(iter(next(iter(result["nets"].values())).values()))["milliseconds"])
     header = ["network", "convolutions", "nodes", "GB", "of these optimizer", "ms", *(f"{c}, ms" for c in classes)]
     rows: list[list[str]] = []
     minutes: dict[str, float] = {}
-    for net, by_methods in result.items():
+    for net, by_methods in result["nets"].items():
         for name, step in by_methods.items():
             gigabytes, milliseconds = step["gigabytes"], step["milliseconds"]
             total = sum(milliseconds.values())
@@ -97,19 +98,19 @@ def table(result: dict[str, Any]) -> str:
             head = [net, name, str(step["nodes"]), f"{sum(gigabytes.values()):.1f}", f"{gigabytes['optimizer']:.1f}"]
             rows.append([*head, f"{total:.2f}", *parts])
     lines = [markdown(header, rows)]
-    groups = len(result)
+    groups = len(result["nets"])
     lines.append("; ".join(f"{name}: {m:.1f} minutes of training for {groups} groups" for name, m in minutes.items()))
-    seconds = host(result)
+    seconds = host(result["nets"])
     parts = ", ".join(f"{name} {s:.1f}" for name, s in seconds.items())
     lines.append(f"The host, while the GPU waits: {sum(seconds.values()):.0f} s for {groups} groups ({parts})")
     return "\n\n".join(lines)
 
 
-def host(result: dict[str, Any]) -> dict[str, float]:
+def host(nets: dict[str, Any]) -> dict[str, float]:
     """Seconds of the host for all groups: launches counted times what one costs, and what was measured of files."""
     batches = EPOCHS * -(-VALIDATED // EVALUATION_BATCH) - (-(TRAINED + VALIDATED) // EVALUATION_BATCH)
-    launches = sum(next(iter(m.values()))["evaluation"]["launches of a batch"] for m in result.values())
-    return {"evaluation": batches * launches * LAUNCH, **{k: v * len(result) for k, v in PER_GROUP.items()}}
+    launches = sum(next(iter(m.values()))["evaluation"]["launches of a batch"] for m in nets.values())
+    return {"evaluation": batches * launches * LAUNCH, **{k: v * len(nets) for k, v in PER_GROUP.items()}}
 
 
 if __name__ == "__main__":

@@ -19,17 +19,30 @@ LONG = os.environ.get("MNIST_TEST_LONG") == "1"
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Scenes:
-    """`scenes("two_seeds", "resumed")`: what happened in these scenes of `null_gpu/scenes.py`."""
+def place(pytestconfig: pytest.Config) -> Path:
+    """Where the null GPU is built."""
     try:
-        place = building.build(Path(pytestconfig.cache.mkdir("null_gpu")) if pytestconfig.cache else Path())
+        return building.build(Path(pytestconfig.cache.mkdir("null_gpu")) if pytestconfig.cache else Path())
     except building.NoNullGPUError as reason:
         pytest.skip(str(reason))
 
+
+def on_null_gpu(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python on the null GPU, which must end well."""
+    environment, root = building.environment(place), building.HERE.parents[1]
+    environment["PYTHONPATH"] += f"{os.pathsep}{root}"
+    command = [sys.executable, *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 0, ended.stdout[-1000:] + ended.stderr[-3000:]
+    return ended
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory, place: Path) -> Scenes:
+    """`scenes("two_seeds", "resumed")`: what happened in these scenes of `null_gpu/scenes.py`."""
+
     def play(*names: str) -> dict[str, Any]:
-        command = [sys.executable, str(building.HERE / "scenes.py"), str(tmp_path_factory.mktemp("scenes")), *names]
-        ended = subprocess.run(command, env=building.environment(place), capture_output=True, text=True, timeout=900)
-        assert ended.returncode == 0, ended.stderr[-3000:]
+        ended = on_null_gpu(place, str(building.HERE / "scenes.py"), str(tmp_path_factory.mktemp("scenes")), *names)
         said = json.loads(ended.stdout.splitlines()[-1])
         return {**said, "out": ended.stdout, "err": ended.stderr}
 
@@ -89,16 +102,17 @@ def test_a_step_that_cannot_be_captured_is_taken_without_a_graph_and_it_is_said_
 
 
 @pytest.mark.faults
-def test_every_architecture_rule_and_precision_completes_on_a_gpu(scenes: Scenes) -> None:
-    played = scenes("every_rule", "precisions", *["architectures"] * LONG)
-    for name in ("every_rule", "precisions", *["architectures"] * LONG):
-        scene = played[name]
-        assert not isinstance(scene["result"], str), scene["result"]
-        assert (scene["violations"], scene["outside"]) == (0, 0)
-    groups = list(played["architectures"]["result"].values()) if LONG else []
-    ended = [r for group in (played["every_rule"]["result"], played["precisions"]["result"], *groups) for r in group]
-    assert {(r["status"], r["engine"]) for r in ended} == {("completed", "fused")}
-    assert [r["precision"] for r in played["precisions"]["result"]] == ["32-true", "64-true", "bf16-mixed"]
+@pytest.mark.skipif(not LONG, reason="minutes: with MNIST_TEST_LONG=1")
+def test_every_architecture_with_one_seed_and_two_and_every_rule_complete_on_a_gpu(scenes: Scenes) -> None:
+    played = scenes("every_rule", "architectures")
+    for name in ("every_rule", "architectures"):
+        assert not isinstance(played[name]["result"], str), played[name]["result"]
+        assert (played[name]["violations"], played[name]["outside"]) == (0, 0)
+    groups = [played["every_rule"]["result"], *played["architectures"]["result"].values()]
+    assert len(groups) == 1 + 2 * 12
+    assert {(r["status"], r["engine"]) for group in groups for r in group} == {("completed", "fused")}
+    assert "not compiled" not in played["out"]
+    assert "not captured" not in played["out"]
 
 
 def assert_within_budget(counted: dict[str, Any]) -> None:
@@ -124,7 +138,27 @@ def test_a_step_keeps_to_its_budget_and_all_numbers_are_updated_by_kernels(playe
 
 
 @pytest.mark.faults
-def test_the_studys_twelve_networks_keep_to_their_budgets(scenes: Scenes) -> None:
-    counted = scenes("all_budgets")["all_budgets"]["result"]
-    assert len(counted) == 12
-    assert_within_budget(counted)
+def test_the_studys_twelve_networks_keep_to_their_budgets_and_each_precision_completes(scenes: Scenes) -> None:
+    played = scenes("all_budgets", "precisions")
+    assert len(played["all_budgets"]["result"]) == 12
+    assert_within_budget(played["all_budgets"]["result"])
+    ended = played["precisions"]["result"]
+    assert [(r["precision"], r["status"]) for r in ended] == [
+        (p, "completed") for p in ("32-true", "64-true", "bf16-mixed")
+    ]
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not (building.HERE.parents[1] / "benchmarks").is_dir(), reason="benchmarks/ comes with a checkout")
+def test_the_benchmark_of_a_gpu_writes_every_section_and_a_repeated_command_measures_nothing(
+    place: Path, tmp_path: Path
+) -> None:
+    command = ["-m", "benchmarks.gpu", "--nets", "4/2/1", "--replays", "8", "--json", str(tmp_path / "gpu.json")]
+    assert "nothing wrong" in on_null_gpu(place, *command).stdout
+    written = (tmp_path / "gpu.json").read_text()
+    sections = json.loads(written)["sections"]
+    assert list(sections) == ["ceilings", "correct", "convolutions", "networks", "singles", "minutes"]
+    assert sections["correct"]["left out"] == "the null GPU computes nothing"
+    assert sections["networks"]["nets"]["4/2/1"]["methods"]["stem"] in ("loop", "shared")
+    on_null_gpu(place, *command)
+    assert (tmp_path / "gpu.json").read_text() == written

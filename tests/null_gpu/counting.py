@@ -7,11 +7,8 @@ with the constants below: a model, good to some 30 %.
 from __future__ import annotations
 
 import collections
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -21,14 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mnist_lightning import RunConfig
-from mnist_lightning.data.datasets import load_dataset
 from mnist_lightning.fused import optimizers
 from mnist_lightning.fused.engine import EVALUATED_STEPS, FusedClassifier
-from mnist_lightning.fused.members import Member
-from mnist_lightning.fused.optimizers import rule_key
 from mnist_lightning.fused.stacked import StackedLayer
 from mnist_lightning.numerics import model
 from null_gpu import device
+from null_gpu.group import classifier
 
 BANDWIDTH = 3.8e12  # bytes a second, of 4.8 by the data sheet
 WIDE, NARROW = 330e12, 170e12  # operations a second of a convolution with above and below 4 GFLOP a member
@@ -139,19 +134,6 @@ class Counted(TorchDispatchMode):
         self.by_kernel += p.numel()
 
 
-def classifier(configs: Sequence[RunConfig]) -> FusedClassifier:
-    """A group on the GPU, ready to take steps; its weights are not drawn."""
-    root = Path(tempfile.gettempdir())
-    members = sorted((Member(c, root / c.run_name) for c in configs), key=lambda m: rule_key(m.config))
-    dataset = load_dataset(configs[0].data)
-    with mock.patch.object(model, "initialise"), torch.device("cuda"):
-        module = FusedClassifier(members, dataset)
-    module = module.to("cuda")
-    module._trainer = SimpleNamespace(precision="bf16-mixed")  # pyright: ignore - all that a step asks it for
-    module.on_fit_start()
-    return module
-
-
 @contextmanager
 def counted(module: FusedClassifier) -> Iterator[Counted]:
     """Counts what the module's steps do, updates by our own kernels included."""
@@ -184,7 +166,8 @@ def steps(configs: Sequence[RunConfig]) -> dict[str, Any]:
 
 def step(configs: Sequence[RunConfig], methods: dict[str, str]) -> dict[str, Any]:
     """What one step of a group does, with a method for each kind of layer: `stem`, `convs`, `denses`."""
-    module = classifier(configs)
+    with mock.patch.object(model, "initialise"), torch.device("cuda"):  # the weights are not looked at
+        module = classifier(configs, {"stem": "loop"})
     for name, layer in module.net.named_modules():
         if isinstance(layer, StackedLayer):
             layer.method = methods["denses" if name == "output" else name.split(".")[0]]

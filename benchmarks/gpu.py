@@ -207,7 +207,7 @@ def by_kernels() -> dict[str, float]:
             for step in range(3):
                 t += 1
                 g = (torch.randn(2, n, device="cuda") * 10.0 ** -(2 * step)).bfloat16()
-                kernels.update(name, p, g, state, kernels.KERNELS[name][1](lr, t), low)
+                kernels.step(name, p, g, state, kernels.KERNELS[name][1](lr, t), low)
                 RULES[name].update(wide, g.double(), *own, lr=lr[:, None], t=t)
             off = (p.double() - wide).abs().max().item() if torch.equal(low, p.bfloat16()) else 1.0
             worst[name] = max(worst.get(name, 0.0), off)

@@ -1,4 +1,4 @@
-"""What `test_kernels.py` has done by a process of its own: `interpreted`, `compiled`; prints JSON."""
+"""What `test_kernels.py` has done by a process of its own: `interpreted`, `pooled`, `compiled`; prints JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from mnist_lightning.fused import kernels
+from mnist_lightning.fused import kernels, pooling
 from mnist_lightning.numerics.update_rules import RULES
 
 
@@ -37,7 +38,7 @@ def interpreted() -> dict[str, float]:
                         g = (torch.randn(4, n) * 10.0 ** -(2 * step)).to(kind)
                         g[2, n // 2] = torch.nan  # of one member, in one number
                         rate = kernels.KERNELS[name][1](lr, t, **given)
-                        kernels.update(name, p, g, state, rate, low, **given)
+                        kernels.step(name, p, g, state, rate, low, **given)
                         RULES[name].update(wide, g.double(), *own, lr=lr[:, None], t=t, **given)
                     difference = (p[sane].double() - wide[sane]).abs().max().item()
                     worst[name] = max(worst.get(name, 0), difference)
@@ -49,34 +50,75 @@ def interpreted() -> dict[str, float]:
     return worst
 
 
+def pooled() -> dict[str, float]:
+    """Pooling interpreted, against torch's operations: values, and the largest differences of gradients."""
+    torch.manual_seed(0)
+    worst = {"values": 0.0, "inputs": 0.0, "biases": 0.0}
+    orders = ((0, 1, 3, 4, 2), (1, 3, 4, 0, 2))  # the members outermost in the memory, and innermost
+    sizes = ((3, 5, 4, 6, 6), (2, 3, 70, 7, 7), (1, 2, 3, 2, 3))
+    for order, (members, images, channels, *side), wide in product(orders, sizes, (torch.float64, torch.bfloat16)):
+        kind = torch.float32 if wide == torch.float64 else wide
+        shape = (members, images, channels, *side)
+        y = torch.randn([shape[d] for d in order]).to(kind).permute([order.index(d) for d in range(5)])
+        y[-1, 0] = torch.nan if members > 1 else 0
+        assert pooling.fits(y)
+        bias, dz = torch.randn(members, channels), torch.randn(members, images, channels, side[0] // 2, side[1] // 2)
+        ours, ours_bias = y.clone().requires_grad_(), bias.clone().requires_grad_()
+        twin, twin_bias = y.to(wide).requires_grad_(), bias.to(wide).requires_grad_()
+        z, plain = pooling.pooled(ours, ours_bias), pooling.plain(twin, twin_bias)
+        assert (z.shape, z.dtype) == (plain.shape, kind)
+        assert torch.equal(z.isnan(), plain.isnan())
+        step = 0.0 if kind == torch.float32 else 2**-7  # the interpreter cuts off what a GPU rounds
+        worst["values"] = max(worst["values"], _off(z, plain) - step * plain.nan_to_num().abs().max().item())
+        gradients = torch.autograd.grad(z, [ours, ours_bias], dz.to(kind))
+        theirs = torch.autograd.grad(plain, [twin, twin_bias], dz.to(kind).to(wide))
+        assert gradients[0].permute(order).is_contiguous()
+        if kind == torch.float32:
+            worst["inputs"] = max(worst["inputs"], _off(gradients[0], theirs[0]))
+            worst["biases"] = max(worst["biases"], _off(gradients[1], theirs[1]))
+    return worst
+
+
+def _off(a: torch.Tensor, b: torch.Tensor) -> float:
+    return (a.double() - b.double()).nan_to_num().abs().max().item()
+
+
 def compiled() -> dict[str, Any]:
-    tools, said = Path(triton.__file__).parent / "backends" / "nvidia" / "bin", {}
+    said = {}
     for name in ("adam", "sgd", "rmsprop"):
         kernel, _, constants = kernels.KERNELS[name]
-        names = kernel.arg_names
-        pointers = [n for n in names if n in ("p", "g", "m", "v", "rate", "low")]
-        fixed = [n for n in names if n not in pointers and n != "n"]
-        values = dict(zip(fixed, [*constants(), True, kernels.BLOCK], strict=True))
-        types = {n: "*bf16" if n in ("g", "low") else "*fp32" for n in pointers}
-        types |= {"n": "i32"} | dict.fromkeys(fixed, "constexpr")
-        aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in pointers or n == "n"}
-        made = triton.compile(ASTSource(kernel, types, values, aligned), target=GPUTarget("cuda", 90, 32))
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            Path(file.name).write_bytes(made.asm["cubin"])
-            code = subprocess.run(
-                [tools / "cuobjdump", "-sass", "-res-usage", file.name], capture_output=True, text=True, check=True
-            )
-        text = code.stdout
-        said[name] = {
-            "memory": sorted(set(re.findall(r"(?:LDG|STG)[.\w]*", text))),
-            "float64": len(re.findall(r"\bD(?:FMA|MUL|ADD|SETP)\b|F2F[.\w]*F64", text)),
-            "local": sorted(set(re.findall(r"(?:STL|LDL)[.\w]*", text))),
-            "spilled": [int(n) for n in re.findall(r"(?:STACK|LOCAL):(\d+)", text)],
-            "rounded": sorted(set(re.findall(r"F2FP?[.\w]*BF16[.\w]*", text))),
-            "instructions": len(re.findall(r"^\s+/\*[0-9a-f]{4}\*/", text, re.M)),
-        }
+        said[name] = _machine_code(kernel, [*constants(), True, kernels.BLOCK], {"g": "bf16", "low": "bf16"})
+    narrow = {"y": "bf16", "z": "bf16", "dz": "bf16", "dy": "bf16", "chosen": "u8"}
+    for name in ("_forward", "_backward"):
+        said[name] = _machine_code(getattr(pooling, name), [pooling._ROWS, pooling._CHANNELS], narrow)
     return said
 
 
+def _machine_code(kernel: Any, constants: list[Any], types: dict[str, str]) -> dict[str, Any]:
+    """What the code for sm_90 does: sizes of the accesses to the memory, float64, spilled registers, roundings."""
+    names: list[str] = kernel.arg_names
+    numbers = [n for n in names if n in ("n", "pixels", "channels", "width", "height")]
+    fixed = names[-len(constants) :]
+    pointers = [n for n in names if n not in numbers and n not in fixed]
+    signature = {n: f"*{types.get(n, 'fp32')}" for n in pointers} | dict.fromkeys(numbers, "i32")
+    signature = {n: signature.get(n, "constexpr") for n in names}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if n in pointers or n in ("n", "channels")}
+    source = ASTSource(kernel, signature, dict(zip(fixed, constants, strict=True)), aligned)
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(made.asm["cubin"])
+        command = [tool, "-sass", "-res-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {
+        "memory": sorted(set(re.findall(r"(?:LDG|STG)[.\w]*", text))),
+        "float64": len(re.findall(r"\bD(?:FMA|MUL|ADD|SETP)\b|F2F[.\w]*F64", text)),
+        "local": sorted(set(re.findall(r"(?:STL|LDL)[.\w]*", text))),
+        "spilled": [int(n) for n in re.findall(r"(?:STACK|LOCAL):(\d+)", text)],
+        "rounded": sorted(set(re.findall(r"F2FP?[.\w]*BF16[.\w]*", text))),
+        "instructions": len(re.findall(r"^\s+/\*[0-9a-f]{4,5}\*/", text, re.M)),
+    }
+
+
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]]()))
+    print(json.dumps({name: globals()[name]() for name in sys.argv[1:]}))

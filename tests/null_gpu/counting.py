@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mnist_lightning import RunConfig
-from mnist_lightning.fused import optimizers
+from mnist_lightning.fused import kernels, pooling
 from mnist_lightning.fused.engine import EVALUATED_STEPS, FusedClassifier
 from mnist_lightning.fused.stacked import StackedLayer
 from mnist_lightning.numerics import model
@@ -44,6 +44,20 @@ def num_bytes(t: Tensor) -> int:
     for size, stride in zip(t.shape, t.stride(), strict=True):
         count *= size if stride else 1
     return count
+
+
+class _Launched:
+    """`kernel[grid](*arguments)`, counted."""
+
+    def __init__(self, mode: Counted, positions: tuple[int, ...]) -> None:
+        self.mode, self.positions = mode, positions
+
+    def __getitem__(self, grid: Any) -> _Launched:
+        return self
+
+    def __call__(self, *arguments: Any) -> None:
+        count = sum(num_bytes(arguments[i]) for i in self.positions)
+        self.mode.add(CLASSES[5], count / BANDWIDTH / UPDATE, count)
 
 
 class Counted(TorchDispatchMode):
@@ -125,10 +139,14 @@ class Counted(TorchDispatchMode):
             if not t.is_contiguous(memory_format=torch.channels_last):
                 self.add("copies", 2 * num_bytes(t) / BANDWIDTH * 1.3, 2 * num_bytes(t))
 
+    def pooling(self, *positions: int) -> _Launched:
+        """Stands in for a kernel of `pooling.py`: its arguments at these positions are read or written once."""
+        return _Launched(self, positions)
+
     def update(
         self, name: str, p: Tensor, g: Tensor, state: Sequence[Tensor], rate: Tensor, low: Any, **_: Any
     ) -> None:
-        """Stands in for `kernels.update`: each number is read and written once."""
+        """Stands in for `kernels.step`: each number is read and written once."""
         count = num_bytes(g) + 2 * sum(map(num_bytes, (p, *state))) + (0 if low is None else num_bytes(low))
         self.add("optimizer", count / BANDWIDTH / UPDATE, count)
         self.by_kernel += p.numel()
@@ -137,7 +155,7 @@ class Counted(TorchDispatchMode):
 @contextmanager
 def counted(module: FusedClassifier) -> Iterator[Counted]:
     """Counts what the module's steps do, updates by our own kernels included."""
-    own, mode = optimizers.own_kernels(), Counted()
+    mode = Counted()
     update = module.optimizer.update
 
     def updating(*args: Any) -> None:
@@ -145,7 +163,13 @@ def counted(module: FusedClassifier) -> Iterator[Counted]:
         update(*args)
         mode.updating = False
 
-    with mode, mock.patch.object(own, "update", mode.update), mock.patch.object(module.optimizer, "update", updating):
+    with (
+        mode,
+        mock.patch.object(kernels, "step", mode.update),
+        mock.patch.object(pooling, "_forward", mode.pooling(0, 1, 2, 3)),
+        mock.patch.object(pooling, "_backward", mode.pooling(0, 1, 2, 3)),
+        mock.patch.object(module.optimizer, "update", updating),
+    ):
         yield mode
 
 

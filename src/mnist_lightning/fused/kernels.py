@@ -133,7 +133,7 @@ KERNELS: dict[str, tuple[Any, Callable[..., Tensor], Callable[..., tuple[float, 
 }
 
 
-def update(
+def step(
     name: str, p: Tensor, g: Tensor, state: Sequence[Tensor], rate: Tensor, low: Tensor | None, **options: Any
 ) -> None:
     """Updates k members' numbers [k, n] in place: float32, gradients float32 or bfloat16, rates float32 [k].

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lightning.config import RunConfig
+from mnist_lightning.fused.own_kernels import own_kernels
 from mnist_lightning.numerics.update_rules import RULES, update_in_pieces
 
 
@@ -39,16 +40,6 @@ def compiled_rule(name: str) -> Callable[..., None]:
         plain(*tensors, **scalars)
 
     return update
-
-
-@cache
-def own_kernels() -> Any:
-    """The module of our own kernels; None where there is no Triton, which comes with torch's builds for GPUs."""
-    try:
-        from mnist_lightning.fused import kernels
-    except ImportError:
-        return None
-    return kernels
 
 
 def in_memory_order(*tensors: Tensor) -> list[Tensor] | None:
@@ -108,8 +99,9 @@ class StackedOptimizer(nn.Module):
             rule = RULES[first.name]
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
             rate: Tensor | None = None  # of an own kernel, made once for all parameters
-            if self._has_kernel(first.name, parameters[0]):
-                rate = own_kernels().KERNELS[first.name][1](self.lr[part], self.step, **options)
+            kernels = self._kernels(first.name, parameters[0])
+            if kernels is not None:
+                rate = kernels.KERNELS[first.name][1](self.lr[part], self.step, **options)
             for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                 state = [getattr(self, f"{number}/{name}/{index}") for name in rule.state]
                 copy = low[index] if low else None
@@ -123,22 +115,24 @@ class StackedOptimizer(nn.Module):
                     assert isinstance(gradient, Tensor)
                     tensors = [p[part], gradient[part], *state]
                     own_copy = None if copy is None else copy[part]
-                    if rate is None or not self._by_kernel(first.name, tensors, rate, own_copy, options):
+                    if rate is None or not self._by_kernel(kernels, first.name, tensors, rate, own_copy, options):
                         self._update_together(first.name, part, tensors, own_copy, options)
 
-    def _has_kernel(self, name: str, p: Tensor) -> bool:
-        kernels = own_kernels() if p.device.type == "cuda" and p.dtype == torch.float32 else None
-        return kernels is not None and name in kernels.KERNELS
+    def _kernels(self, name: str, p: Tensor) -> Any:
+        """The module of the update kernels, if it has one for this rule and such a parameter."""
+        own = own_kernels() if p.device.type == "cuda" and p.dtype == torch.float32 else None
+        return own.updates if own is not None and name in own.updates.KERNELS else None
 
+    @staticmethod
     def _by_kernel(
-        self, name: str, tensors: list[Tensor], rate: Tensor, low: Tensor | None, options: dict[str, Any]
+        kernels: Any, name: str, tensors: list[Tensor], rate: Tensor, low: Tensor | None, options: dict[str, Any]
     ) -> bool:
         """Updates by our own kernel, if the numbers of all tensors are in one order in the memory."""
         views = in_memory_order(*tensors, *([] if low is None else [low]))
         if views is None:
             return False
         p, gradient, *state = views[: len(tensors)]
-        own_kernels().update(name, p, gradient, state, rate, None if low is None else views[-1], **options)
+        kernels.step(name, p, gradient, state, rate, None if low is None else views[-1], **options)
         return True
 
     def _update_together(

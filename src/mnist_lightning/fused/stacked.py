@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mnist_lightning.fused.capture import captured
+from mnist_lightning.fused.own_kernels import own_kernels
 from mnist_lightning.numerics.model import ConvDenseNet, dense
 
-Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+Method = Callable[[Tensor, Tensor, Any], Tensor]  # input, weights, and biases; a convolution does without them, too
 MemberTensors = Sequence[Tensor]
 
 
-def _conv_loop(x: Tensor, weights: MemberTensors, biases: MemberTensors) -> Tensor:
+def _conv_loop(x: Tensor, weights: MemberTensors, biases: Sequence[Tensor | None]) -> Tensor:
     """A convolution per member. [N,C,H,W], seen by all, or [G,N,C,H,W] -> [G,N,C',H,W]."""
     # unbind, not x[g]: the gradient of an index is a whole tensor of zeros for each member
     # and with the channels innermost, so that the gradients are put side by side as the inputs are
@@ -32,17 +33,17 @@ def _unbound_innermost(x: Tensor) -> list[Tensor]:
     return [part.movedim(-1, 1) for part in x.movedim(2, -1).unbind(0)]
 
 
-def _conv_shared(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _conv_shared(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """One ordinary convolution with G C' filters: only for an input [N,C,H,W] that all members see."""
-    y = functional.conv2d(x, weight.flatten(0, 1), bias.flatten(), padding=1)  # [N,GC',H,W]
+    y = functional.conv2d(x, weight.flatten(0, 1), None if bias is None else bias.flatten(), padding=1)  # [N,GC',H,W]
     return y.unflatten(1, weight.shape[:2]).transpose(0, 1)
 
 
-def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """One convolution in G groups. [G,N,C,H,W] -> [G,N,C',H,W], in the memory [N,H,W,G,C']: then no copy is needed."""
     members = len(weight)
     y = x.permute(1, 3, 4, 0, 2).flatten(3).movedim(-1, 1)  # [N,GC,H,W]
-    y = functional.conv2d(y, weight.flatten(0, 1), bias.flatten(), padding=1, groups=members)
+    y = functional.conv2d(y, weight.flatten(0, 1), None if bias is None else bias.flatten(), padding=1, groups=members)
     return y.unflatten(1, (members, -1)).transpose(0, 1)
 
 
@@ -64,7 +65,7 @@ class StackedLayer(nn.Module):
     """
 
     together: ClassVar[dict[str, Method]]  # the other methods: all members in one operation
-    loop: ClassVar[Callable[[Tensor, MemberTensors, MemberTensors], Tensor]]
+    loop: ClassVar[Callable[[Tensor, MemberTensors, Any], Tensor]]
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -100,14 +101,21 @@ class StackedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the layer of every member: [N, ...], seen by all, or [G, N, ...] -> [G, N, ...]."""
-        weight, bias = self.weight if self.low is None else self.low, self.bias
-        if self.members is not None:
-            weight, bias = weight[self.members], bias[self.members]
+        return self.computed(x, self.biases())
+
+    def biases(self) -> Tensor:
+        """Returns the biases [G, B] of those who are computed."""
+        return self.bias if self.members is None else self.bias[self.members]
+
+    def computed(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Computes the layer with these biases [G, B], or with none: [N, ...] or [G, N, ...] -> [G, N, ...]."""
+        weight = self.weight if self.low is None else self.low
+        weight = weight if self.members is None else weight[self.members]
         if self.method in self.together and self.method in self.applicable(x):
             return self.together[self.method](x, weight, bias)
         leaves = self.leaves if self.members is None else None
-        weights, biases = leaves or (self.unbound(weight), bias.unbind(0))
-        return type(self).loop(x, weights, biases)
+        weights, biases = leaves or (self.unbound(weight), None if bias is None else bias.unbind(0))
+        return type(self).loop(x, weights, [None] * len(weights) if bias is None or biases is None else biases)
 
     def unbound(self, weight: Tensor) -> MemberTensors:
         """Returns each member's part of a weight [G, ...], whose gradients are put together in its memory's order."""
@@ -156,6 +164,15 @@ class StackedNet(ConvDenseNet):
         self.convs = nn.ModuleList(StackedConv2d(layers) for layers in zip(*(m.convs for m in members), strict=True))
         self.denses = nn.ModuleList(StackedLinear(layers) for layers in zip(*(m.denses for m in members), strict=True))
         self.output = StackedLinear([m.output for m in members])
+
+    def pooled(self, conv: nn.Module, x: Tensor) -> Tensor:
+        """Convolves [G, N, C, H, W], pools and rectifies; on a GPU with bias, pooling and ReLU in one kernel."""
+        own = own_kernels() if x.device.type == "cuda" and x.dtype != torch.float64 else None
+        if own is None or not isinstance(conv, StackedConv2d):
+            return super().pooled(conv, x)
+        y = conv.computed(x, None)
+        kernel = own.pooling.pooled if own.pooling.fits(y) else own.pooling.plain
+        return kernel(y, conv.biases())
 
     def split(self) -> None:
         """Splits all layers; to be called again whenever the parameters are moved or replaced."""

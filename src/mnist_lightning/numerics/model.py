@@ -49,12 +49,18 @@ class ConvDenseNet(nn.Module):
         """Computes logits [N, 10] of float images [N, 1, 28, 28]; in a stack [G, N, 10]."""
         x = torch.relu(self.stem(channels_innermost(images)))  # [N,C,28,28]
         for conv in self.convs:
-            # ReLU after the pooling: the same values and gradients from a quarter of the elements
-            x = torch.relu(max_pool(conv(x)))  # [N,2C,H/2,W/2]
+            x = self.pooled(conv, x)  # [N,2C,H/2,W/2]
         x = x.flatten(-3)
         for layer in self.denses:
             x = torch.relu(layer(x))
         return self.output(x)  # [N,K]
+
+    def pooled(self, conv: nn.Module, x: Tensor) -> Tensor:
+        """Convolves [N, C, H, W], pools and rectifies -> [N, C', H // 2, W // 2]; in a stack with a leading [G].
+
+        ReLU after the pooling: the same values and gradients from a quarter of the elements.
+        """
+        return torch.relu(max_pool(conv(x)))
 
 
 class Dense(nn.Linear):

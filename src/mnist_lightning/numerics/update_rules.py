@@ -41,7 +41,7 @@ class Rule:
 
 def float32(x: float) -> float:
     """Rounds `x` to float32, as Keras rounds the betas before it raises them to the power of the step."""
-    return struct.unpack("f", struct.pack("f", x))[0]  # not by a tensor, which a compiler could not look into
+    return struct.unpack("f", struct.pack("f", x))[0]
 
 
 def _descend(p: Tensor, rate: Scalar, a: Tensor, b: Tensor) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_lightning.config import OptimizerConfig, RunConfig
 from mnist_lightning.config.keys import KERAS
 from mnist_lightning.fused.losses import MemberLosses
-from mnist_lightning.fused.optimizers import StackedOptimizer, compiled_rule, rule_key
+from mnist_lightning.fused.optimizers import StackedOptimizer, compiled_rule, in_memory_order, rule_key
 from mnist_lightning.fused.stacked import StackedConv2d, StackedLinear, StackedNet
 from mnist_lightning.numerics.losses import LOSSES
+from mnist_lightning.numerics.metrics import metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.numerics.update_rules import PIECE, RULES
@@ -54,6 +58,91 @@ def test_every_method_of_a_layer_gives_the_plain_layers_values_and_gradients(kin
                 assert inputs.grad is not None
                 torch.testing.assert_close(inputs.grad[g], own.grad)
         stacked.zero_grad()
+
+
+@pytest.mark.parametrize("seeds", ["one seed", "two seeds"])
+@pytest.mark.parametrize("conv", ["loop", "grouped"])
+@pytest.mark.parametrize("dense", ["loop", "batched"])
+def test_gradients_lie_in_the_memory_as_their_parameters_do(seeds: str, conv: str, dense: str) -> None:
+    """Or an update could not go through all of them side by side."""
+    net = StackedNet(nets())
+    for name in ("loop", "shared"):
+        net.take_methods({"stem": name, "convs.0": conv, "convs.1": conv, "denses.0": dense, "output": dense})
+        images = IMAGES if seeds == "one seed" else IMAGES.expand(4, -1, -1, -1, -1)
+        gradients = torch.autograd.grad(net(images).sum(), [x for xs in net.differentiable() for x in xs])
+        for (key, p), gradient in zip(net.named_parameters(), gradients, strict=True):
+            assert in_memory_order(p, gradient, torch.full_like(p, 0)) is not None, key
+
+
+@pytest.mark.parametrize("stem", ["loop", "shared", "grouped"])
+def test_a_method_that_does_not_fit_the_input_gives_way_to_one_that_does(stem: str) -> None:
+    """Of several seeds the stem is trained on images for each member, and evaluated on images for all."""
+    net, members = StackedNet(nets()), nets()
+    net.take_methods({"stem": stem})
+    plain = torch.stack([m(IMAGES) for m in members])
+    torch.testing.assert_close(net(IMAGES), plain)
+    torch.testing.assert_close(net(IMAGES.expand(4, -1, -1, -1, -1)), plain)
+    torch.testing.assert_close(net.part(slice(1, 3), IMAGES), plain[1:3])
+
+
+def test_numbers_are_viewed_in_the_order_of_the_memory_or_not_at_all() -> None:
+    p = torch.rand(3, 4, 5, 2, 2).to(memory_format=torch.contiguous_format)
+    inner = p.movedim(2, -1).contiguous().movedim(-1, 2)
+    views = in_memory_order(inner, inner * 2)
+    assert views is not None
+    assert torch.equal(views[0], inner.movedim(2, -1).reshape(3, -1))
+    assert views[0].data_ptr() == inner.data_ptr()
+    assert torch.equal(views[1], 2 * views[0])
+    assert in_memory_order(inner, p) is None
+    assert in_memory_order(p.transpose(0, 1)) is None
+    assert in_memory_order(inner[1:2], p[1:2]) is None
+
+
+class NoReading(TorchDispatchMode):
+    """Fails on what makes Python wait for a GPU: numbers and shapes that depend on values."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero", "unique"), name
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_on_a_gpu_reads_nothing_back() -> None:
+    """A capture forbids it. Here on a CPU, by the ways of a GPU."""
+    names = ("adam", "sgd", "rmsprop", "adamax", "adadelta", "adagrad", "adamw", "torch_adam")
+    configs = sorted((RunConfig(OptimizerConfig(name)) for name in names), key=rule_key)
+    net = StackedNet([ConvDenseNet(2, 2, 1, seed=seed) for seed in range(len(names))])
+    optimizer = StackedOptimizer(configs, list(net.parameters()))
+    optimizer.one_by_one = ()
+    losses, labels = MemberLosses(["mse", "mae"] * 4), torch.tensor([1, 2, 3])
+    for method in ("shared", "grouped", "batched"):
+        net.take_methods({name: method for name, layer in net.named_modules() if hasattr(layer, "method")})
+    with NoReading():
+        logits = net(IMAGES.float())
+        gradients = torch.autograd.grad(losses(logits, labels).sum(), list(net.parameters()))
+        optimizer.update(list(net.parameters()), gradients)
+        metric_sums(logits.detach(), labels, losses)
+
+
+def test_copies_of_bfloat16_follow_the_weights_and_change_no_gradient() -> None:
+    net = StackedNet([ConvDenseNet(2, 2, 1, seed=seed) for seed in range(3)])
+    images = IMAGES.float()
+
+    def gradients() -> list[torch.Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+            logits = net(images)
+        return list(torch.autograd.grad(logits.float().square().sum(), [x for xs in net.differentiable() for x in xs]))
+
+    by_autocast = gradients()
+    net.round()
+    for ours, theirs in zip(gradients(), by_autocast, strict=True):
+        assert torch.equal(ours.float(), theirs)
+    optimizer = StackedOptimizer([RunConfig(OptimizerConfig("sgd"), lr=0.5)] * 3, list(net.parameters()))
+    optimizer.one_by_one = ()
+    optimizer.update(list(net.parameters()), gradients(), net.low())
+    for p, copy in zip(net.parameters(), net.low(), strict=True):
+        assert copy is None or torch.equal(copy, p.bfloat16())
+    assert sum(copy is not None for copy in net.low()) == 5
 
 
 def test_a_stack_has_the_networks_names_and_gives_each_members_logits() -> None:
@@ -136,7 +225,7 @@ def test_a_rule_that_cannot_be_compiled_is_used_as_it_is(
     def refuse(*args: object, **kwargs: object) -> None:
         raise RuntimeError("no compiler")
 
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: refuse)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic, fullgraph: refuse)
     compiled_rule.cache_clear()
     p, gradient = torch.ones(2, 3), torch.ones(2, 3)
     for _ in range(2):

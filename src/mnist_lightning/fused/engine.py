@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +12,24 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from mnist_lightning.data.datasets import Batches, Dataset, Split, batch_order, scale
+from mnist_lightning.config import NUM_CLASSES
+from mnist_lightning.data.datasets import Batches, Dataset, Split, scale
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.fused.capture import CapturedStep
 from mnist_lightning.fused.losses import MemberLosses
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.optimizers import StackedOptimizer
+from mnist_lightning.fused.rows import Resident, Rows
 from mnist_lightning.fused.stacked import StackedNet
+from mnist_lightning.fused.writer import Writer, on_cpu
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.training.data_module import EVALUATION_BATCH
 from mnist_lightning.training.record import Trained
 
+# An evaluation's batch, in training batches: it keeps few outputs at a time, where training keeps them all, four times
+EVALUATED_STEPS = 4
 _CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into the group's checkpoints
-
-
-class Rows:
-    """Iterates over an epoch's batches as rows of the training set, int64 [S, N]: one order for each of S seeds."""
-
-    def __init__(self, num_images: int, batch_size: int, seeds: Sequence[int]) -> None:
-        self.num_images, self.batch_size, self.seeds, self.epoch = num_images, batch_size, seeds, 0
-        self.device = torch.device("cpu")
-        self.sampler = self.batch_sampler = self  # Lightning calls their `set_epoch`
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, from 0, whose orders the next pass takes."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.num_images // self.batch_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        orders = torch.stack([batch_order(self.num_images, seed, self.epoch) for seed in self.seeds])
-        yield from orders.to(self.device).split(self.batch_size, dim=1)
 
 
 class FusedClassifier(L.LightningModule):
@@ -54,10 +40,11 @@ class FusedClassifier(L.LightningModule):
     alone, and leaves the stack. Losses are summed, never averaged, so no member's gradient depends on another.
     """
 
-    def __init__(self, members: Sequence[Member], dataset: Dataset) -> None:
+    def __init__(self, members: Sequence[Member], dataset: Dataset, writer: Writer | None = None) -> None:
         super().__init__()
         self.automatic_optimization = False  # the step is ours, so that a GPU can capture it
-        self.dataset = dataset
+        self.dataset, self.writer = dataset, writer or Writer(background=False)
+        self.methods: dict[str, str] = {}  # those of a group that is gone on with
         self.group_size = len(members)
         self.train_seconds = 0.0
         self.val_accuracy: float | None = None  # of the last validated epoch, the best member's
@@ -66,12 +53,11 @@ class FusedClassifier(L.LightningModule):
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self._started, self._finishing = time.perf_counter(), 0.0  # seconds spent on single members' ends
         config = members[0].config
-        sizes, shape = config.model, dataset.shape.arguments()
-        nets = [
-            ConvDenseNet(sizes.num_channels, sizes.num_conv, sizes.num_dense, seed=m.config.seed, **shape)
-            for m in members
-        ]
         seeds = list(dict.fromkeys(m.config.seed for m in members))
+        sizes = config.model.num_channels, config.model.num_conv, config.model.num_dense
+        shape = dataset.shape.arguments()  # those of a seed are drawn once, whoever begins with them
+        of_seed = {seed: ConvDenseNet(*sizes, seed=seed, **shape) for seed in seeds}
+        nets = [of_seed[m.config.seed] for m in members]
         self.rows = Rows(len(dataset.train), config.data.batch_size, seeds)
         self._stack(list(members), StackedNet(nets))
 
@@ -94,7 +80,8 @@ class FusedClassifier(L.LightningModule):
 
     def on_fit_start(self) -> None:
         self.rows.device = self.device
-        self.images, self.labels = self.dataset.train.images.to(self.device), self.dataset.train.labels.to(self.device)
+        self.resident = Resident(self.dataset, self.device)
+        self.images, self.labels = self.resident(self.dataset.train)
         self._place()
         if self.device.type == "cuda":
             self._choose_methods()
@@ -104,6 +91,8 @@ class FusedClassifier(L.LightningModule):
         self.member_order = torch.tensor(self.order_of_member, device=self.device)
         if self.device.type == "cpu":
             self.net.split()
+        elif self._mixed() and next(self.net.parameters()).dtype == torch.float32:
+            self.net.round()
         self._begin_best()
         self.best = {name: value.to(self.device) for name, value in self.best.items()}
 
@@ -112,9 +101,12 @@ class FusedClassifier(L.LightningModule):
             self.best = {name: p.detach().clone() for name, p in self.net.named_parameters()}
 
     def _choose_methods(self) -> None:
+        if self.methods:  # as before the interrupt: another method rounds otherwise
+            self.net.take_methods(self.methods)
+            return
         rows = next(iter(self.rows))
         with self._autocast():
-            self.net.choose_methods(self._batch(rows)[0])
+            self.methods = self.net.choose_methods(self._batch(rows)[0])
 
     def on_train_start(self) -> None:
         self.began = True
@@ -149,13 +141,15 @@ class FusedClassifier(L.LightningModule):
             gradients = [[next(flat) for _ in xs] for xs in wanted]
             parameters = list(self.net.parameters())
             whole = [g[0] if g[0].shape == p.shape else g for g, p in zip(gradients, parameters, strict=True)]
-            self.optimizer.update(parameters, whole)
+            self.optimizer.update(parameters, whole, self.net.low())
             self.train_sums.add_(metric_sums(logits.detach(), labels, self.losses))
 
     def _autocast(self) -> torch.autocast:
         # without its cache of cast weights, which would outlive the graph that made them
-        mixed = str(self.trainer.precision) == "bf16-mixed"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed, cache_enabled=False)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed(), cache_enabled=False)
+
+    def _mixed(self) -> bool:
+        return str(self.trainer.precision) == "bf16-mixed"
 
     # --- between epochs
 
@@ -166,20 +160,23 @@ class FusedClassifier(L.LightningModule):
         self.train_seconds += time.perf_counter() - self._epoch_started
         every = self.trainer.check_val_every_n_epoch or 1
         validated = epoch % every == 0
-        val = self.evaluate(self.dataset.val)[0] if validated else None
-        for g, member in enumerate(self.members):
-            member.log(
-                epoch, epoch * len(self.rows) - 1, train[:, g].tolist(), val[:, g].tolist() if val is not None else None
-            )
+        val = self.evaluate(self.dataset.val)[0].cpu() if validated else None
+        self._log(epoch, train.cpu(), val)
         if val is not None:
             self.val_accuracy = val[METRICS.index("accuracy")].max().item()
             self._keep_best(epoch, val[0].tolist())
         for g in [g for g, ok in enumerate(finite) if not ok]:
-            self._finish(g, epoch, diverged=True)
+            self.writer(self._ended(g, epoch, True))
         if not all(finite):
             self._drop([g for g, ok in enumerate(finite) if ok])
         if epoch < (self.trainer.max_epochs or 0) and self.members:
             self._save_if_due()
+
+    def _log(self, epoch: int, train: Tensor, val: Tensor | None) -> None:
+        step = epoch * len(self.rows) - 1
+        for g, member in enumerate(self.members):
+            own = train[:, g].tolist(), val[:, g].tolist() if val is not None else None
+            self.writer(partial(member.log, epoch, step, *own))
 
     def _keep_best(self, epoch: int, losses: list[float]) -> None:
         for g, (member, loss) in enumerate(zip(self.members, losses, strict=True)):
@@ -212,24 +209,30 @@ class FusedClassifier(L.LightningModule):
         self._place()
 
     def on_train_end(self) -> None:
-        for g in range(len(self.members)):
-            self._finish(g, self.current_epoch, diverged=False)
+        final = self._final(slice(None)) if self.device.type != "cpu" else None  # all at once; on a CPU in the cache
+        self.writer.together(self._ended(g, self.current_epoch, False, final) for g in range(len(self.members)))
 
-    def _finish(self, g: int, epochs: int, diverged: bool) -> None:
-        began = time.perf_counter()
-        shared = (began - self._started - self._finishing) / self.group_size
-        part = slice(g, g + 1)
+    def _final(self, part: slice) -> dict[str, Tensor]:
+        """Evaluates some members on the whole splits: METRICS float64 [5, G'] of each, and the test images' logits."""
         train, _ = self.evaluate(self.dataset.train, part)
-        test, logits = self.evaluate(self.dataset.test, part)
+        test, logits = self.evaluate(self.dataset.test, part, keep=True)
         same = self.dataset.val is self.dataset.test
         val = test if same else self.evaluate(self.dataset.val, part)[0]
-        train, test, val = (dict(zip(METRICS, metrics[:, 0].tolist(), strict=True)) for metrics in (train, test, val))
+        return {"train": train.cpu(), "val": val.cpu(), "test": test.cpu(), "logits": logits.cpu()}
+
+    def _ended(self, g: int, epochs: int, diverged: bool, final: dict[str, Tensor] | None = None) -> Callable[[], None]:
+        """Evaluates a member that has ended; returns what stores it, which is still to be done."""
+        began = time.perf_counter()
+        shared = (began - self._started - self._finishing) / self.group_size
+        at = g if final else 0
+        final = final or self._final(slice(g, g + 1))
+        splits = ("train", "val", "test")
         own = self._tensors_of(g)
+        if diverged and self.writer.background:
+            own = on_cpu(own)  # nothing is read from a GPU beside a training
         trained = Trained(
-            train=train,
-            val=val,
-            test=test,
-            test_logits=logits[:, 0],
+            **{split: dict(zip(METRICS, final[split][:, at].tolist(), strict=True)) for split in splits},
+            test_logits=final["logits"][:, at],
             epochs=epochs,
             best_epoch=self.members[g].best_epoch,
             diverged=diverged,
@@ -242,32 +245,41 @@ class FusedClassifier(L.LightningModule):
             engine="fused",
             group_size=self.group_size,
         )
-        self.members[g].finish(trained, self.dataset, own["weights"], own["best"], steps=epochs * len(self.rows))
         self._finishing += time.perf_counter() - began
+        return partial(self._store, self.members[g], trained, own, epochs * len(self.rows))
+
+    def _store(self, member: Member, trained: Trained, own: dict[str, dict[str, Tensor]], steps: int) -> None:
+        began = time.perf_counter()
+        member.finish(trained, self.dataset, own["weights"], own["best"], steps=steps)
+        if not self.writer.background:
+            self._finishing += time.perf_counter() - began
 
     # --- evaluation
 
     @torch.no_grad()
-    def evaluate(self, split: Split, members: slice | None = None) -> tuple[Tensor, Tensor]:
-        """Returns the members' METRICS on a split, float64 [5, G], and logits, float32 [images, G, K] on the CPU."""
+    def evaluate(self, split: Split, members: slice | None = None, *, keep: bool = False) -> tuple[Tensor, Tensor]:
+        """Returns the members' METRICS on a split, float64 [5, G], and, to `keep`, logits float32 [images, G, K].
+
+        On a GPU all members at once, on images that stay there; on a CPU as many as a training step's outputs allow.
+        """
         chosen = range(len(self.members))[members or slice(None)]
-        # no more outputs at a time than a training step holds
-        at_once = max(1, len(self.members) * self.rows.batch_size // EVALUATION_BATCH)
+        at_once, batch = len(chosen), EVALUATED_STEPS * self.rows.batch_size
+        if self.device.type == "cpu":
+            at_once, batch = max(1, len(self.members) * self.rows.batch_size // EVALUATION_BATCH), EVALUATION_BATCH
         parts = [slice(i, min(i + at_once, chosen.stop)) for i in range(chosen.start, chosen.stop, at_once)]
         with self._autocast():
-            metrics, logits = zip(*(self._evaluate_part(split, part) for part in parts), strict=True)
+            metrics, logits = zip(*(self._evaluate_part(split, part, batch, keep) for part in parts), strict=True)
         return torch.cat(metrics, dim=1), torch.cat(logits, dim=1)
 
-    def _evaluate_part(self, split: Split, part: slice) -> tuple[Tensor, Tensor]:
+    def _evaluate_part(self, split: Split, part: slice, batch: int, keep: bool) -> tuple[Tensor, Tensor]:
         losses = MemberLosses([m.config.loss for m in self.members[part]])
-        sums, kept = 0.0, []
-        for images, labels in Batches(split, EVALUATION_BATCH):
-            seen = scale(images.to(self.device), self.dtype)  # pyright: ignore[reportArgumentType] - as above
-            true = labels.to(self.device)
+        sums, kept = 0.0, [torch.empty(part.stop - part.start, 0, NUM_CLASSES, device=self.device)]
+        for images, labels in Batches(Split(*self.resident(split)), batch):
+            seen = scale(images, self.dtype)  # pyright: ignore[reportArgumentType] - as above
             logits = self.net.part(part, seen)  # [G,N,K]
-            sums = sums + metric_sums(logits, true, losses)
-            kept.append(logits.float())
-        return torch.as_tensor(sums / len(split)), torch.cat(kept, dim=1).transpose(0, 1).cpu()
+            sums = sums + metric_sums(logits, labels, losses)
+            kept += [logits.float()] * keep
+        return torch.as_tensor(sums / len(split)), torch.cat(kept, dim=1).transpose(0, 1)
 
     # --- the group's checkpoint
 
@@ -276,12 +288,16 @@ class FusedClassifier(L.LightningModule):
             return
         started = time.monotonic()
         self.trainer.save_checkpoint(self.checkpoint)
+        self.writer(partial(self._saved, started))
+
+    def _saved(self, started: float) -> None:
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # by member, not by stack: fewer members may go on than have begun
         checkpoint["state_dict"] = {}
+        checkpoint["methods"] = self.net.methods()
         checkpoint["step"], checkpoint["train_seconds"] = int(self.optimizer.step), self.train_seconds
         checkpoint["members"] = {
             m.config.fingerprint: self._tensors_of(g) | {"best_loss": m.best_loss, "best_epoch": m.best_epoch}
@@ -293,6 +309,7 @@ class FusedClassifier(L.LightningModule):
         self._begin_best()
         self.optimizer.step.fill_(checkpoint["step"])
         self.train_seconds = float(checkpoint["train_seconds"])
+        self.methods = checkpoint.get("methods", {})  # of older versions: chosen anew
         for g, member in enumerate(self.members):
             stored = checkpoint["members"][member.config.fingerprint]
             member.best_loss, member.best_epoch = float(stored["best_loss"]), stored["best_epoch"]

@@ -9,6 +9,7 @@ import torch
 from mnist_lightning.config import RunConfig, Shape
 from mnist_lightning.data.datasets import shape_of
 from mnist_lightning.numerics.model import dense_widths, parameters_of
+from mnist_lightning.training.trainer import one_device
 
 # Weights, their best, gradients, two states of the optimizer, and one more while gradients are put together
 _COPIES_OF_WEIGHTS = 6
@@ -43,7 +44,7 @@ def _outputs_per_image(num_channels: int, num_conv: int, num_dense: int, shape: 
 def free_bytes(config: RunConfig) -> int:
     """Returns the free memory of the GPU that the configuration will use, or of this machine."""
     if device_type(config) == "cuda":
-        return torch.cuda.mem_get_info()[0]
+        return torch.cuda.mem_get_info(device_index(config))[0]
     try:
         with open("/proc/meminfo") as file:
             sizes = dict(line.split(":") for line in file)
@@ -59,3 +60,9 @@ def device_type(config: RunConfig) -> str:
     """Returns `cuda` or `cpu`, as Lightning will choose."""
     asked = str(config.trainer.accelerator)
     return "cuda" if asked in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+
+
+def device_index(config: RunConfig) -> int:
+    """Returns the number of the GPU that a group will use: the first that `trainer.devices` names, otherwise 0."""
+    devices = one_device(config.trainer.devices)
+    return int(devices[0]) if isinstance(devices, list) else 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lightning.config import RunConfig
+from mnist_lightning.fused.own_kernels import own_kernels
 from mnist_lightning.numerics.update_rules import RULES, update_in_pieces
 
 
@@ -23,7 +24,8 @@ def rule_key(config: RunConfig) -> str:
 def compiled_rule(name: str) -> Callable[..., None]:
     """Compiles a rule into one kernel, which reads and writes each number once; uncompiled where that fails."""
     plain = RULES[name].update
-    compiled = torch.compile(plain, dynamic=True)
+    # in one graph or not at all: a part of the rule must never run before another part fails
+    compiled = torch.compile(plain, dynamic=True, fullgraph=True)
     works = True
 
     def update(*tensors: Tensor, **scalars: Any) -> None:
@@ -38,6 +40,19 @@ def compiled_rule(name: str) -> Callable[..., None]:
         plain(*tensors, **scalars)
 
     return update
+
+
+def in_memory_order(*tensors: Tensor) -> list[Tensor] | None:
+    """Views of the tensors [k, ...] as [k, n] in the order of the first one's memory; None if not all have its order.
+
+    So weights with their channels innermost are n numbers side by side, as any others.
+    """
+    first = tensors[0]
+    order = sorted(range(first.ndim), key=lambda d: (-first.stride(d), d))
+    if first.shape[0] > 1:
+        order.sort(key=bool)  # the members outermost
+    views = [x.permute(order) for x in tensors]
+    return [x.view(len(first), -1) for x in views] if all(x.is_contiguous() for x in views) else None
 
 
 class StackedOptimizer(nn.Module):
@@ -67,18 +82,29 @@ class StackedOptimizer(nn.Module):
                     self.register_buffer(f"{number}/{name}/{index}", torch.full_like(p[part], start))
 
     @torch.no_grad()
-    def update(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor | list[Tensor]]) -> None:
+    def update(
+        self,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor | list[Tensor]],
+        low: Sequence[Tensor | None] | None = None,
+    ) -> None:
         """Updates every member once; gradients are [G, ...], or on a CPU lists of G.
 
-        On a GPU nothing is read back from it: the step can be captured in a graph.
+        `low` are bfloat16 copies of the parameters [G, ...] that are to follow them, None for those without one. On a
+        GPU nothing is read back from it: the step can be captured in a graph.
         """
         self.step.add_(1)
         for number, part in enumerate(self.parts):
             first = self.configs[part.start].optimizer
             rule = RULES[first.name]
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
+            rate: Tensor | None = None  # of an own kernel, made once for all parameters
+            kernels = self._kernels(first.name, parameters[0])
+            if kernels is not None:
+                rate = kernels.KERNELS[first.name][1](self.lr[part], self.step, **options)
             for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                 state = [getattr(self, f"{number}/{name}/{index}") for name in rule.state]
+                copy = low[index] if low else None
                 if p.device.type in self.one_by_one:
                     t = int(self.step)
                     for g, config in enumerate(self.configs[part]):
@@ -87,19 +113,42 @@ class StackedOptimizer(nn.Module):
                         update_in_pieces(rule, p[at], gradient[at], own, lr=config.lr, t=t, **options)
                 else:
                     assert isinstance(gradient, Tensor)
-                    self._update_together(first.name, part, p, gradient, state, options)
+                    tensors = [p[part], gradient[part], *state]
+                    own_copy = None if copy is None else copy[part]
+                    if rate is None or not self._by_kernel(kernels, first.name, tensors, rate, own_copy, options):
+                        self._update_together(first.name, part, tensors, own_copy, options)
+
+    def _kernels(self, name: str, p: Tensor) -> Any:
+        """The module of the update kernels, if it has one for this rule and such a parameter."""
+        own = own_kernels() if p.device.type == "cuda" and p.dtype == torch.float32 else None
+        return own.updates if own is not None and name in own.updates.KERNELS else None
+
+    @staticmethod
+    def _by_kernel(
+        kernels: Any, name: str, tensors: list[Tensor], rate: Tensor, low: Tensor | None, options: dict[str, Any]
+    ) -> bool:
+        """Updates by our own kernel, if the numbers of all tensors are in one order in the memory."""
+        views = in_memory_order(*tensors, *([] if low is None else [low]))
+        if views is None:
+            return False
+        p, gradient, *state = views[: len(tensors)]
+        kernels.step(name, p, gradient, state, rate, None if low is None else views[-1], **options)
+        return True
 
     def _update_together(
-        self, name: str, part: slice, p: Tensor, gradient: Tensor, state: list[Tensor], options: dict[str, Any]
+        self, name: str, part: slice, tensors: list[Tensor], low: Tensor | None, options: dict[str, Any]
     ) -> None:
-        """Updates all members of a rule at once; by one kernel where the numbers are contiguous, as weights are."""
-        tensors = [p[part], gradient[part], *state]
+        """Updates all members of a rule at once; compiled where the numbers are in one order in the memory."""
+        p = tensors[0]
+        tensors[1] = tensors[1].to(p.dtype)
         update = RULES[name].update
-        if all(x.is_contiguous() for x in tensors):
-            tensors = [x.view(len(x), -1) for x in tensors]  # [k, numbers]: one compilation for all shapes
+        if views := in_memory_order(*tensors):
+            tensors = views  # [k, numbers]: one compilation for all shapes
             update = compiled_rule(name) if p.device.type == "cuda" else update
         lr = self.lr[part].view(-1, *[1] * (tensors[0].ndim - 1))
         update(*tensors, lr=lr, t=self.step, **options)
+        if low is not None:
+            low.copy_(p)
 
     def member_state(self, member: int) -> dict[str, Tensor]:
         """Returns one member's {`name/index of the parameter`: tensor [...]}: views, to be read or written into."""

@@ -25,12 +25,12 @@ from mnist_lightning.fused.groups import Group, plan_groups, shared_key
 from mnist_lightning.fused.members import Member
 from mnist_lightning.fused.memory import device_type, largest_group
 from mnist_lightning.fused.optimizers import rule_key
+from mnist_lightning.fused.writer import QueuedCheckpoints, Writer
 from mnist_lightning.progress.watch import Watch, watched
 from mnist_lightning.records import locks
 from mnist_lightning.records.heartbeat import forget_heartbeat
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import GROUPS, finished_result, forget_retraining, home_of, place_of
-from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.run import check, prepared, train_checked
 from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
@@ -192,10 +192,12 @@ def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resum
         for member in members:
             opened.enter_context(member.open_loggers())
         # members of one rule stand side by side
-        module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset)
+        config = members[0].config
+        writer = opened.enter_context(Writer(background=device_type(config) != "cpu"))
+        module = FusedClassifier(sorted(members, key=lambda m: rule_key(m.config)), dataset, writer)
         module.checkpoint = checkpoint if members[0].keeps_checkpoints else None
         beats = Heartbeats(members[0].path, [m.config.run_name for m in members])
-        arguments = _arguments(members[0].config, checkpoint.parents[1])
+        arguments = _arguments(config, checkpoint.parents[1], writer)
         trainer = leave_ignored(L.Trainer(**arguments, callbacks=[beats]))
         try:
             trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
@@ -209,8 +211,9 @@ def _fit(members: Sequence[Member], dataset: Dataset, checkpoint: Path, *, resum
     _fit(members, dataset, checkpoint, resume=False)
 
 
-def _arguments(config: RunConfig, root: Path) -> dict[str, Any]:
-    own = {"enable_checkpointing": False, "logger": False, "limit_val_batches": 0, "plugins": [DurableCheckpoints()]}
+def _arguments(config: RunConfig, root: Path, writer: Writer) -> dict[str, Any]:
+    own: dict[str, Any] = {"enable_checkpointing": False, "logger": False, "limit_val_batches": 0}
+    own["plugins"] = [QueuedCheckpoints(writer)]
     if device_type(config) == "cuda":
         own["benchmark"] = True  # every batch but the last has the same shape: let cuDNN choose once
     return plain_arguments(config, root) | own

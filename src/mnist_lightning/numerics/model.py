@@ -79,12 +79,18 @@ class ConvDenseNet(nn.Module):
         """Computes logits [N, K] of float images [N, C, H, W]; in a stack [G, N, K]."""
         x = torch.relu(self.stem(channels_innermost(images)))  # [N,C,H,W]
         for conv in self.convs:
-            # ReLU after the pooling: the same values and gradients from a quarter of the elements
-            x = torch.relu(max_pool(conv(x)))  # [N,2C,H/2,W/2]
+            x = self.pooled(conv, x)  # [N,2C,H/2,W/2]
         x = x.flatten(-3)
         for layer in self.denses:
             x = torch.relu(layer(x))
         return self.output(x)  # [N,K]
+
+    def pooled(self, conv: nn.Module, x: Tensor) -> Tensor:
+        """Convolves [N, C, H, W], pools and rectifies -> [N, C', H // 2, W // 2]; in a stack with a leading [G].
+
+        ReLU after the pooling: the same values and gradients from a quarter of the elements.
+        """
+        return torch.relu(max_pool(conv(x)))
 
 
 class Dense(nn.Linear):
@@ -124,6 +130,9 @@ def max_pool(x: Tensor) -> Tensor:
     """2x2 max pooling: [..., C, H, W] -> [..., C, H // 2, W // 2]."""
     if x.ndim == 4:
         return nn.functional.max_pool2d(x, 2)
+    if x.ndim == 5 and x.stride(0) < x.stride(1):  # a stack [G,N,C,H,W] in the memory [N,H,W,G,C]: without a copy
+        y = nn.functional.max_pool2d(x.transpose(0, 1).flatten(1, 2), 2)
+        return y.unflatten(1, (x.shape[0], -1)).transpose(0, 1)
     return nn.functional.max_pool2d(x.flatten(0, -4), 2).unflatten(0, x.shape[:-3])
 
 

@@ -8,6 +8,7 @@ in torch's optimizers. Sources: keras.io, optimizers, Keras 3; torch.optim's doc
 from __future__ import annotations
 
 import inspect
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Rule:
 
 def float32(x: float) -> float:
     """Rounds `x` to float32, as Keras rounds the betas before it raises them to the power of the step."""
-    return torch.tensor(x, dtype=torch.float32).item()
+    return struct.unpack("f", struct.pack("f", x))[0]
 
 
 def _descend(p: Tensor, rate: Scalar, a: Tensor, b: Tensor) -> None:

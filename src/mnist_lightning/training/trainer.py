@@ -106,7 +106,7 @@ def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
     arguments |= config.trainer.arguments()
     if config.trainer.precision == "auto":
         arguments["precision"] = precision_of(config)
-    arguments["devices"] = _one_device(config.trainer.devices)
+    arguments["devices"] = one_device(config.trainer.devices)
     arguments.setdefault("enable_progress_bar", False)  # we show progress ourselves
     return arguments
 
@@ -224,7 +224,7 @@ def _filled(value: Any, names: dict[str, str]) -> Any:
     return value
 
 
-def _one_device(devices: Any) -> Any:
+def one_device(devices: Any) -> Any:
     """Returns Lightning's `devices` for one device: a run this small is never split over several."""
     chosen = [d for d in devices.split(",") if d.strip()] if isinstance(devices, str) else devices
     if devices == "auto" or str(devices) == "1":

@@ -1,0 +1,46 @@
+"""The update kernels against the rules in float64, in Triton's interpreter, and their machine code for a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton comes with torch's builds for GPUs")
+CHECKS = str(Path(__file__).with_name("kernel_checks.py"))
+
+
+def checked(*names: str, **environment: str) -> dict[str, Any]:
+    """What these functions of `kernel_checks.py` return."""
+    environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", CHECKS, *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_kernels_interpreted_equal_the_rules_and_the_pooling_and_keep_members_apart() -> None:
+    said = checked("interpreted", "pooled", TRITON_INTERPRET="1")
+    assert set(said["interpreted"]) == {"adam", "sgd", "torch_sgd", "rmsprop"}
+    assert max(said["interpreted"].values()) < 1e-6, said  # of weights below 1, after three steps of up to 1
+    assert said["pooled"]["values"] < 1e-6
+    assert said["pooled"]["inputs"] == 0, "each gradient is that of one pixel"
+    assert said["pooled"]["biases"] < 1e-5
+
+
+def test_kernels_compiled_for_sm_90_move_128_bits_at_a_time_without_spilling_or_float64(tmp_path: Path) -> None:
+    said = checked("compiled", TRITON_CACHE_DIR=str(tmp_path))["compiled"]
+    for name, code in said.items():
+        wide = [m for m in code["memory"] if m.endswith(".128")]
+        assert any(m.startswith("LDG") for m in wide), (name, code)
+        assert any(m.startswith("STG") for m in wide), (name, code)
+        assert (code["float64"], code["local"], sum(code["spilled"])) == (0, [], 0), (name, code)
+        assert code["rounded"] or name == "_backward", name  # which only moves numbers
+        assert not [how for how in code["rounded"] if ".RZ" in how], name  # to the nearest, as torch rounds
+    for name in ("adam", "sgd", "rmsprop"):
+        assert said[name]["instructions"] <= 40 * 8, (name, said[name])  # for 8 numbers of a thread

@@ -1,11 +1,11 @@
 """Every key of the configuration, with its type, default, range and meaning; imports no torch."""
 
+from mnist_lightning.config.data_keys import DATASETS as DATASETS
+from mnist_lightning.config.data_keys import DataConfig as DataConfig
 from mnist_lightning.config.files import conf_dir as conf_dir
 from mnist_lightning.config.files import fresh_directory as fresh_directory
-from mnist_lightning.config.keys import DATASETS as DATASETS
 from mnist_lightning.config.keys import LOSSES as LOSSES
 from mnist_lightning.config.keys import OPTIMIZERS as OPTIMIZERS
-from mnist_lightning.config.keys import DataConfig as DataConfig
 from mnist_lightning.config.keys import ModelConfig as ModelConfig
 from mnist_lightning.config.keys import OptimizerConfig as OptimizerConfig
 from mnist_lightning.config.keys import RunConfig as RunConfig

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from mnist_lightning.config import transforms
 from mnist_lightning.config.components import Component
+from mnist_lightning.config.data_keys import DataConfig
 from mnist_lightning.config.model_keys import ModelConfig
 from mnist_lightning.config.own_code import folded
 from mnist_lightning.config.plain import plain
@@ -57,7 +59,6 @@ OPTIMIZERS = {
 }
 KERAS = ("adam", "sgd", "rmsprop", "adamax", "adadelta", "adagrad")  # those of them with Keras' rules
 LOSSES = ("mse", "mae", "cross_entropy")
-DATASETS = ("mnist", "fashion_mnist", "kmnist", "qmnist", "synthetic")
 
 
 def optimizer_label(name: str) -> str:
@@ -73,7 +74,11 @@ def loss_label(name: str) -> str:
 @documented
 @dataclass
 class OptimizerConfig(Section):
-    """The optimizer and its arguments, all but the learning rate."""
+    """The optimizer and its arguments, all but the learning rate.
+
+    >>> OptimizerConfig("sgd", {"momentum": 0.9}).label
+    'SGD'
+    """
 
     prefix = "optimizer."
 
@@ -106,38 +111,6 @@ class OptimizerConfig(Section):
         return optimizer_label(self.name)
 
 
-@documented
-@dataclass
-class DataConfig(Section):
-    """The data set, where it lies and how much of it is used."""
-
-    prefix = "data."
-
-    name: str = key("mnist", "written data=X; synthetic needs no files", choices=DATASETS)
-    root: str = key(
-        about="directory of the data files; by default $MNIST_LIGHTNING_DATA, else data",
-        factory=lambda: os.environ.get("MNIST_LIGHTNING_DATA") or "data",
-        identity=False,
-    )
-    download: bool = key(True, "fetch missing data files", identity=False)
-    batch_size: int = key(64, "images per update of the weights", low=1, high=1_000_000, also="bs batch batchsize")
-    train_size: int | None = key(None, "first n training images; null is all", low=1)
-    test_size: int | None = key(None, "first n test images; null is all", low=1)
-    val_size: int = key(
-        0, "hold out the last n training images for validation; 0 is to validate on the test set", low=0
-    )
-
-    @classmethod
-    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of each value, then a validation set that takes all training images."""
-        problems = super().problems_of(values)
-        train_size, val_size = values["train_size"], values["val_size"]
-        if not problems and train_size is not None and val_size >= train_size:
-            remedy = f"use less than data.train_size={train_size}"
-            problems.append(Problem("data.val_size", val_size, "leaves nothing to train on", remedy))
-        return problems
-
-
 class _Keys(TypedDict, total=False):
     """What may be given for each key but the optimizer: a section, its keys, or, where it has one, its name."""
 
@@ -146,7 +119,8 @@ class _Keys(TypedDict, total=False):
     loss_options: Mapping[str, Any]
     seed: int
     model: ModelConfig | Callable[..., Any] | Mapping[str, Any]
-    data: DataConfig | str | Mapping[str, Any]
+    data: DataConfig | str | Callable[..., Any] | Mapping[str, Any]
+    transform: str | Callable[..., Any] | Mapping[str, Any] | Sequence[Any] | None
     trainer: TrainerConfig | Mapping[str, Any]
     sweep: SweepConfig | Mapping[str, Any]
     logger: Mapping[str, Any]
@@ -205,6 +179,12 @@ class RunConfig(Section):
     seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1, also="random_seed")
     model: ModelConfig = key(about="the network's size", factory=ModelConfig, also="network net")
     data: DataConfig = key(about="the data set and how much of it is used", factory=DataConfig, also="dataset")
+    transform: Any = key(
+        None,
+        "changes training images at random: none, light (turns, shifts, scales a little), torchvision.transforms.v2.X, "
+        "{_target_: torchvision.transforms.v2.X, argument: value} or a list of them",
+        also="transforms augmentation augment",
+    )
     trainer: TrainerConfig = key(
         about="training itself; every argument of lightning.Trainer is a key, and null is Lightning's default",
         factory=TrainerConfig,
@@ -244,9 +224,18 @@ class RunConfig(Section):
                 setattr(self, name, section_from(kind, getattr(self, name)))
             except ConfigError as error:
                 problems += error.problems
-        if isinstance(self.model, ModelConfig) and self.model.component is None and not self.model.problems():
+        if self._sizes_are_known():
             problems += vanishing(self.model.num_conv, MNIST)
+        try:
+            self.transform = transforms.written(self.transform)
+        except ConfigError as error:
+            problems += error.problems
         return problems + super().problems()
+
+    def _sizes_are_known(self) -> bool:
+        """Whether this is the study's network on images of MNIST's size; of others the data say what fits."""
+        is_studys = isinstance(self.model, ModelConfig) and not self.model.problems() and not self.model.component
+        return is_studys and not (isinstance(self.data, DataConfig) and self.data.component)
 
     def _of_loss(self) -> list[Problem]:
         """Makes the name and arguments of a function, class or partial; its problems."""

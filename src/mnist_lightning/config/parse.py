@@ -26,8 +26,9 @@ def schema() -> DictConfig:
     for inner in (node.loss_options, node.scheduler.options, node.callback):
         OmegaConf.set_struct(inner, False)
     OmegaConf.set_struct(node.logger, False)
-    OmegaConf.set_struct(node.model, False)
-    del node.model[ARGUMENTS]
+    for section in (node.model, node.data):
+        OmegaConf.set_struct(section, False)
+        del section[ARGUMENTS]
     return node
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import DataConfig
+from mnist_lightning.config import MNIST, DataConfig, Shape
+from mnist_lightning.data import own_data
 from mnist_lightning.data.files import check_sizes, read_files
+from mnist_lightning.data.own_data import read_own
 from mnist_lightning.data.splits import Dataset as Dataset
 from mnist_lightning.data.splits import Split as Split
 from mnist_lightning.data.splits import Whole
@@ -38,16 +40,25 @@ def cut(whole: Whole, config: DataConfig) -> Dataset:
     return Dataset(train.part(0, num_train - config.val_size), held_out, test, digest, shape)
 
 
+def shape_of(config: DataConfig) -> Shape:
+    """What the images of the configured data are: MNIST's; those of the user's are read, once. Raises as above."""
+    return MNIST if config.component is None else load_dataset(config).shape
+
+
 def forget_data() -> None:
     """Makes the next `load_dataset` look at the files again; until then the runs of a sweep share one copy."""
     read_files.cache_clear()
+    own_data.forget()
 
 
 def _load_whole(config: DataConfig) -> Whole:
     """Returns the whole data set in the memory in which it was read."""
+    root = str(Path(config.root).absolute())
+    if (component := config.component) is not None:
+        return read_own(component, root, config.download)
     if config.name == "synthetic":
         return _synthetic()
-    arrays = read_files(config.name, str(Path(config.root).absolute()), config.download)
+    arrays = read_files(config.name, root, config.download)
     train, test = (Split(*map(torch.from_numpy, split)) for split in (arrays.train, arrays.test))
     return Whole(train, test, arrays.sha256)
 

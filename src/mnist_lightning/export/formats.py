@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from mnist_lightning.config import IMAGE_SIZE
+from mnist_lightning.config import MNIST, Shape
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.export.packages import needed
 from mnist_lightning.export.weights import METADATA, load_network, weights_as_bytes
@@ -27,24 +27,24 @@ _LARGEST_ONNX = 2**31 - 2**20  # bytes: protobuf holds no message of 2 GiB
 
 
 class Classifier(nn.Module):
-    """What is exported: images [N, 1, 28, 28] -> probabilities float32 [N, 10].
+    """What is exported: images [N, C, H, W], of MNIST [N, 1, 28, 28] -> probabilities float32 [N, K], of MNIST [N, 10].
 
     The images are float32 from 0 to 1 or, with `preprocess`, raw uint8.
     """
 
-    def __init__(self, net: nn.Module, *, preprocess: bool = False) -> None:
+    def __init__(self, net: nn.Module, shape: Shape = MNIST, *, preprocess: bool = False) -> None:
         super().__init__()
-        self.net, self.preprocess = net, preprocess
+        self.net, self.shape, self.preprocess = net, shape, preprocess
 
     def forward(self, images: Tensor) -> Tensor:
-        """Computes the probabilities [N, 10] of images [N, 1, 28, 28]."""
+        """Computes the probabilities [N, 10] of images [N, C, H, W]."""
         # not data's `scale`: its conversions are exported with checks that tie the program to the CPU
         return probabilities(self.net(images / 255 if self.preprocess else images))
 
     def program(self) -> ExportedProgram:
         """Traces it as a program of torch.export for any number of images, without the paths of our source."""
         dtype = torch.uint8 if self.preprocess else torch.float32
-        example = torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE, dtype=dtype)
+        example = torch.zeros(2, *self.shape[:3], dtype=dtype)
         program = torch.export.export(self, (example,), dynamic_shapes=_ANY_BATCH)
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_lightning.config import MNIST
 from mnist_lightning.errors import RefusedError, UserError, cut
 from mnist_lightning.export.packages import needed
 from mnist_lightning.numerics.model import ConvDenseNet
@@ -60,7 +61,8 @@ def _sizes(content: bytes) -> dict[str, Any]:
         raise ValueError("too short")
     (length,) = struct.unpack("<Q", content[:8])
     description = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA])
-    return {name: description["configuration"][name] for name in _SIZES}
+    found = description["configuration"]
+    return {name: found[name] for name in _SIZES} | {k: found[k] for k in MNIST.arguments() if k in found}
 
 
 def _network(sizes: dict[str, Any], weights: dict[str, Tensor]) -> ConvDenseNet:

@@ -34,7 +34,8 @@ LARGEST_DIFFERENCE = 1e-5
 class Exported:
     """A file that was written; as a text the line that the command prints.
 
-    `difference` is the largest one of its probabilities from the network's, over `images` test images of `dataset`.
+    `difference` is the largest one of its probabilities from the network's, over `images` test images of `dataset`, or
+    of random pixels if that is empty.
     `aside` is where what was there before is now, if it was somebody's.
     """
 
@@ -48,7 +49,8 @@ class Exported:
     def __str__(self) -> str:
         kept = f"; what was there is kept as {self.aside.name}" if self.aside else ""
         largest = f"{self.difference:.1e}" if self.difference else "0"
-        where = f"{self.images:,} test images of {self.dataset}"
+        what = f"test images of {self.dataset}" if self.dataset else "images of random pixels"
+        where = f"{self.images:,} {what}"
         return f"{self.path}: {_size(self.size)}, probabilities differ by at most {largest} on {where}{kept}"
 
 
@@ -76,13 +78,17 @@ def export(
 
     Raises ConfigError for an unknown format or a package that is missing, RefusedError for a checkpoint that is none
     or cannot be expressed, OutputError for a file that cannot be written.
+
+    >>> (file,) = export("outputs/small", "safetensors")  # the best run of the example of `sweep`
+    >>> file.path.suffix, file.difference, file.images, file.dataset
+    ('.safetensors', 0.0, 1000, 'synthetic')
     """
     names = formats_of(to)
     source = checkpoint_at(chosen(checkpoint).checkpoint)
     module = load_classifier(source, net)
     place = Place.of(source, out)
     with quiet():
-        compared = Compared(module, images_of(place.run), preprocess=preprocess)
+        compared = Compared(module, images_of(place.run, module.shape), preprocess=preprocess)
         contents = {name: _content(name, compared.classifier, _description(module, source), source) for name in names}
     with alone(place.directory / LOCK):
         return _put(place, contents, compared, source)
@@ -116,7 +122,7 @@ class Compared:
             self.wanted = torch.cat([probabilities(net(scale(batch, dtype))) for batch in images.batches()])
         self.own = None if isinstance(net, ConvDenseNet) else copy.deepcopy(net).to(torch.float32)
         net = net.to(torch.float32).to(memory_format=torch.contiguous_format)
-        self.classifier = Classifier(net, preprocess=preprocess).eval().requires_grad_(False)
+        self.classifier = Classifier(net, module.shape, preprocess=preprocess).eval().requires_grad_(False)
 
     def difference(self, function: Function) -> float:
         """The largest difference of what a file gives for the images; infinite where that is something else."""

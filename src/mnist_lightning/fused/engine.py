@@ -20,7 +20,7 @@ from mnist_lightning.fused.optimizers import StackedOptimizer
 from mnist_lightning.fused.stacked import StackedNet
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
-from mnist_lightning.training.lightning_modules import EVALUATION_BATCH
+from mnist_lightning.training.data_module import EVALUATION_BATCH
 from mnist_lightning.training.record import Trained
 
 _CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into the group's checkpoints

@@ -30,6 +30,8 @@ def reason_to_train_alone(config: RunConfig) -> str:
         return f"optimizer={name} has no stacked rule"
     if unknown := sorted(config.optimizer.options.keys() - RULES[name].options.keys()):
         return f"optimizer.options.{unknown[0]} is not in the stacked rule"
+    if config.transform is not None:
+        return "transform changes the images of one run"
     if config.scheduler.is_used:
         return f"scheduler={config.scheduler.name} belongs to one run"
     if config.callbacks or config.callback:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnist_lightning.config import MNIST, ModelConfig, Shape
+from mnist_lightning.config import MNIST, ModelConfig, Shape, vanishing
 from mnist_lightning.config.components import NETWORK, TARGET, Component
 from mnist_lightning.errors import ConfigError, Problem, cut
 from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, parameters_of
@@ -85,9 +85,11 @@ def description_of(given: Given) -> dict[str, Any]:
 
 
 def check_network(model: ModelConfig, shape: Shape = MNIST) -> None:
-    """Raises ConfigError unless a network of the user's can be made and gives logits [N, K] of images [N, C, H, W]."""
+    """Raises ConfigError unless the network fits such images: the study's in its size; of the user's it is tried."""
     if model.component is not None:
         _check(json.dumps(asdict(model), sort_keys=True), shape)
+    elif problems := vanishing(model.num_conv, shape):
+        raise ConfigError(problems)
 
 
 @cache
@@ -108,10 +110,10 @@ def _check(model: str, shape: Shape) -> None:
         raise ConfigError([Problem(KEY, config.component, what, f"end it with {shape.num_classes} outputs")])
 
 
-def parameters_in(model: ModelConfig) -> int:
+def parameters_in(model: ModelConfig, shape: Shape = MNIST) -> int:
     """Counts the trainable parameters of a configuration's network; one of the user's is made for that, once."""
     if model.component is None:
-        return parameters_of(model.num_channels, model.num_conv, model.num_dense)
+        return parameters_of(model.num_channels, model.num_conv, model.num_dense, shape)
     return _parameters(json.dumps(asdict(model), sort_keys=True))
 
 

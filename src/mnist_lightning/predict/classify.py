@@ -9,7 +9,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lightning.errors import DataError
+from mnist_lightning.config import MNIST
+from mnist_lightning.errors import DataError, RefusedError
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -47,7 +48,15 @@ def predict(
     Among `images` may be folders: the image files in them and below, by name. Raises RefusedError for a file that is no
     plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
     there instead, and the other files are answered. Of a network of the user's `net` is given: itself, its class, what
-    makes it, or its dotted name; ConfigError where it is none.
+    makes it, or its dotted name; ConfigError where it is none. Of a network for other classes than digits `digit` is
+    the class.
+
+    >>> from PIL import Image
+    >>> digits = MNISTDataModule("synthetic", test_size=10).dataset.test.images
+    >>> Image.fromarray(digits[0, 0].numpy()).save("digit.png")
+    >>> (prediction,) = predict("outputs/small", "digit.png")  # by the best run of the example of `sweep`
+    >>> prediction.digit in range(10), 0 <= prediction.probability <= 1, prediction.image.shape
+    (True, True, (28, 28))
     """
     from mnist_lightning.report.chosen import chosen
 
@@ -71,6 +80,9 @@ def predictions(
     from mnist_lightning.training.checkpoints import load_classifier
 
     classifier = load_classifier(checkpoint, net)
+    if classifier.shape[:3] != MNIST[:3]:
+        what = f"its network takes images {classifier.shape}, and pictures are made into MNIST's, {MNIST}"
+        raise RefusedError(f"{checkpoint}: {what}; use MNISTClassifier.load_from_checkpoint")
     seen = _seen([images] if isinstance(images, (str, Path)) else images, unreadable)
     while some := list(islice(seen, _BATCH)):
         digits = [image for _, image in some if image is not None]

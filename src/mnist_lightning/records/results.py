@@ -23,8 +23,8 @@ SCHEMA = 1
 _SEAL = ',\n  "sha256": "'
 _FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that spreadsheets compute
 _LARGEST_RECORD = 2**20
-FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
-Status = Literal["completed", "diverged", "failed"]
+FINAL = ("completed", "diverged", "pruned")  # running again would give the same; `failed` is tried again
+Status = Literal["completed", "diverged", "failed", "pruned"]  # pruned: a search has ended it before its last epoch
 
 
 def _column(default: Any, number_format: str = "General", about: str = "") -> Any:
@@ -45,6 +45,10 @@ class RunResult:
     cuts them short; NaN where there are none. Sizes and speeds count whole sets, whatever is limited.
     `accuracy` is top-1; `binary_accuracy` is what the study calls accuracy: the share of the 10 outputs per
     image on the right side of 0.5.
+
+    >>> result = RunResult(run_name="mine", status="completed", accuracy_test=0.958, epochs=4)
+    >>> result
+    RunResult('mine', completed, accuracy_test=0.9580)
     """
 
     optimizer: str = _column("", about="optimizer")
@@ -66,8 +70,8 @@ class RunResult:
     num_dense: int | None = _column(None, _COUNT, "hidden dense layers")
     binary_accuracy: float = _column(_NAN, _SHARE, "training accuracy as the study counts it")
     binary_accuracy_test: float = _column(_NAN, _SHARE, "test accuracy as the study counts it")
-    status: Status = _column("failed", about="completed, diverged or failed")
-    error: str = _column("", about="why the run failed or diverged")
+    status: Status = _column("failed", about="completed, diverged, failed or pruned")
+    error: str = _column("", about="why the run failed, diverged or was pruned")
     dataset: str = _column("", about="data set")
     train_size: int | None = _column(None, _COUNT, "images of the training set")
     test_size: int | None = _column(None, _COUNT, "images of the test set")
@@ -95,6 +99,11 @@ class RunResult:
     checkpoint_sha256: str = _column("", about="SHA-256 of the final weights' file")
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
     network: str = _column("", about="network of the user's own, with its arguments; empty for the study's")
+    num_classes: int | None = _column(None, _COUNT, "classes that the network tells apart; empty: ten, the digits")
+
+    def __repr__(self) -> str:
+        accuracy = "" if math.isnan(self.accuracy_test) else f", accuracy_test={self.accuracy_test:.4f}"
+        return f"{type(self).__name__}({self.run_name!r}, {self.status}{accuracy})"
 
     def __str__(self) -> str:
         rows = self._short_table()
@@ -183,6 +192,9 @@ def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
 
     Raises RefusedError for a damaged record, UnreadableError for one that cannot be read, FileNotFoundError where
     there is no such directory.
+
+    >>> [result.optimizer for result in load_results("outputs/small")]  # of the example of `sweep`
+    ['Adam', 'SGD']
     """
     found = find_results(directory)
     for error in found.refused.values():

@@ -27,6 +27,7 @@ from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.runs_table import cell_text, runs_table
+from mnist_lightning.report.search import trials_table
 from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
@@ -62,6 +63,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures, directory: Path | N
         scripts=[Markup(script) for script in scripts],
         script_sources=Markup(" ".join(f"'sha256-{_digest(script)}'" for script in scripts)),
         explore=Markup(explore),  # numbers and null
+        licences=Markup(_licences()) if explore else "",
         style=Markup(_resource("page.css")),
         live=stored.live,
         running=_with_links(tables.running_table(stored.running), stored.linked),
@@ -85,6 +87,8 @@ def page(ranking: Ranking, stored: Stored, figures: Figures, directory: Path | N
         versus=versus,
         versus_ran=_ran(versus),
         about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
+        trials=_with_links(trials_table(stored.searched), stored.linked),
+        searched=stored.searched,
         failures=_with_links(tables.failures_table(ranking, stored.state), stored.linked),
         about=_about(ranking, stored),
     )  # fmt: skip
@@ -112,6 +116,12 @@ def _environment() -> Environment:
 def harmless(value: Any) -> str:
     """Returns any value as one line without control or direction characters; our own markup as it is."""
     return value if isinstance(value, Markup) else one_line(str(value), LONGEST)
+
+
+def _licences() -> str:
+    """The licences of the charts' library, which their terms want beside every copy of it."""
+    names = ("NOTICE", "LICENSE", "LICENSE.zrender", "LICENSE.d3", "LICENSE.tslib")
+    return "\n\n".join(_resource(f"echarts/{name}") for name in names)
 
 
 def _resource(name: str) -> str:

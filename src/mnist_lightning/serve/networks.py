@@ -76,12 +76,16 @@ class Networks:
         """The network, or a line that says why there is none; and whether the files must change to change that."""
         import torch
 
+        from mnist_lightning.config import MNIST
         from mnist_lightning.errors import RefusedError
         from mnist_lightning.training.checkpoints import load_classifier
 
         torch.set_num_threads(1)  # the others are for whoever trains
         try:
-            return load_classifier(directory / BEST), True
+            network = load_classifier(directory / BEST)
+            if network.shape != MNIST:
+                return f"is for {network.shape.num_classes} classes of images {network.shape}, not for digits", True
+            return network, True
         except UserError as error:
             return one_line(str(error).replace(f"{self.root}/", "")), isinstance(error, RefusedError)
         except Exception as error:  # whatever torch makes of a file that changes while it is read

@@ -27,6 +27,7 @@ from mnist_lightning.sweep import slurm
 from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.attempts import attempts, begin, end
 from mnist_lightning.sweep.progress import Progress, line, of_worker
+from mnist_lightning.sweep.pruning import judge_of
 from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_other_directory, refuse_retraining, shown
 
 
@@ -45,19 +46,33 @@ def run_job(composed: DictConfig) -> float:
         sweep.began = True
     if in_sweep:
         refuse_other_directory(hydra.overrides.hydra, in_sweep=True)
-    result = (_run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
-    if sweep and sweep.progress:
+        _freeze_imports()
+    result = (run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
+    tell(result, run_dir)
+    return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # some sweepers end for a NaN
+
+
+def _freeze_imports() -> None:
+    from mnist_lightning.training.runtime import freeze_imports  # imports torch, which takes seconds
+
+    freeze_imports()
+
+
+def tell(result: RunResult, run_dir: Path) -> None:
+    """Prints the line of a run that has its record, in the process that leads the sweep or where somebody keeps it."""
+    if (sweep := current()) and sweep.progress:
         sweep.progress.finished(result, run_dir)
     elif "SUBMITIT_EXECUTOR" in os.environ:  # into its log; for other workers the command's process prints
         print(line(result, progress=of_worker(run_dir.parent)), flush=True)
-    return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # Optuna ends a search for a NaN
 
 
-def _run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
-    from mnist_lightning.training.runtime import freeze_imports
+def run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
+    """Trains a run of a sweep and commits its record, also when it fails, or finds the one that is there.
 
+    Relative paths of the user's begin at `started_in`. Raises OutputError or UnreadableError where nothing can be
+    written or read; signals pass through.
+    """
     refuse_retraining(config)
-    freeze_imports()
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir)
         if stored is None or not is_final(stored, config, run_dir):
@@ -78,7 +93,7 @@ def _enter_submitit() -> str:
 
 
 def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
-    """Whether there is a plan, with which the configuration was checked; Optuna has none.
+    """Whether there is a plan, with which the configuration was checked; a search has none.
 
     Raises RuntimeError for one that is not in it: Hydra has composed what `Compositions` did not.
     """
@@ -127,7 +142,8 @@ def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool)
         if sweep.is_run and sweep.progress:
             print(folded(announcement([config])), flush=True)
             sweep.progress.begin({run_dir: config}, config.progress)
-    return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
+    judge = judge_of(config.fingerprint, run_dir.parent) if not is_alone and not checked else None
+    return train_checked(config, run_dir, continue_interrupted=True, base=started_in, judge=judge)
 
 
 def _recorded(

@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.config import DataConfig, RunConfig, fingerprint_of
 from mnist_lightning.data.files import look
 from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError, UserError, one_line
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
+from mnist_lightning.records.search import SEARCH
 
 _VERSIONS = {"version": "mnist-lightning", "python_version": "Python", "torch_version": "torch"} | {
     f"{name}_version": name for name in ("torchvision", "lightning")
@@ -41,7 +42,7 @@ def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], 
             raise DataError(
                 f"data={name}: not the data this sweep began with; restore them, or choose another hydra.sweep.dir"
             )
-    return _other_versions(stored.get("versions"), versions)
+    return other_versions(PLAN, stored.get("versions"), versions)
 
 
 def _runs(configs: Iterable[RunConfig]) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def refuse_other_plan(root: Path, configs: Iterable[RunConfig]) -> dict[str, Any
     And RefusedError for one that was edited. A look, without torch.
     """
     if not (stored := read_plan(root)):
+        if (root / SEARCH).is_file():
+            raise ConfigError(f"hydra.sweep.dir={root}: holds a search ({SEARCH}); choose another directory")
         return {}
     wanted = json.loads(json.dumps(_runs(configs), default=str))
     _refuse_edited(root / PLAN, stored["runs"], wanted)
@@ -93,12 +96,12 @@ def _refuse_edited(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -
             raise RefusedError(f"{path}: {what}; restore it, or delete it and run again")
 
 
-def _other_versions(before: Any, now: dict[str, str]) -> list[str]:
-    """The sentence that says which versions a sweep was begun with, if they are others now."""
+def other_versions(name: str, before: Any, now: dict[str, str]) -> list[str]:
+    """The sentence that says which versions a sweep, as its file `name` has it, was begun with, if others are here."""
     before = before if isinstance(before, dict) else {}
     changed = [(name, str(before[name]), now[name]) for name in now if before.get(name) and now[name]]
     told = [f"{_VERSIONS.get(name, name)} {old}, now {new}" for name, old, new in changed if old != new]
-    return [one_line(f"{PLAN}: begun with {'; '.join(told)}: what is stored stays as it is")] if told else []
+    return [one_line(f"{name}: begun with {'; '.join(told)}: what is stored stays as it is")] if told else []
 
 
 def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> str:
@@ -127,12 +130,13 @@ def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
     """Raises OutputError when the checkpoints of the runs will not fit on the disk."""
-    models = [config.model for config in configs]
-    if not models:
+    configs = list(configs)
+    if not configs:
         return
-    from mnist_lightning.numerics.networks import parameters_in  # torch is not for a sweep that has nothing to do
+    from mnist_lightning.data.datasets import shape_of  # torch is not for a sweep that has nothing to do
+    from mnist_lightning.numerics.networks import parameters_in
 
-    needed = sum(map(parameters_in, models)) * _BYTES * _COPIES
+    needed = sum(parameters_in(config.model, shape_of(config.data)) for config in configs) * _BYTES * _COPIES
     free = shutil.disk_usage(root).free
     if needed > free:
         way_out = "free the disk, choose another directory, or set trainer.enable_checkpointing=false"
@@ -148,13 +152,23 @@ def checked_data(root: Path, configs: Sequence[RunConfig]) -> dict[str, str]:
     ConfigError, DataError or RefusedError.
     """
     if all_recorded(root, configs):
-        digests = {config.data.name: look(config.data) for config in configs}
-        return {name: digest for name, digest in digests.items() if digest}
+        return _digests({config.data.label: config.data for config in configs})
     from mnist_lightning.data.datasets import forget_data
     from mnist_lightning.training.run import check
 
     forget_data()
-    return {config.data.name: check(config).sha256 for config in configs}
+    return {config.data.label: check(config).sha256 for config in configs}
+
+
+def _digests(data: dict[str, DataConfig]) -> dict[str, str]:
+    """The digests of these data, by name, as they are now; those of the user's are read again, which needs torch."""
+    digests = {name: look(config) for name, config in data.items() if config.component is None}
+    if own := {name: config for name, config in data.items() if config.component is not None}:
+        from mnist_lightning.data.datasets import forget_data, load_dataset
+
+        forget_data()
+        digests |= {name: load_dataset(config).sha256 for name, config in own.items()}
+    return {name: digest for name, digest in digests.items() if digest}
 
 
 def all_recorded(root: Path, configs: Iterable[RunConfig]) -> bool:
@@ -168,3 +182,15 @@ def all_recorded(root: Path, configs: Iterable[RunConfig]) -> bool:
         )
     except UserError:  # missing, damaged, or not to be read
         return False
+
+
+def once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:
+    """True where a wanted configuration stands for the first time, by fingerprint, in the shape of `batches`."""
+    left = set(wanted)
+
+    def take(fingerprint: str) -> bool:
+        taken = fingerprint in left
+        left.discard(fingerprint)
+        return taken
+
+    return [[take(config.fingerprint) for config in batch] for batch in batches]

@@ -1,22 +1,20 @@
-"""The Lightning classes: the classifier and the data module."""
+"""The Lightning class of a network in training, and its metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
 
-import lightning as L
 import torch
 import torchmetrics
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from mnist_lightning.config import (
-    DATASETS,
     IMAGE_SIZE,
     MNIST,
     NUM_CLASSES,
-    DataConfig,
     ImageSize,
     OptimizerConfig,
     RunConfig,
@@ -26,8 +24,7 @@ from mnist_lightning.config import (
 )
 from mnist_lightning.config.components import TARGET
 from mnist_lightning.config.keys import section_from
-from mnist_lightning.data.datasets import Batches, Dataset, cut, load_dataset, scale
-from mnist_lightning.data.tensors import whole_of
+from mnist_lightning.data.datasets import scale
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.losses import LOSSES, Loss
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
@@ -43,9 +40,8 @@ from mnist_lightning.numerics.networks import (
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.numerics.own_loss import Given as LossGiven
 from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
+from mnist_lightning.training.data_module import MNISTDataModule
 from mnist_lightning.training.scheduling import Scheduled, stored_schedule
-
-EVALUATION_BATCH = 500
 
 
 class EpochMetrics(torchmetrics.Metric):
@@ -82,13 +78,20 @@ class MNISTClassifier(Scheduled):
 
     Or `net`, any torch Module of float images -> logits [N, 10]; or its class, or what else makes one when called. A
     checkpoint holds no code: one with a network of the user's is loaded with `net` given again, where a class gets the
-    arguments that are stored, `network`.
+    arguments that are stored, `network`. For other images give `in_channels`, `image_size` (one number, or height and
+    width) and `num_classes`, as a `MNISTDataModule` has them of its data.
 
-    For other images give `in_channels`, `image_size` (one number, or height and width) and `num_classes`, as a
-    `MNISTDataModule` has them of its data. `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a
-    `torch.optim.Optimizer`; `loss` is mse, mae or cross_entropy; `seed` fixes the initial weights. Raises
-    ConfigError (a ValueError) for anything out of range. Logs once an epoch: train_*, val_* or test_* of loss, mse,
-    mae, accuracy and binary_accuracy.
+    `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
+    mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
+    range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
+
+    >>> import lightning
+    >>> module = MNISTClassifier(num_channels=2, num_conv=1, num_dense=0, optimizer="adam", lr=0.01, seed=0)
+    >>> data = MNISTDataModule("synthetic", train_size=320, test_size=100)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> lightning.Trainer(max_epochs=1, enable_checkpointing=False, accelerator="cpu", **quiet).fit(module, data)
+    >>> module(data.dataset.test.images[:5]).argmax(-1).shape
+    torch.Size([5])
     """
 
     def __init__(
@@ -139,6 +142,19 @@ class MNISTClassifier(Scheduled):
             self.hparams["network"] = described = network or description_of(net)
             self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, self.shape, seed)
         self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(self.loss_function) for _ in range(3))
+
+    if TYPE_CHECKING:  # with types: a part of Lightning's own are unknown
+
+        @classmethod
+        def load_from_checkpoint(
+            cls,
+            checkpoint_path: str | Path | IO[bytes],
+            map_location: Any = None,
+            hparams_file: str | Path | None = None,
+            strict: bool | None = None,
+            weights_only: bool | None = None,
+            **kwargs: Any,
+        ) -> Self: ...
 
     @classmethod
     def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:
@@ -218,115 +234,3 @@ class MNISTClassifier(Scheduled):
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
         optimizer = build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
         return self.scheduled(optimizer)
-
-
-class MNISTDataModule(L.LightningDataModule):
-    """MNIST or a relative in torchvision's layout, or the embedded synthetic digits, as resident uint8 tensors.
-
-    Batches reach a module as float images [N, 1, 28, 28] from 0 to 1 and int64 labels [N]; the loaders themselves
-    give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
-    With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
-    validation has seen the test set, and its test accuracy is optimistic.
-    In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
-    `from_tensors` makes one of any other images.
-    """
-
-    def __init__(
-        self,
-        name: str = "mnist",
-        root: str | None = None,
-        *,
-        batch_size: int = 64,
-        train_size: int | None = None,
-        test_size: int | None = None,
-        val_size: int = 0,
-        download: bool = True,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        where = {} if root is None else {"root": str(root)}
-        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
-        self.config = DataConfig(name, download=download, **where, **sizes)
-        self.seed = seed
-        self._dataset: Dataset | None = None
-
-    @classmethod
-    def from_tensors(
-        cls,
-        train_images: Any,
-        train_labels: Any,
-        test_images: Any,
-        test_labels: Any,
-        *,
-        num_classes: int | None = None,
-        batch_size: int = 64,
-        train_size: int | None = None,
-        test_size: int | None = None,
-        val_size: int = 0,
-        seed: int = 0,
-    ) -> MNISTDataModule:
-        """Makes the data module of images that are in memory, as tensors or arrays; splits and order as MNIST's.
-
-        Images [N, H, W] or [N, C, H, W]: uint8, scaled to 0 to 1 for the network, or floats, which it gets as they are.
-        Labels are whole numbers [N] from 0 to `num_classes` - 1, by default the largest that occurs. The module's
-        `in_channels`, `image_size` and `num_classes` are what a network for them needs. Raises DataError for anything
-        else and ConfigError where more images are asked for than there are.
-        """
-        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
-        module = cls(seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name
-        whole = whole_of((train_images, train_labels), (test_images, test_labels), num_classes)
-        module._dataset = cut(whole, module.config)
-        return module
-
-    @classmethod
-    def from_config(cls, config: RunConfig) -> MNISTDataModule:
-        """Makes the data module of a configuration."""
-        module = cls(DATASETS[0], seed=config.seed)
-        module.config = config.data
-        return module
-
-    @property
-    def dataset(self) -> Dataset:
-        """The splits; read, and fetched if missing, when first used. Raises DataError."""
-        if self._dataset is None:
-            self._dataset = load_dataset(self.config)
-        return self._dataset
-
-    @property
-    def in_channels(self) -> int:
-        """The channels of an image: 1 for grey ones."""
-        return self.dataset.shape.in_channels
-
-    @property
-    def image_size(self) -> ImageSize:
-        """The side of a square image in pixels, or (height, width)."""
-        return self.dataset.shape.image_size
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return self.dataset.shape.num_classes
-
-    def prepare_data(self) -> None:
-        if self._dataset is None:
-            load_dataset(self.config)
-
-    def train_dataloader(self) -> Batches:
-        return Batches(self.dataset.train, self.config.batch_size, self.seed, **self._device_part())
-
-    def val_dataloader(self) -> Batches:
-        return Batches(self.dataset.val, EVALUATION_BATCH, **self._device_part())
-
-    def test_dataloader(self) -> Batches:
-        return Batches(self.dataset.test, EVALUATION_BATCH, **self._device_part())
-
-    predict_dataloader = test_dataloader
-
-    def _device_part(self) -> dict[str, int]:
-        """Which of how many parts of the images this process gets: what Lightning would tell a DistributedSampler."""
-        return (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        images, labels = batch
-        dtype = getattr(self.trainer and self.trainer.lightning_module, "dtype", torch.float32)
-        return scale(images, dtype), labels

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.progress.work import work_of_steps
-from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+from mnist_lightning.training.data_module import MNISTDataModule
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import (
     flushed_denormals,
     interrupts_raised,

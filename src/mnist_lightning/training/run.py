@@ -19,7 +19,8 @@ from mnist_lightning.config import RunConfig, fresh_directory
 from mnist_lightning.config.changes import changed, required
 from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.config.labels import label_of
-from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
+from mnist_lightning.data.augmentation import check_augmentation
+from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset, shape_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.networks import check_network
@@ -40,9 +41,11 @@ from mnist_lightning.records.run_directory import (
     place_of,
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.data_module import EVALUATION_BATCH, MNISTDataModule
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
-from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
+from mnist_lightning.training.lightning_modules import MNISTClassifier
+from mnist_lightning.training.pruning import Judge, Pruning
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
 from mnist_lightning.training.runtime import (
@@ -58,25 +61,26 @@ from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trai
 def check(config: RunConfig, base: Path | None = None) -> Dataset:
     """Finds whatever can be known to be wrong before training; returns the data.
 
-    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data. A relative `ckpt_path`
-    is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or RefusedError.
+    Builds the optimizer on a dummy, resolves logger, callbacks and transform, reads (or fetches) the data. A relative
+    `ckpt_path` is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or
+    RefusedError.
     """
     config.check()  # its values may have been changed since it was made
     optimizer = build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
     build_schedule(config.scheduler, optimizer, config.trainer.max_epochs)
     check_trainer(config)
+    shape = shape_of(config.data)
+    check_network(config.model, shape)
+    check_loss(config.loss, config.loss_options, shape.num_classes)
+    check_augmentation(config.transform, shape)
     if (given := _given_checkpoint(config, base)) is not None:
         if given.is_dir():
             way_out = "give the path of the last.ckpt in its checkpoints/"
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        content = read_checkpoint(given, net=own_network(config))
-        check_continuation(config, content, load_dataset(config.data).shape)
-    dataset = load_dataset(config.data)
-    check_network(config.model, dataset.shape)
-    check_loss(config.loss, config.loss_options, dataset.shape.num_classes)
-    return dataset
+        check_continuation(config, read_checkpoint(given, net=own_network(config)), shape)
+    return load_dataset(config.data)
 
 
 def train(
@@ -104,8 +108,8 @@ def train(
     >>> result = train(optimizer="adam", lr=0.01, model=small, data=data, trainer={"max_epochs": 2}, directory="mine")
     >>> result.status, result.epochs, 0 <= result.accuracy_test <= 1
     ('completed', 2, True)
-    >>> sorted(path.name for path in Path("mine").iterdir() if path.is_file())
-    ['config.yaml', 'metrics.csv', 'predictions.npz', 'result.json']
+    >>> load_results("mine") == [result]
+    True
     """
     if keys or isinstance(config, Mapping):
         config = changed(config, keys)
@@ -120,9 +124,17 @@ def train(
 
 
 def train_checked(
-    config: RunConfig, path: Path, *, continue_interrupted: bool = False, base: Path | None = None
+    config: RunConfig,
+    path: Path,
+    *,
+    continue_interrupted: bool = False,
+    base: Path | None = None,
+    judge: Judge | None = None,
 ) -> RunResult:
-    """Trains a configuration that `check` has passed, beside a finished record of it if there is one; see `train`."""
+    """Trains a configuration that `check` has passed, beside a finished record of it if there is one; see `train`.
+
+    A run that the `judge` of a search prunes stops, and has the status `pruned`.
+    """
     started = time.perf_counter()
     place = place_of(path, config.fingerprint)
     interrupted = interrupted_checkpoint(config, place) if continue_interrupted else None
@@ -132,7 +144,7 @@ def train_checked(
     try:
         with prepared([(config, place)]) as moved, RunLog(config) as log:
             given = moved.get(given.absolute(), given) if given else None
-            trained, dataset = _trained(config, place, interrupted, given, started, log)
+            trained, dataset = _trained(config, place, interrupted, given, started, log, judge)
         return store(config, trained, dataset, place)
     finally:
         forget_heartbeat(path)
@@ -173,28 +185,41 @@ def _make_room(place: Path) -> dict[Path, Path]:
 
 
 def _trained(
-    config: RunConfig, place: Path, interrupted: Path | None, given: Path | None, started: float, log: RunLog
+    config: RunConfig,
+    place: Path,
+    interrupted: Path | None,
+    given: Path | None,
+    started: float,
+    log: RunLog,
+    judge: Judge | None,
 ) -> tuple[Trained, Dataset]:
     """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
     if interrupted is not None:
         watch = FitWatch(config.seed)
         try:
-            return _fit_and_evaluate(config, place, interrupted, watch, started, log)
+            return _fit_and_evaluate(config, place, interrupted, watch, started, log, judge)
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
             print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
-    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log)
+    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log, judge)
 
 
 def _fit_and_evaluate(
-    config: RunConfig, path: Path, checkpoint: Path | None, watch: FitWatch, started: float, log: RunLog
+    config: RunConfig,
+    path: Path,
+    checkpoint: Path | None,
+    watch: FitWatch,
+    started: float,
+    log: RunLog,
+    judge: Judge | None,
 ) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     data = MNISTDataModule.from_config(config)
     module = MNISTClassifier.from_config(config, data.dataset.shape)
     beats = Heartbeats(path, [config.run_name])
-    trainer = build_trainer(config, path, watch, beats, last=TakesLoggers(log))
+    pruning = [Pruning(judge)] if judge else []
+    trainer = build_trainer(config, path, watch, beats, *pruning, last=TakesLoggers(log))
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except RefusedError as error:
@@ -213,6 +238,7 @@ def _fit_and_evaluate(
         epochs=trainer.current_epoch,
         best_epoch=watch.best_epoch,
         diverged=watch.diverged,
+        pruned_by=judge.name if judge and pruning[0].pruned_at else "",
         num_parameters=count_parameters(module),
         seconds=time.perf_counter() - started,
         samples_per_second=watch.samples_per_second(len(dataset.train)),

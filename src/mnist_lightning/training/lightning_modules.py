@@ -125,7 +125,8 @@ class MNISTClassifier(Scheduled):
         self.loss_function = _loss(loss, loss_options, criterion)
         own_loss = isinstance(self.loss_function, OwnLoss)
         named = {k: v for k, v in (schedule or {}).items() if k != "epochs"}
-        self.schedule = section_from(SchedulerConfig, named if schedule and scheduler == "none" else scheduler)
+        self.schedule_is_stored = bool(schedule) and scheduler == "none"
+        self.schedule = section_from(SchedulerConfig, named if self.schedule_is_stored else scheduler)
         ignored = ["loss_options", "criterion", "net", "network", "scheduler", "schedule"]
         ignored += ["loss"] * own_loss + ["num_channels", "num_conv", "num_dense"] * (net is not None)
         self.save_hyperparameters(ignore=ignored)  # plain types only: they must load with weights_only=True

@@ -49,7 +49,7 @@ def test_the_reports_grid_is_twelve_groups_of_eighteen() -> None:
     from itertools import product
 
     grid = product(("adam", "sgd", "rmsprop"), ("mse", "mae"), (0.001, 0.01, 0.1), (32, 64), (2, 3), (1, 3, 5))
-    configs = [RunConfig(o, lr=lr, loss=loss, model=ModelConfig(*m)) for o, loss, lr, *m in grid]
+    configs = [RunConfig(o, lr=lr, loss=loss, model=ModelConfig(c, k, d)) for o, loss, lr, c, k, d in grid]
     groups = plan_groups(configs, lambda config: 100)
     assert Counter(len(group.indices) for group in groups) == {18: 12}
 

@@ -17,7 +17,14 @@ DATASETS = ("mnist", "fashion_mnist", "kmnist", "qmnist", "synthetic")
 @documented
 @dataclass
 class DataConfig(OwnCode):
-    """The data set, where it lies and how much of it is used; or the user's own, `_target_`, with `arguments`."""
+    """The data set, where it lies and how much of it is used; or the user's own, `_target_`, with `arguments`.
+
+    >>> data = DataConfig("synthetic", train_size=320)
+    >>> data.train_size, data.batch_size, data.val_size
+    (320, 64, 0)
+    >>> DataConfig(_target_="torchvision.datasets.EMNIST", arguments={"split": "letters"}).label
+    'torchvision.datasets.EMNIST(split="letters")'
+    """
 
     prefix = "data."
     replaced: ClassVar[tuple[str, ...]] = ("name",)

@@ -74,7 +74,11 @@ def loss_label(name: str) -> str:
 @documented
 @dataclass
 class OptimizerConfig(Section):
-    """The optimizer and its arguments, all but the learning rate."""
+    """The optimizer and its arguments, all but the learning rate.
+
+    >>> OptimizerConfig("sgd", {"momentum": 0.9}).label
+    'SGD'
+    """
 
     prefix = "optimizer."
 

@@ -12,7 +12,12 @@ from mnist_lightning.config.section import documented, key
 @documented
 @dataclass
 class ModelConfig(OwnCode):
-    """The network's size; or a network of the user's, `_target_`, with its `arguments`."""
+    """The network's size; or a network of the user's, `_target_`, with its `arguments`.
+
+    >>> model = ModelConfig(num_channels=4)
+    >>> model.num_channels, model.num_conv, model.num_dense
+    (4, 2, 1)
+    """
 
     prefix = "model."
     replaced: ClassVar[tuple[str, ...]] = ("num_channels", "num_conv", "num_dense")

@@ -19,7 +19,11 @@ _ONE_DEVICE, _SIDE_BY_SIDE = "one run trains on one device", "leave it out; runs
 @documented
 @dataclass
 class TrainerConfig(Section):
-    """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default."""
+    """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default.
+
+    >>> TrainerConfig(max_epochs=2, precision="32").arguments()["precision"]
+    '32-true'
+    """
 
     prefix = "trainer."
 

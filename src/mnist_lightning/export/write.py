@@ -78,6 +78,10 @@ def export(
 
     Raises ConfigError for an unknown format or a package that is missing, RefusedError for a checkpoint that is none
     or cannot be expressed, OutputError for a file that cannot be written.
+
+    >>> (file,) = export("outputs/small", "safetensors")  # the best run of the example of `sweep`
+    >>> file.path.suffix, file.difference, file.images, file.dataset
+    ('.safetensors', 0.0, 1000, 'synthetic')
     """
     names = formats_of(to)
     source = checkpoint_at(chosen(checkpoint).checkpoint)

@@ -52,6 +52,13 @@ def train_many(
     `retrain` it is, beside it. With `continue_interrupted` a group that was cut off goes on after its last epoch.
     Raises ValueError for a repeated configuration or directory and for another number of directories, TypeError,
     ConfigError, DataError, RefusedError or OutputError before anything is trained, and OutputError.
+
+    >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
+    >>> keys = {"model": {"num_channels": 2, "num_conv": 0}, "data": data, "trainer": {"max_epochs": 1}}
+    >>> configs = [RunConfig(lr=lr, **keys) for lr in (0.1, 0.01)]
+    >>> results = train_many(configs, ["outputs/fast", "outputs/slow"])
+    >>> [(result.learning_rate, result.engine, result.group_size) for result in results]
+    [(0.1, 'fused', 2), (0.01, 'fused', 2)]
     """
     configs = _checked_list(configs)
     paths = _paths(configs, directories)

@@ -32,13 +32,19 @@ class ConvDenseNet(nn.Module):
     layer i of n has int(2000 (n - i) / (n + 1)) units, i from 0. Everything but the output is followed by ReLU;
     the outputs are logits, the softmax belongs to the losses. Source: section 7.1 of the study.
 
-    Kernels are Glorot uniform and biases zero, as Keras makes them; `seed` fixes them without touching torch's
-    global generator. Raises ConfigError (a ValueError) for sizes out of range, among them a `num_conv` whose
-    pooling leaves no pixel.
+    Kernels are Glorot uniform and biases zero, as Keras makes them: U(-a, a) with a = sqrt(6 / (fan in + fan out)),
+    from Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010). `seed`
+    fixes them without touching torch's global generator. Raises ConfigError (a ValueError) for sizes out of range,
+    among them a `num_conv` whose pooling leaves no pixel.
 
     `in_channels`, `image_size` (one number, or height and width) and `num_classes` are MNIST's unless given.
     Shape: float images [N, C, H, W], of MNIST [N, 1, 28, 28] -> logits [N, K], of MNIST [N, 10]. A stack of G networks
     (fused/stacked.py) inherits `forward`: its layers take a further leading dimension.
+
+    >>> import torch
+    >>> net = ConvDenseNet(num_channels=4, num_conv=1, num_dense=1, seed=0)
+    >>> net(torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 10])
     """
 
     def __init__(

@@ -50,6 +50,13 @@ def predict(
     there instead, and the other files are answered. Of a network of the user's `net` is given: itself, its class, what
     makes it, or its dotted name; ConfigError where it is none. Of a network for other classes than digits `digit` is
     the class.
+
+    >>> from PIL import Image
+    >>> digits = MNISTDataModule("synthetic", test_size=10).dataset.test.images
+    >>> Image.fromarray(digits[0, 0].numpy()).save("digit.png")
+    >>> (prediction,) = predict("outputs/small", "digit.png")  # by the best run of the example of `sweep`
+    >>> prediction.digit in range(10), 0 <= prediction.probability <= 1, prediction.image.shape
+    (True, True, (28, 28))
     """
     from mnist_lightning.report.chosen import chosen
 

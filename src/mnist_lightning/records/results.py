@@ -45,6 +45,10 @@ class RunResult:
     cuts them short; NaN where there are none. Sizes and speeds count whole sets, whatever is limited.
     `accuracy` is top-1; `binary_accuracy` is what the study calls accuracy: the share of the 10 outputs per
     image on the right side of 0.5.
+
+    >>> result = RunResult(run_name="mine", status="completed", accuracy_test=0.958, epochs=4)
+    >>> result
+    RunResult('mine', completed, accuracy_test=0.9580)
     """
 
     optimizer: str = _column("", about="optimizer")
@@ -96,6 +100,10 @@ class RunResult:
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
     network: str = _column("", about="network of the user's own, with its arguments; empty for the study's")
     num_classes: int | None = _column(None, _COUNT, "classes that the network tells apart; empty: ten, the digits")
+
+    def __repr__(self) -> str:
+        accuracy = "" if math.isnan(self.accuracy_test) else f", accuracy_test={self.accuracy_test:.4f}"
+        return f"{type(self).__name__}({self.run_name!r}, {self.status}{accuracy})"
 
     def __str__(self) -> str:
         rows = self._short_table()
@@ -184,6 +192,9 @@ def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
 
     Raises RefusedError for a damaged record, UnreadableError for one that cannot be read, FileNotFoundError where
     there is no such directory.
+
+    >>> [result.optimizer for result in load_results("outputs/small")]  # of the example of `sweep`
+    ['Adam', 'SGD']
     """
     found = find_results(directory)
     for error in found.refused.values():

@@ -179,3 +179,15 @@ def all_recorded(root: Path, configs: Iterable[RunConfig]) -> bool:
         )
     except UserError:  # missing, damaged, or not to be read
         return False
+
+
+def once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:
+    """True where a wanted configuration stands for the first time, by fingerprint, in the shape of `batches`."""
+    left = set(wanted)
+
+    def take(fingerprint: str) -> bool:
+        taken = fingerprint in left
+        left.discard(fingerprint)
+        return taken
+
+    return [[take(config.fingerprint) for config in batch] for batch in batches]

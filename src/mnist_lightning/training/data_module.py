@@ -25,6 +25,13 @@ class MNISTDataModule(L.LightningDataModule):
     In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
     `from_tensors` makes one of any other images. `transform` changes the training batches at random, on the device, see
     `data.augmentation`: none, light, a dotted name, `{_target_: class, argument: value}`, a torch Module, or a list.
+
+    >>> data = MNISTDataModule("synthetic", batch_size=64, train_size=320, val_size=64)
+    >>> images, labels = next(iter(data.train_dataloader()))
+    >>> images.shape, images.dtype, labels.shape, labels.dtype
+    (torch.Size([64, 1, 28, 28]), torch.uint8, torch.Size([64]), torch.int64)
+    >>> len(data.dataset.train), len(data.dataset.val), len(data.dataset.test)
+    (256, 64, 2000)
     """
 
     def __init__(
@@ -70,6 +77,14 @@ class MNISTDataModule(L.LightningDataModule):
         Labels are whole numbers [N] from 0 to `num_classes` - 1, by default the largest that occurs. The module's
         `in_channels`, `image_size` and `num_classes` are what a network for them needs. Raises DataError for anything
         else and ConfigError where more images are asked for than there are.
+
+        >>> import torch
+        >>> images, labels = torch.rand(60, 3, 12, 12), torch.arange(60) % 4
+        >>> data = MNISTDataModule.from_tensors(images[:40], labels[:40], images[40:], labels[40:])
+        >>> data.in_channels, data.image_size, data.num_classes
+        (3, 12, 4)
+        >>> data.dataset.test
+        Split(20 images float32 3x12x12, labels 0 to 3)
         """
         sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
         module = cls(transform=transform, seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name

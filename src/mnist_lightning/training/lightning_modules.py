@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import torch
 import torchmetrics
@@ -83,6 +84,14 @@ class MNISTClassifier(Scheduled):
     `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
     mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
     range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
+
+    >>> import lightning
+    >>> module = MNISTClassifier(num_channels=2, num_conv=1, num_dense=0, optimizer="adam", lr=0.01, seed=0)
+    >>> data = MNISTDataModule("synthetic", train_size=320, test_size=100)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> lightning.Trainer(max_epochs=1, enable_checkpointing=False, accelerator="cpu", **quiet).fit(module, data)
+    >>> module(data.dataset.test.images[:5]).argmax(-1).shape
+    torch.Size([5])
     """
 
     def __init__(
@@ -132,6 +141,19 @@ class MNISTClassifier(Scheduled):
             self.hparams["network"] = described = network or description_of(net)
             self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, self.shape, seed)
         self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(self.loss_function) for _ in range(3))
+
+    if TYPE_CHECKING:  # with types: a part of Lightning's own are unknown
+
+        @classmethod
+        def load_from_checkpoint(
+            cls,
+            checkpoint_path: str | Path | IO[bytes],
+            map_location: Any = None,
+            hparams_file: str | Path | None = None,
+            strict: bool | None = None,
+            weights_only: bool | None = None,
+            **kwargs: Any,
+        ) -> Self: ...
 
     @classmethod
     def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:

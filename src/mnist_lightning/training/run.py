@@ -107,8 +107,8 @@ def train(
     >>> result = train(optimizer="adam", lr=0.01, model=small, data=data, trainer={"max_epochs": 2}, directory="mine")
     >>> result.status, result.epochs, 0 <= result.accuracy_test <= 1
     ('completed', 2, True)
-    >>> sorted(path.name for path in Path("mine").iterdir() if path.is_file())
-    ['config.yaml', 'metrics.csv', 'predictions.npz', 'result.json']
+    >>> load_results("mine") == [result]
+    True
     """
     if keys or isinstance(config, Mapping):
         config = changed(config, keys)

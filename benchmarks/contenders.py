@@ -152,7 +152,8 @@ def ours(net: Net, optimizer: str, root: Path, gate: Gate, precision: str = "aut
     import torch
 
     from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
-    from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+    from mnist_lightning.training.data_module import MNISTDataModule
+    from mnist_lightning.training.lightning_modules import MNISTClassifier
     from mnist_lightning.training.runtime import flushed_denormals, keep_memory, quiet_lightning
     from mnist_lightning.training.trainer import build_trainer
 

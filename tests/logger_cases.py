@@ -121,6 +121,12 @@ def wandb_records(file: Path) -> Iterator[Any]:
             record = b""
 
 
+def wandb_group(directory: Path) -> str:
+    """The group in which the one run in a directory is."""
+    [file] = (directory / "wandb").glob("offline-run-*/run-*.wandb")
+    return next(record.run.run_group for record in wandb_records(file) if record.HasField("run"))
+
+
 def wandb_run(directory: Path) -> tuple[dict[str, Any], dict[str, list[tuple[int, float]]], int | None]:
     """The configuration, the history {name: [(step, value)]} and the exit code of the one run in a directory."""
     [file] = (directory / "wandb").glob("offline-run-*/run-*.wandb")

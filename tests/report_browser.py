@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -29,7 +30,11 @@ class Browser:
         self._read, theirs_too = os.pipe()
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs, theirs_too)]  # clear of 3 and 4
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
-        flags += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}", "about:blank"]
+        flags += [
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            f"--user-data-dir={profile}",
+            "about:blank",
+        ]
         command = [sys.executable, "-c", _START, *map(str, ends), program, *flags]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, pass_fds=ends, stdin=quiet, stdout=quiet, stderr=quiet)
@@ -58,7 +63,8 @@ class Browser:
     def open(self, address: str) -> None:
         self._call("Page.navigate", url=address)
         deadline = time.monotonic() + _PATIENCE
-        while self.run("document.readyState + location.protocol") != "completefile:":
+        scheme = address.partition(":")[0]
+        while self.run("document.readyState + location.protocol") != f"complete{scheme}:":
             assert time.monotonic() < deadline, "the page did not load"
             time.sleep(0.05)
 
@@ -69,9 +75,31 @@ class Browser:
         return answer["result"].get("value")
 
     def press_enter(self) -> None:
+        self.press("Enter", 13, "\r")
+
+    def press(self, name: str, code: int, text: str = "") -> None:
+        """Presses a key and lets it go: its name and its Windows code; `text` is what it writes."""
         for kind in ("keyDown", "keyUp"):
-            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+            key = {"key": name, "code": name, "windowsVirtualKeyCode": code} | ({"text": text} if text else {})
             self._call("Input.dispatchKeyEvent", type=kind, **key)
+
+    def stroke(self, points: list[tuple[float, float]]) -> None:
+        """Draws a line with the mouse's button down."""
+        kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def swipe(self, points: list[tuple[float, float]]) -> None:
+        """Draws a line with a finger."""
+        for i, (x, y) in enumerate(points):
+            self._call(
+                "Input.dispatchTouchEvent", type="touchMove" if i else "touchStart", touchPoints=[{"x": x, "y": y}]
+            )
+        self._call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def screenshot(self) -> bytes:
+        """What the window shows, as PNG."""
+        return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
 
     def point(self, x: float, y: float, *, click: bool = False) -> None:
         """Moves the mouse there, from somewhere near, and clicks."""

@@ -29,6 +29,7 @@ ROOT = SOURCE.parents[1]
 # A folder imports from the folders below it in this list. The README's map is this list, in this order.
 ROOMS = [
     "command",
+    "serve",
     "predict",
     "export",
     "sweep",
@@ -45,6 +46,7 @@ ROOMS = [
 # Packages that a room may not import: nothing below training knows Lightning, what reads records knows no torch
 _ENGINES = {"torch", "torchvision", "lightning", "torchmetrics"}
 FORBIDDEN = {
+    "serve": {"hydra", "lightning"},
     "predict": {"hydra", "lightning"},
     "export": {"hydra", "lightning"},
     "fused": {"hydra"},
@@ -284,7 +286,10 @@ def test_a_folder_with_a_functions_name_is_that_function_when_called_whichever_w
         code = f"{first.format(name, home)}; import inspect, mnist_lightning.{name}.{home} as home, mnist_lightning\n"
         code += f"from mnist_lightning import {name} as found\nassert callable(found), found\n"
         code += f"assert inspect.signature(found) == inspect.signature(home.{name})\n"
-        code += f"try: found(nonsense=1)\nexcept TypeError as error: assert '{name}()' in str(error), error\n"
+        code += (
+            "try: found(nonsense=1)\nexcept (TypeError, ValueError) as error: assert 'nonsense' in str(error), error\n"
+        )
+        code += f"assert home.{name}.__doc__ in found.__doc__ and '{name}(' in found.__doc__\n"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 

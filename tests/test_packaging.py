@@ -91,7 +91,7 @@ def dependencies() -> dict[str, str]:
 def extras() -> set[str]:
     """The distributions that the extras for users bring, in lower case."""
     optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    users = {name: wanted for name, wanted in optional.items() if name not in ("dev", "mutation")}
+    users = {name: wanted for name, wanted in optional.items() if name not in ("dev", "docs", "mutation")}
     return {re.split("[<>=]", d)[0].lower() for wanted in users.values() for d in wanted}
 
 

@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+    from mnist_lightning.config import (
+        DataConfig,
+        ModelConfig,
+        OptimizerConfig,
+        RunConfig,
+        SchedulerConfig,
+        TrainerConfig,
+    )
     from mnist_lightning.export.write import export
     from mnist_lightning.fused import train_many
     from mnist_lightning.numerics.model import ConvDenseNet
@@ -21,23 +28,29 @@ if TYPE_CHECKING:
     from mnist_lightning.records.results import RunResult, load_results
     from mnist_lightning.report import write_report
     from mnist_lightning.report.frame import load_frame
-    from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+    from mnist_lightning.sweep.library import sweep
+    from mnist_lightning.sweep.result import SweepResult
+    from mnist_lightning.training.data_module import MNISTDataModule
+    from mnist_lightning.training.lightning_modules import MNISTClassifier
     from mnist_lightning.training.run import train
 
 _HOMES = {
     "ConvDenseNet": "numerics.model",
     "DataConfig": "config",
     "MNISTClassifier": "training.lightning_modules",
-    "MNISTDataModule": "training.lightning_modules",
+    "MNISTDataModule": "training.data_module",
     "ModelConfig": "config",
     "OptimizerConfig": "config",
     "RunConfig": "config",
     "RunResult": "records.results",
+    "SchedulerConfig": "config",
+    "SweepResult": "sweep.result",
     "TrainerConfig": "config",
     "export": "export.write",
     "load_frame": "report.frame",
     "load_results": "records.results",
     "predict": "predict.classify",
+    "sweep": "sweep.library",
     "train": "training.run",
     "train_many": "fused",
     "write_report": "report",
@@ -52,11 +65,14 @@ __all__ = [
     "OptimizerConfig",
     "RunConfig",
     "RunResult",
+    "SchedulerConfig",
+    "SweepResult",
     "TrainerConfig",
     "export",
     "load_frame",
     "load_results",
     "predict",
+    "sweep",
     "train",
     "train_many",
     "write_report",
@@ -69,10 +85,8 @@ if not (Path(__file__).parent / "conf").is_dir():
 
 
 class _Room(ModuleType):
-    """A folder of ours that has the name of a public function, which it is when called.
-
-    Whoever imports `mnist_lightning.export.write` makes the folder this package's `export`.
-    """
+    # A folder of ours that has the name of a public function, which it is when called and when asked for its
+    # docstring. Whoever imports `mnist_lightning.export.write` makes the folder this package's `export`.
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self._function(*args, **options)
@@ -81,6 +95,11 @@ class _Room(ModuleType):
     def _function(self) -> Any:
         name = self.__name__.rpartition(".")[2]
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+    @property
+    def __doc__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - what help() shows is the function's
+        name = self.__name__.rpartition(".")[2]
+        return f"{name}{self.__signature__}\n\n{self._function.__doc__}"
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 
 def main() -> int:
@@ -17,6 +19,9 @@ def main() -> int:
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_, code=code: os._exit(code))
     _open_standard_streams()
+    with suppress(OSError):  # a directory that is gone
+        if not {"", str(here := Path.cwd())} & set(sys.path):  # the console script; `python -m` finds code there, too
+            sys.path.append(str(here))
     from mnist_lightning.command import cli
 
     return cli.main()

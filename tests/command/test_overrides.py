@@ -41,7 +41,7 @@ BAD = [
     ("data=MNIST", "data=MNIST: unknown; did you mean mnist?"),
     ("hydra/launcher=JOBLIB", "hydra/launcher=JOBLIB: unknown; did you mean joblib?"),
     ("learning_rate=1", "learning_rate=1: no such key; did you mean lr?"),
-    ("loss=é", "loss=é: unknown; use one of mse, mae, cross_entropy"),
+    ("loss=é", "loss=é: unknown; use one of mse, mae, cross_entropy or a dotted path"),
     ("-m hydra.run.dir=X", "hydra.run.dir=X: is for a single run; a sweep's directory is hydra.sweep.dir"),
     ("experiment=smoke hydra.run.dir=X", "hydra.run.dir=X: is for a single run; a sweep's directory is hydra.sweep"),
 ]
@@ -59,7 +59,16 @@ def test_what_hydra_would_misunderstand_or_explain_badly_is_refused_in_one_line(
 
 
 def test_every_group_of_conf_and_no_other_folder_is_a_group() -> None:
-    assert groups() == ["data", "experiment", "logger", "optimizer", "hydra/launcher", "hydra/sweeper"]
+    assert groups() == [
+        "callback",
+        "data",
+        "experiment",
+        "logger",
+        "optimizer",
+        "scheduler",
+        "hydra/launcher",
+        "hydra/sweeper",
+    ]
     refuse_early(["hydra/callbacks=[collect]", "callbacks=[a,b]", "trainer.devices=[1]"])
 
 

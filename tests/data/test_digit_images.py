@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from drawn_digits import KINDS, drawn_digits, gradient, on_paper, page, penned, picture_of, printed, shadow, vignette
 from mnist_lightning.config import DataConfig
@@ -161,6 +161,11 @@ def noise(mean: float, deviation: float, size: tuple[int, int] = (200, 240)) -> 
     return np.random.default_rng(4).normal(mean, deviation, size)
 
 
+def blob(width: float, size: tuple[int, int] = (300, 400)) -> np.ndarray:
+    y, x = np.mgrid[0 : size[0], 0 : size[1]]
+    return 200 - 70 * np.exp(-(((x - 150) / width) ** 2) - ((y - 200) / width) ** 2)
+
+
 EMPTY = {
     "white": np.full((200, 240), 255.0),
     "black": np.zeros((28, 28)),
@@ -170,6 +175,9 @@ EMPTY = {
     "lit from one side": gradient(np.full((200, 240), 240.0), 0.4, 1.0),
     "vignette": vignette(np.full((200, 300), 240.0), 0.5),
     "shadow": shadow(np.full((200, 300), 235.0), 0.6, 0.5, 0.6),
+    "a soft shadow of a thing nearby": blob(90),
+    "its narrow shadow": blob(55),
+    "a border of light": 210 - 80 / (1 + np.exp((150 - np.mgrid[0:300, 0:400][1]) / 30)),
     "uniform noise": np.random.default_rng(5).uniform(0, 255, (200, 200)),
     "uniform noise, small": np.random.default_rng(6).uniform(0, 255, (28, 28)),
     "uniform noise, large": np.random.default_rng(6).uniform(0, 255, (900, 700)),
@@ -191,6 +199,30 @@ def test_noise_in_colours_or_blurred_has_no_digit_either() -> None:
     colours = Image.fromarray(random.integers(0, 256, (200, 200, 3)).astype(np.uint8))
     assert digit_image(colours) is None
     assert digit_image(picture_of(random.uniform(0, 255, (200, 200))).filter(ImageFilter.GaussianBlur(3))) is None
+
+
+@pytest.mark.parametrize("side", [90, 200, 600])
+def test_grains_of_salt_are_no_digit_whatever_their_number(side: int) -> None:
+    salt = np.where(np.random.default_rng(11).random((side, side)) < 0.01, 0.0, 255.0)
+    assert digit_image(picture_of(salt)) is None
+
+
+@pytest.mark.parametrize("grey", [0, 190])
+def test_a_line_of_one_pixel_on_a_large_page_is_seen(grey: int) -> None:
+    page = Image.new("L", (500, 500), 255)
+    draw = ImageDraw.Draw(page)
+    draw.ellipse((150, 40, 350, 240), outline=grey)
+    draw.line([(350, 140), (320, 460)], fill=grey)
+    image = made(page)
+    assert image[4:24, 8:20].max() == 255
+
+
+def test_a_digit_printed_in_dots_is_seen() -> None:
+    page = Image.new("L", (120, 160), 255)
+    for row, dots in enumerate(("01110", "10001", "00001", "00010", "00100", "01000", "11111")):
+        for column in (i for i, dot in enumerate(dots) if dot == "1"):
+            ImageDraw.Draw(page).ellipse((15 + column * 18, 15 + row * 18, 26 + column * 18, 26 + row * 18), fill=0)
+    assert (made(page) > 0).sum() > 100
 
 
 def test_nothing_but_transparency_has_no_digit() -> None:

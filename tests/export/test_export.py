@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning import MNISTClassifier, export, train_many
-from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
+from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig
 from mnist_lightning.data.datasets import load_dataset, scale
 from mnist_lightning.errors import ConfigError, OutputError, RefusedError
 from mnist_lightning.export import formats, images, write
@@ -59,7 +59,7 @@ def network(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def largest_difference(path: Path, checkpoint: Path, pixels: Tensor, batch: int, *, raw: bool = False) -> float:
-    loaded, wanted = FORMATS[path.suffix[1:]].load(path), network(checkpoint)
+    loaded, wanted = FORMATS[path.suffix[1:]].load(path, None), network(checkpoint)
     with torch.inference_mode():
         parts = [(loaded(x if raw else scale(x)) - wanted(x)).abs().max() for x in pixels.split(batch)]
     return max(parts).item()
@@ -73,7 +73,7 @@ def trained(real_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run on some of real MNIST."""
     data = DataConfig(root=str(real_mnist), download=False, train_size=3000, test_size=500)
     trainer = TrainerConfig(max_epochs=1, accelerator="cpu", precision="32-true")
-    config = RunConfig(OptimizerConfig("adam"), 0.003, model=ModelConfig(4, 2, 1), data=data, trainer=trainer)
+    config = RunConfig("adam", lr=0.003, model=ModelConfig(4, 2, 1), data=data, trainer=trainer)
     directory = tmp_path_factory.mktemp("trained") / "adam"
     assert train(config, directory).accuracy_test > 0.8
     return directory
@@ -107,7 +107,7 @@ def test_whatever_a_run_computed_in_its_files_compute_in_float32(
 ) -> None:
     train(tiny(**{"trainer.precision": precision, "trainer.max_epochs": 1}), tmp_path / "run")
     for written in export(tmp_path / "run", INSTALLED):
-        found = FORMATS[written.path.suffix[1:]].load(written.path)(torch.zeros(2, 1, 28, 28))
+        found = FORMATS[written.path.suffix[1:]].load(written.path, None)(torch.zeros(2, 1, 28, 28))
         assert (found.dtype, found.shape) == (torch.float32, (2, 10))
         assert written.difference <= 1e-5
 
@@ -403,7 +403,7 @@ def test_what_is_no_checkpoint_is_refused_as_by_predict(
 def test_a_diverged_network_is_refused(tmp_path: Path) -> None:
     module = MNISTClassifier(1, 0, 0)
     with torch.no_grad():
-        module.net.output.bias.fill_(torch.nan)
+        module.net.get_parameter("output.bias").fill_(torch.nan)
     with pytest.raises(RefusedError, match="its weights are not finite"):
         export(saved(tmp_path / "net.ckpt", module), "pt2")
 

@@ -49,7 +49,7 @@ def test_the_reports_grid_is_twelve_groups_of_eighteen() -> None:
     from itertools import product
 
     grid = product(("adam", "sgd", "rmsprop"), ("mse", "mae"), (0.001, 0.01, 0.1), (32, 64), (2, 3), (1, 3, 5))
-    configs = [RunConfig(OptimizerConfig(o), lr, loss, model=ModelConfig(*m)) for o, loss, lr, *m in grid]
+    configs = [RunConfig(o, lr=lr, loss=loss, model=ModelConfig(c, k, d)) for o, loss, lr, c, k, d in grid]
     groups = plan_groups(configs, lambda config: 100)
     assert Counter(len(group.indices) for group in groups) == {18: 12}
 
@@ -73,6 +73,7 @@ def test_interrupted_groups_come_first_and_stay_as_they_are(configs: list[RunCon
         (RunConfig(OptimizerConfig("torch.optim.RAdam")), "optimizer=torch.optim.RAdam has no stacked rule"),
         (RunConfig(OptimizerConfig("sgd", {"momentum": 0.9})), "optimizer.options.momentum is not in the stacked rule"),
         (RunConfig(callbacks=[{"_target_": "x.Y"}]), "callbacks belong to one run"),
+        (RunConfig(transform="light"), "transform changes the images of one run"),
         (RunConfig(ckpt_path="x.ckpt"), "ckpt_path belongs to one run"),
         (RunConfig(logger={"_target_": "lightning.pytorch.loggers.WandbLogger"}), "cannot follow several runs"),
         (RunConfig(trainer=TrainerConfig(precision="16-mixed")), "would be shared by the members"),

@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_lightning.config import OptimizerConfig, RunConfig
+from mnist_lightning.config.keys import KERAS
 from mnist_lightning.fused.losses import MemberLosses
 from mnist_lightning.fused.optimizers import StackedOptimizer, compiled_rule, in_memory_order, rule_key
 from mnist_lightning.fused.stacked import StackedConv2d, StackedLinear, StackedNet
@@ -197,6 +198,7 @@ def test_networks_of_different_sizes_are_refused() -> None:
 def test_stacked_rules_equal_the_optimizers_themselves(one_by_one: tuple[str, ...]) -> None:
     configs = [RunConfig(OptimizerConfig(name), lr=lr) for name in RULES for lr in (0.001, 0.1)]
     configs += [RunConfig(OptimizerConfig("rmsprop", {"rho": 0.5}), lr=0.01)]
+    configs += [RunConfig(OptimizerConfig(name, {"weight_decay": 0.3}), lr=0.01) for name in (*KERAS, "adamw")]
     configs += [RunConfig(OptimizerConfig("adam", {"betas": [0.8, 0.9]}), lr=0.01)]
     configs.sort(key=rule_key)
     start, longer = torch.rand(len(configs), 5, 3, dtype=torch.float64), PIECE + 7

@@ -89,6 +89,45 @@ def test_keras_optimizers_follow_keras_formula(name: str, rule: Callable[[list[f
     assert walk(name, gradients) == pytest.approx(rule(gradients), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", KERAS)
+def test_weight_decay_is_keras_apart_from_the_gradient(name: str) -> None:
+    decay, start = 0.3, 2.0
+    gradients = [0.5, -0.25, 1.0, 0.0, -2.0]
+    rule = KERAS[name]
+    wanted, told = start, 0.0  # of the gradients alone the weight's own value decides nothing
+    for n in range(1, len(gradients) + 1):
+        wanted -= wanted * decay * LR  # variable - variable * wd * lr, before the update
+        wanted += rule(gradients[:n]) - told
+        told = rule(gradients[:n])
+    w = torch.full((1,), start, dtype=torch.float64, requires_grad=True)
+    unused = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = build_optimizer(OptimizerConfig(name, {"weight_decay": decay}), [w, unused], LR)
+    for g in gradients:
+        w.grad = torch.tensor([g], dtype=torch.float64)
+        optimizer.step()
+    assert w.item() == pytest.approx(wanted, rel=1e-12)
+    assert unused.item() == 1  # without a gradient nothing is updated
+    assert optimizer.param_groups[0]["weight_decay"] == decay
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_weight_decay_is_told_apart_from_what_it_was_within_the_gradient(name: str) -> None:
+    config = OptimizerConfig(name, {"weight_decay": 0.1})
+    assert config.identity()["options"] == {"decoupled_weight_decay": 0.1}
+    assert OptimizerConfig(
+        f"torch_{name}" if name in ("adam", "sgd", "rmsprop") else "adamw", config.options
+    ).identity()["options"] == {"weight_decay": 0.1}
+
+
+def test_a_state_of_before_weight_decay_is_gone_on_from() -> None:
+    w = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = build_optimizer(OptimizerConfig("rmsprop"), [w], LR)
+    del optimizer.param_groups[0]["weight_decay"]
+    w.grad = torch.ones_like(w)
+    optimizer.step()
+    assert w.item() == pytest.approx(1 + rmsprop([1.0]), rel=1e-12)
+
+
 def test_the_first_step_of_rmsprop_on_a_tiny_gradient_is_kerass_and_not_torchs() -> None:
     assert walk("rmsprop", [1e-6]) == pytest.approx(-3.2e-5, rel=0.02)
     assert walk("torch_rmsprop", [1e-6]) == pytest.approx(-9.1e-2, rel=0.02)
@@ -265,14 +304,14 @@ def test_options_reach_the_optimizer_and_lists_become_tuples() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("torch.optim.Nope", "optimizer=torch.optim.Nope: cannot be imported"),
-        ("nowhere.at.All", "optimizer=nowhere.at.All: cannot be imported"),
-        ("os.system", "optimizer=os.system: not a torch Optimizer"),
-        ("torch.nn.Linear", "optimizer=torch.nn.Linear: not a torch Optimizer"),
+        ("torch.optim.Nope", "torch.optim has no Nope; see what is defined there"),
+        ("nowhere.at.All", "there is no module nowhere; run it from the directory in which it lies"),
+        ("os.system", "not a torch Optimizer; a function must say what it returns"),
+        ("torch.nn.Linear", "not a torch Optimizer; give a name such as torch.optim.RAdam"),
     ],
 )
 def test_only_optimizers_come_in_by_a_dotted_path(name: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=f"{message}.*; use a class such as torch.optim.RAdam"):
+    with pytest.raises(ConfigError, match=f"optimizer={name}: {message}"):
         build_optimizer(OptimizerConfig(name), [torch.ones(1, requires_grad=True)], LR)
 
 

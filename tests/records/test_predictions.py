@@ -54,6 +54,56 @@ def test_nine_training_images_are_chosen_by_the_seed_alone() -> None:
     assert not np.array_equal(made(1).sample_labels, made(2).sample_labels)
 
 
+@pytest.mark.parametrize("count", [2, 256, 257])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 20), (2, 9, 9), (1, 200, 90)])
+def test_images_of_any_shape_and_classes_of_any_number_come_back(
+    count: int, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)
+    labels = np.arange(6) % count + max(0, count - 6)
+    before = make_predictions(np.eye(count)[labels[::-1]], images, labels, images, labels, 0)
+    save_predictions(before, tmp_path)
+    after = load_predictions(tmp_path)
+    assert after is not None
+    assert all(np.array_equal(a, b) for a, b in zip(vars(after).values(), vars(before).values(), strict=True))
+    assert (after.num_classes, after.labels.tolist()) == (count, labels.tolist())
+    assert max(after.sample_images.shape[1:3]) <= 64
+
+
+def test_pictures_have_three_colours_or_are_grey_and_floats_are_shown_between_black_and_white() -> None:
+    def picture(images: np.ndarray) -> np.ndarray:
+        labels = np.zeros(len(images), dtype=np.int64)
+        return make_predictions(np.eye(10)[labels], images, labels, images, labels, 0).sample_images[0]
+
+    colours = np.arange(12, dtype=np.uint8).reshape(1, 3, 2, 2)
+    assert picture(colours).tolist() == [[[0, 4, 8], [1, 5, 9]], [[2, 6, 10], [3, 7, 11]]]
+    assert picture(np.array([[[[0]], [[200]]]], dtype=np.uint8)).tolist() == [[100]]
+    assert picture(np.array([[[[0.0, 0.5]]]])).tolist() == [[0, 128]]
+    assert picture(np.array([[[[-1.0, 0.0, 3.0]]]])).tolist() == [[0, 64, 255]]
+    assert picture(np.array([[[[-1.0, -1.0]]]])).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 3, 10**9])
+def test_a_number_of_classes_that_cannot_be_is_refused(count: int, tmp_path: Path) -> None:
+    stored: dict[str, Any] = {field.name: getattr(made(), field.name) for field in fields(Predictions)}
+    stored["num_classes"] = np.int64(count)
+    np.savez(tmp_path / "other.npz", **stored)
+    (tmp_path / "other.npz").rename(tmp_path / PREDICTIONS)
+    with pytest.raises(RefusedError):
+        load_predictions(tmp_path)
+
+
+def test_a_file_of_before_there_were_other_numbers_has_ten_classes(tmp_path: Path) -> None:
+    stored: dict[str, Any] = {
+        field.name: getattr(made(), field.name) for field in fields(Predictions) if field.name != "num_classes"
+    }
+    np.savez(tmp_path / "older.npz", **stored)
+    (tmp_path / "older.npz").rename(tmp_path / PREDICTIONS)
+    found = load_predictions(tmp_path)
+    assert found is not None
+    assert found.num_classes == 10
+
+
 def test_a_diverged_networks_nan_is_a_mistake_without_confidence() -> None:
     found = make_predictions(np.full((4, 10), math.nan), IMAGES, LABELS, IMAGES, LABELS, 0)
     assert found.num_wrong == 3  # all are called 0
@@ -137,7 +187,7 @@ def test_what_would_unpack_to_more_than_32_mebibytes_is_not_unpacked(size: int, 
         load_predictions(tmp_path)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Predictions)])
+@pytest.mark.parametrize("name", [field.name for field in fields(Predictions) if field.name != "num_classes"])
 def test_every_array_has_its_shape_and_kind_or_the_file_is_refused(name: str, tmp_path: Path) -> None:
     right = vars(made())[name]
     other_kinds = [right.astype(np.int64), right.astype(np.uint8 if name.endswith("confidence") else np.float32)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mnist_lightning.report import explore
 from mnist_lightning.report.explore import MOST_CURVES, curves_json
 from mnist_lightning.report.figures import Figures
 from mnist_lightning.report.live import Live
@@ -133,18 +135,21 @@ def test_ticked_runs_are_overlaid_as_curves_and_compared_key_by_key(browser: Bro
     assert browser.run("document.querySelectorAll('#runs-table input:checked').length") == 0
 
 
-def test_a_range_on_an_axis_of_the_second_chart_narrows_table_and_points(browser: Browser) -> None:
-    browser.run(
-        "mnistLightning.charts.lines.dispatchAction({type: 'axisAreaSelect', parallelAxisId: null,"
-        " parallelAxisIndex: mnistLightning.charts.lines.getOption().parallelAxis.length - 1, intervals: [[0.9, 1]]})"
+def test_dragging_along_an_axis_of_the_second_chart_keeps_the_runs_in_that_range(browser: Browser) -> None:
+    browser.run("document.getElementById('explore-lines').scrollIntoView({block: 'center'})")
+    x, top, low = browser.run(
+        "(() => { const c = mnistLightning.charts.lines, b = c.getDom().getBoundingClientRect();"
+        "const p = c.getModel().getComponent('parallel').coordinateSystem;"
+        "const last = p.dimensions.at(-1), ends = [1, 0.5].map((v) => p.dataToPoint(v, last));"
+        "return [b.x + ends[0][0], b.y + ends[0][1], b.y + ends[1][1]]; })()"
     )
-    high = browser.run("runs.values(1).filter(v => v >= 0.9).length")
+    browser.stroke([(x, top + (low - top) * i / 8) for i in range(9)])
+    high = browser.run("runs.values(1).filter(v => v >= 0.5).length")
     assert 0 < high < 18
     assert seen(browser, f"{SHOWN} === {high} && {POINTS} === {high}")
-    browser.run(
-        "mnistLightning.charts.lines.dispatchAction({type: 'axisAreaSelect',"
-        " parallelAxisIndex: mnistLightning.charts.lines.getOption().parallelAxis.length - 1, intervals: []})"
-    )
+    lines = list(csv.DictReader(io.StringIO(browser.run("mnistLightning.csv()"))))
+    assert sorted(float(line["test accuracy"]) >= 0.5 for line in lines) == [True] * high
+    browser.point(x, low + 60, click=True)
     assert seen(browser, f"{SHOWN} === 18 && {POINTS} === 18")
 
 
@@ -208,6 +213,12 @@ def test_a_page_that_is_made_again_and_one_of_a_single_run_carry_no_charts() -> 
     ):
         assert "echarts" not in text
         assert 'id="explore' not in text
+
+
+def test_a_page_with_charts_carries_the_licences_of_their_library(tmp_path: Path) -> None:
+    text = (reported(tmp_path) / "report.html").read_text()
+    for licence in (Path(explore.__file__).parent / "echarts").glob("[LN]*"):
+        assert licence.read_text() in html.unescape(text), licence.name
 
 
 def test_a_page_of_the_whole_grid_with_its_charts_is_below_two_megabytes(tmp_path: Path) -> None:

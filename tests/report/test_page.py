@@ -54,7 +54,7 @@ def test_no_text_of_a_record_becomes_markup_script_or_link() -> None:
     text = page(ranking, Stored(command="x", problems=list(HOSTILE)), draw_figures(ranking, Stored()))
     found = Elements(text).found
     scripts = [attributes.get("type") for tag, attributes in found if tag == "script"]
-    assert scripts == ["application/json", None, None, None], "the curves, and our own three"
+    assert scripts == ["application/json", "text/plain", None, None, None], "the curves, licences, and our own three"
     assert not [a for _, attributes in found for a in attributes if a.startswith("on")]
     links = {a["href"] for tag, a in found if tag == "a"}
     assert all(str(href).startswith("#") for href in links)

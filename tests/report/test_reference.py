@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -104,11 +105,12 @@ def test_all_54_runs_are_there_none_failed_and_each_has_an_epoch(name: str) -> N
 
 
 @pytest.mark.parametrize("name", [FULL, SMALL])
-def test_the_csv_is_that_of_the_records(name: str) -> None:
+def test_the_csv_is_that_of_the_records_without_the_columns_that_came_later(name: str) -> None:
     from mnist_lightning.records.results import to_csv
 
     records = sorted(load_results(REFERENCE / name), key=lambda r: r.run_name)
-    assert (REFERENCE / name / "results.csv").read_text() == to_csv(records)
+    stored = list(csv.reader((REFERENCE / name / "results.csv").read_text().splitlines()))
+    assert stored == [row[: len(stored[0])] for row in csv.reader(to_csv(records).splitlines())]
 
 
 @pytest.mark.parametrize("name", [FULL, SMALL])

@@ -7,6 +7,7 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from mnist_lightning.report.verdicts import (
     NOT_YET,
     UNCLEAR,
     UNTOLD,
+    classes_of,
     judge,
     still_falls,
     verdicts_of,
@@ -229,3 +231,23 @@ def test_ten_thousand_curves_are_read_in_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     verdicts_of([low] * 10_000, tmp_path)
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(("classes", "limit", "fell"), [(10, 0.2, 0.3), (2, 0.5556, 0.6112), (47, 0.1301, 0.2391)])
+def test_what_is_hardly_better_than_guessing_depends_on_the_number_of_classes(
+    classes: int, limit: float, fell: float
+) -> None:
+    assert judge(limit + 1e-3, {}, lambda: None, classes) == (LEARNED, "")
+    assert judge(limit - 1e-3, {}, lambda: None, classes)[0] == UNCLEAR
+    assert judge(limit - 1e-3, curve([0.18] * 4, [0.1, fell + 1e-3, 0.1, 0.1]), lambda: None, classes) == (
+        COLLAPSED,
+        FELL,
+    )
+    assert judge(limit - 1e-3, curve([0.18] * 4, [0.1, fell - 1e-3, 0.1, 0.1]), lambda: None, classes)[1] != FELL
+
+
+def test_a_record_without_a_number_of_classes_has_ten() -> None:
+    numbers: list[Any] = [None, math.nan, 0, 10]
+    for stored in numbers:
+        assert classes_of(replace(record(), num_classes=stored)) == 10
+    assert classes_of(replace(record(), num_classes=47)) == 47

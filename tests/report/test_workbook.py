@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -13,9 +14,9 @@ import pytest
 
 from mnist_lightning.records.results import COLUMNS, RunResult
 from mnist_lightning.report.ranking import Ranking
-from mnist_lightning.report.stored import Stored
+from mnist_lightning.report.stored import Stored, read_stored
 from mnist_lightning.report.workbook import workbook_bytes
-from report_cases import HOSTILE, failed, full_grid, judged, quickstart, record
+from report_cases import HOSTILE, failed, full_grid, judged, quickstart, record, store
 
 SHEETS = ["Results", "Best", "Optimizer x lr", "Network size", "Versus report", "Seeds", "Failures", "About"]
 NUMBERS = [c.name for c in COLUMNS if c.type in ("float", "int | None")]
@@ -114,6 +115,42 @@ def test_charts_are_native_for_optimizers_and_for_sizes() -> None:
     book: Any = opened(full_grid())
     assert len(book["Optimizer x lr"]._charts) == 2  # one per loss
     assert len(book["Network size"]._charts) == 1
+
+
+def test_the_curves_of_the_best_runs_are_native_charts_of_their_own_numbers(tmp_path: Path) -> None:
+    results = quickstart()
+    ranking = Ranking(judged(results))
+    stored = read_stored(ranking, store(results, tmp_path))
+    sheet: Any = openpyxl.load_workbook(io.BytesIO(workbook_bytes(ranking, stored)))["Curves"]
+    best = ranking.best
+    assert sheet["B1"].value == f"1. {best.optimizer} {best.loss_func} {best.learning_rate:g}"
+    assert [cell.value for cell in sheet["A"][:5]] == ["Epoch", 1, 2, 3, 4]
+    assert [cell.value for cell in sheet["B"][1:5]] == pytest.approx([0.9 - 0.4 / e for e in range(1, 5)])
+    titles = ["Validation accuracy (top-1)", "Validation mean squared error"]
+    assert [chart.y_axis.title.tx.rich.p[0].r[0].t for chart in sheet._charts] == titles
+    assert [len(chart.series) for chart in sheet._charts] == [8, 8]
+    second = sheet._charts[1].series[0].val.numRef.f
+    assert [row[0].value for row in sheet[second.split("!")[1].replace("$", "")]] == pytest.approx(
+        [0.12 / e for e in range(1, 5)]
+    )
+
+
+def test_checksums_are_there_but_hidden() -> None:
+    sheet = opened([record()])["Results"]
+    hidden = {name for name in (c.name for c in COLUMNS) if _is_hidden(sheet, name)}
+    assert hidden == {"fingerprint", "data_sha256", "checkpoint_sha256", "best_checkpoint_sha256"}
+    assert column(sheet, "fingerprint")[0].value
+
+
+def _is_hidden(sheet: Any, name: str) -> bool:
+    at = next(cell.column for cell in sheet[1] if cell.value == name)
+    return any(d.hidden and d.min <= at <= d.max for d in sheet.column_dimensions.values())
+
+
+def test_rates_are_written_as_people_write_them_and_texts_do_not_touch_numbers() -> None:
+    sheet = opened(quickstart())["Results"]
+    assert {cell.number_format for cell in column(sheet, "learning_rate")} == {"General"}
+    assert {cell.number_format for cell in column(sheet, "optimizer")} == {"_W@"}, "a gap before the text"
 
 
 def test_the_same_records_give_the_same_bytes() -> None:

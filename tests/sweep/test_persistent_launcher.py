@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, RefusedError
@@ -119,10 +118,9 @@ def scripted(tiny: Callable[..., RunConfig], root: Path, *deaths: Callable[[str]
     config = tiny()
     (root / config.run_name).mkdir()
     (root / config.run_name / ".attempts").write_text("1\n")
-    hydra = {"runtime": {"choices": {"hydra/launcher": "scripted"}}, "sweep": {"dir": str(root)}, "launcher": {}}
     loader = SimpleNamespace(configuration=lambda *job: config)
     plugin = Scripted(*(death(config.run_name) for death in deaths))
-    launcher = PersistentLauncher(plugin, loader, OmegaConf.create({"hydra": hydra}))  # pyright: ignore[reportArgumentType]
+    launcher = PersistentLauncher(plugin, loader, "scripted", str(root))  # pyright: ignore[reportArgumentType]
     launcher.compose(["seed=0"])
     return launcher
 

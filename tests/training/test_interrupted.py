@@ -75,7 +75,7 @@ def leave(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Leave:
     """`leave(lr=0.1)`: what a run of this configuration left; the checkpoint raises what was `raised` in reading."""
 
     def make(raised: Exception | None = None, **changes: Any) -> RunConfig:
-        def read(path: Path, finite: bool = True) -> dict[str, Any]:
+        def read(path: Path, finite: bool = True, net: object = None) -> dict[str, Any]:
             if raised is not None:
                 raise raised
             assert not finite, "of a run that diverges the weights may be NaN"

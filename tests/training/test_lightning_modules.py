@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.numerics.losses import LOSSES
 from mnist_lightning.numerics.metrics import metric_sums
-from mnist_lightning.training.lightning_modules import EpochCSVLogger, EpochMetrics
+from mnist_lightning.training.epoch_csv import EpochCSVLogger
+from mnist_lightning.training.lightning_modules import EpochMetrics
 
 
 def trainer(tmp_path: Path, **arguments: Any) -> L.Trainer:

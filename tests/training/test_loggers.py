@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from logger_cases import FAILS, NOTES, Fails, Notes, metrics_of, mlflow_runs, shipped, tensorboard, wandb_run
+from logger_cases import (
+    FAILS,
+    NOTES,
+    Fails,
+    Notes,
+    metrics_of,
+    mlflow_runs,
+    shipped,
+    tensorboard,
+    wandb_group,
+    wandb_run,
+)
 from mnist_lightning import RunConfig, train, train_many
 from mnist_lightning.command.signals import Interrupted
 from mnist_lightning.errors import LONGEST_LINE, ConfigError
@@ -268,6 +279,7 @@ def test_mlflow_reads_scores_hyperparameters_curves_and_how_runs_ended(
     assert [run.info.status for run in runs] == ["FINISHED", "FAILED", "KILLED"]
     done = runs[0]
     assert done.info.run_name == config.run_name
+    assert {run.data.tags["sweep"] for run in runs} == {tmp_path.name}
     assert done.data.params == {name: str(value) for name, value in hyperparameters(config).items()}
     expected = metrics_of(result, "test") | metrics_of(result, "final_train")
     expected |= {"final_val_accuracy": result.accuracy_val}
@@ -301,6 +313,7 @@ def test_wandb_reads_scores_hyperparameters_and_curves_of_each_run_of_a_process(
     told, history, code = wandb_run(tmp_path / "run")
     assert {k: v for k, v in told.items() if k != "_wandb"} == hyperparameters(config)
     assert code == 0
+    assert wandb_group(tmp_path / "run") == wandb_group(tmp_path / "failed") == tmp_path.name
     for name, value in (metrics_of(result, "test") | metrics_of(result, "final_train")).items():
         assert history[name] == [(2 * STEPS, pytest.approx(value, rel=1e-6))], name
     assert len(history["train_loss"]) == 2

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mnist_lightning import MNISTClassifier, RunConfig, RunResult, train
 from mnist_lightning.errors import ConfigError, OutputError, UnreadableError
@@ -273,11 +274,27 @@ def test_a_callback_that_leaves_by_sys_exit_still_does(tiny: Tiny, tmp_path: Pat
         train(tiny(), tmp_path / "run")
 
 
-@pytest.mark.parametrize("config", ["x", None, {"lr": 0.1}, RunConfig])
+@pytest.mark.parametrize("config", ["x", None, [("lr", 0.1)], RunConfig])
 def test_what_is_no_configuration_is_refused_in_a_sentence(config: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"^config: a \w+, not a RunConfig; give RunConfig\(...\)$"):
         train(config, tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_keys_and_mappings_train_what_their_configuration_does_and_find_its_record(tiny: Tiny, tmp_path: Path) -> None:
+    result = train(tiny(lr=0.1), tmp_path / "run")
+    section = {"num_channels": 2, "num_conv": 1, "num_dense": 0}
+    trainer, data = vars(tiny().trainer), {"root": tiny().data.root}
+    stored = (tmp_path / "run" / "result.json").stat()
+    keys: dict[str, Any] = {"model": section, "trainer": trainer, "data": data}
+    assert train(lr=0.1, directory=tmp_path / "run", **keys) == result
+    assert train(tiny(), tmp_path / "run", lr=0.1) == result
+    assert train(OmegaConf.create({"lr": 0.1} | keys), tmp_path / "run") == result
+    assert (tmp_path / "run" / "result.json").stat() == stored
+    with pytest.raises(ConfigError, match=r"^nonsense=1: no such key; see --help for the keys \(also wrong: lr=-1.0\)"):
+        train(tiny(), tmp_path / "run", lr=-1, nonsense=1)  # pyright: ignore[reportCallIssue] - that is the test
+    with pytest.raises(TypeError, match=r"^config: a str, not a RunConfig"):
+        train("x", tmp_path / "run", lr=1)  # pyright: ignore[reportArgumentType] - that is the test
 
 
 def test_a_file_where_the_directory_must_be_is_refused_and_another_runs_record_too(tiny: Tiny, tmp_path: Path) -> None:

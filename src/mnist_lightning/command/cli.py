@@ -26,6 +26,7 @@ from mnist_lightning.sweep.hydra_internals import called_with, completions_by, f
 from mnist_lightning.sweep.sweep import Sweep, shown
 
 PROGRAM = "mnist-lightning"
+_MAY_BE_DOTTED = ("optimizer", "scheduler")  # groups whose choice may be a class
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,14 +110,14 @@ def _job(composed: DictConfig) -> float:
 
 
 def register(arguments: Sequence[str] = ()) -> None:
-    """Gives Hydra the schema, the sweeper, directories' names, a choice for each dotted optimizer in `arguments`."""
+    """Gives Hydra the schema, the sweeper, directories' names, a choice for each dotted name in `arguments`."""
     store = ConfigStore.instance()
     store.store("mnist_lightning_schema", schema())
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key == "optimizer":
+        if key in _MAY_BE_DOTTED:
             for dotted in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
-                store.store(dotted, {"name": dotted}, group="optimizer")
+                store.store(dotted, {"name": dotted}, group=key)
     forget_launchers(store, [path.name for path in (conf_dir() / "hydra" / "launcher").glob("*.yaml")])
     # no file in conf/hydra/sweeper/: it would also be the sweeper of whoever has conf/ in his searchpath
     grid_sweeper = {"_target_": GRID_SWEEPER, "max_batch_size": None}

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from mnist_lightning.config import conf_dir
-from mnist_lightning.config.keys import Key, all_keys
-from mnist_lightning.config.section import range_of
+from mnist_lightning.config.keys import all_keys
+from mnist_lightning.config.section import Key, range_of
 from mnist_lightning.errors import shell_line
 
 _WIDEST = 100  # longer lines are hard to read, however wide the terminal is
@@ -31,7 +31,10 @@ _EXAMPLES = {
         "A search by Optuna, 20 trials of two sizes and of learning rates between 0.0001 and 0.1:"
     ),
 }
-_KEYS = "Keys and their defaults (optimizer.options.X=... and logger.X=... take further arguments):"
+_KEYS = (
+    "Keys and their defaults (optimizer.options.X=..., scheduler.options.X=..., loss_options.X=... and logger.X=... "
+    "take further arguments, and so does +model.X=... of a network of your own):"
+)
 _FOLDED = "trainer.X=...: its other arguments: {names}; --help trainer explains each"
 _TRAINER = "Every argument of lightning.Trainer but logger and callbacks; null is Lightning's default:"
 _CHOICES = "Choices, each a file of conf/ that sets some keys:"

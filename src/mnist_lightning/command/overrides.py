@@ -64,7 +64,7 @@ def refuse_early(arguments: Sequence[str]) -> None:
             raise ConfigError([too_large(key, number[0])])
         if key == "experiment" and "," in value:  # the sweep of one would win
             raise ConfigError(f"{argument}: each is a sweep of its own; give one at a time")
-        if key in groups() and "[" in value:  # Hydra merges them, and the last one wins
+        if key in groups() and key != "callback" and "[" in value:  # Hydra merges them, and the last one wins
             several = value.translate(str.maketrans("", "", "[] '\""))
             each = "," in several and key not in _HYDRAS_GROUPS
             way_out = f", or -m {key}={several} to train each" if each else ""

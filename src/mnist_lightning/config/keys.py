@@ -9,20 +9,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from mnist_lightning.config.section import Section, example_of, key, near_miss, sections_of, type_problem, types_of
+from mnist_lightning.config import transforms
+from mnist_lightning.config.components import Component
+from mnist_lightning.config.data_keys import DataConfig
+from mnist_lightning.config.model_keys import ModelConfig
+from mnist_lightning.config.own_code import folded
+from mnist_lightning.config.plain import plain
+from mnist_lightning.config.schedule_keys import SchedulerConfig
+from mnist_lightning.config.section import (
+    Key,
+    Section,
+    documented,
+    example_of,
+    key,
+    keys_of,
+    near_miss,
+    sections_of,
+    type_problem,
+    types_of,
+)
+from mnist_lightning.config.shapes import MNIST, vanishing
+from mnist_lightning.config.sweep_keys import ReportConfig, SweepConfig
 from mnist_lightning.config.trainer_keys import TrainerConfig
 from mnist_lightning.errors import ConfigError, Problem
 
 S = TypeVar("S", bound=Section)
 
-IMAGE_SIZE = 28
-NUM_CLASSES = 10
 LONGEST_NAME = 80
 FINGERPRINT_IN_NAME = 8
+_LONGEST_PART = 24  # of a name of the user's in the name of a run
 
 # name on the command line -> name in tables and directories (the study's name where it has one)
 OPTIMIZERS = {
@@ -38,8 +57,8 @@ OPTIMIZERS = {
     "torch_sgd": "TorchSGD",
     "torch_rmsprop": "TorchRMSprop",
 }
+KERAS = ("adam", "sgd", "rmsprop", "adamax", "adadelta", "adagrad")  # those of them with Keras' rules
 LOSSES = ("mse", "mae", "cross_entropy")
-DATASETS = ("mnist", "fashion_mnist", "kmnist", "qmnist", "synthetic")
 
 
 def optimizer_label(name: str) -> str:
@@ -47,44 +66,19 @@ def optimizer_label(name: str) -> str:
     return OPTIMIZERS.get(name) or name.rpartition(".")[2]
 
 
-@dataclass
-class ModelConfig(Section):
-    """The network's size."""
-
-    prefix = "model."
-
-    num_channels: int = key(
-        32,
-        "filters of the first convolution; each later one has twice as many",
-        low=1,
-        high=4096,
-        also="channels filters num_filters",
-    )
-    num_conv: int = key(
-        2,
-        "convolutions after the first, each followed by 2x2 max pooling",
-        low=0,
-        also="conv convolutions num_convolutions",
-    )
-    num_dense: int = key(
-        1, "hidden dense layers between the convolutions and the output", low=0, high=100, also="dense num_hidden"
-    )
-
-    @classmethod
-    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of each value, then poolings that leave no pixel."""
-        problems = super().problems_of(values)
-        most = IMAGE_SIZE.bit_length() - 1
-        if not problems and values["num_conv"] > most:
-            sizes = ", ".join(str(IMAGE_SIZE >> i) for i in range(most + 1))
-            what = f"the image vanishes: {IMAGE_SIZE} pixels halve to {sizes} and then nothing"
-            problems.append(Problem("model.num_conv", values["num_conv"], what, f"use 0 to {most}"))
-        return problems
+def loss_label(name: str) -> str:
+    """A loss's name in tables and directories: of the user's own the last word of its dotted path."""
+    return name if name in LOSSES else name.rpartition(".")[2]
 
 
+@documented
 @dataclass
 class OptimizerConfig(Section):
-    """The optimizer and its arguments, all but the learning rate."""
+    """The optimizer and its arguments, all but the learning rate.
+
+    >>> OptimizerConfig("sgd", {"momentum": 0.9}).label
+    'SGD'
+    """
 
     prefix = "optimizer."
 
@@ -96,78 +90,101 @@ class OptimizerConfig(Section):
     )
     options: dict[str, Any] = key(about="its further arguments, such as optimizer.options.rho=0.8", factory=dict)
 
+    def problems(self) -> list[Problem]:
+        """All problems of the values; a class, function or partial becomes its name and options."""
+        if callable(self.name):
+            own = Component.of(self.name, "optimizer")
+            self.name, self.options = own.target, {**own.arguments, **self.options}
+        return super().problems()
+
+    def identity(self) -> dict[str, Any]:
+        """What it computes with. Keras' rules shrink weights apart from the gradient: up to 0.1 some did it within."""
+        own = super().identity()
+        if self.name in KERAS and self.options.get("weight_decay"):
+            options = {k: v for k, v in self.options.items() if k != "weight_decay"}
+            own["options"] = {**options, "decoupled_weight_decay": self.options["weight_decay"]}
+        return own
+
     @property
     def label(self) -> str:
         """The name in tables and directories: the study's, or the class name of a dotted path."""
         return optimizer_label(self.name)
 
 
-@dataclass
-class DataConfig(Section):
-    """The data set, where it lies and how much of it is used."""
+class _Keys(TypedDict, total=False):
+    """What may be given for each key but the optimizer: a section, its keys, or, where it has one, its name."""
 
-    prefix = "data."
-
-    name: str = key("mnist", "written data=X; synthetic needs no files", choices=DATASETS)
-    root: str = key(
-        about="directory of the data files; by default $MNIST_LIGHTNING_DATA, else data",
-        factory=lambda: os.environ.get("MNIST_LIGHTNING_DATA") or "data",
-        identity=False,
-    )
-    download: bool = key(True, "fetch missing data files", identity=False)
-    batch_size: int = key(64, "images per update of the weights", low=1, high=1_000_000, also="bs batch batchsize")
-    train_size: int | None = key(None, "first n training images; null is all", low=1)
-    test_size: int | None = key(None, "first n test images; null is all", low=1)
-    val_size: int = key(
-        0, "hold out the last n training images for validation; 0 is to validate on the test set", low=0
-    )
-
-    @classmethod
-    def problems_of(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """The problems of each value, then a validation set that takes all training images."""
-        problems = super().problems_of(values)
-        train_size, val_size = values["train_size"], values["val_size"]
-        if not problems and train_size is not None and val_size >= train_size:
-            remedy = f"use less than data.train_size={train_size}"
-            problems.append(Problem("data.val_size", val_size, "leaves nothing to train on", remedy))
-        return problems
+    lr: float
+    loss: str | Callable[..., Any]
+    loss_options: Mapping[str, Any]
+    seed: int
+    model: ModelConfig | Callable[..., Any] | Mapping[str, Any]
+    data: DataConfig | str | Callable[..., Any] | Mapping[str, Any]
+    transform: str | Callable[..., Any] | Mapping[str, Any] | Sequence[Any] | None
+    trainer: TrainerConfig | Mapping[str, Any]
+    sweep: SweepConfig | Mapping[str, Any]
+    logger: Mapping[str, Any]
+    callbacks: Sequence[Any]
+    callback: Mapping[str, Any]
+    scheduler: SchedulerConfig | str | Callable[..., Any] | Mapping[str, Any]
+    ckpt_path: str | os.PathLike[str] | None
+    progress: str
+    report: ReportConfig | Mapping[str, Any]
 
 
-@dataclass
-class SweepConfig(Section):
-    """How a sweep deals with runs that go wrong."""
+class RunKeys(_Keys, total=False):
+    """What may be given for each key, as `RunConfig`, `train` and `sweep` take them; a test compares the names."""
 
-    prefix = "sweep."
-
-    max_retries: int = key(1, "how often a run that killed its process is tried again", low=0, identity=False)
+    optimizer: OptimizerConfig | str | Callable[..., Any] | Mapping[str, Any]
 
 
-@dataclass
-class ReportConfig(Section):
-    """When the page of a sweep is made."""
-
-    prefix = "report."
-
-    live: bool = key(
-        False, "make a sweep's page, and status.json, also while it runs, about once a minute", identity=False
-    )
-
-
+@documented
 @dataclass
 class RunConfig(Section):
-    """One configuration of the grid; the defaults are the study's.
+    """One configuration; the defaults are the study's.
 
-    A section may be given as plain values too: `RunConfig(optimizer="adam", model={"num_conv": 3})`.
+    A section, such as `model`, may be given as the class of its name, as any mapping of its keys (a dictionary, a
+    DictConfig), and `optimizer` and `data` by their name alone; the attributes are always of the annotated types.
+    Raises ConfigError, a ValueError, with all problems of all keys at once.
+
+    >>> config = RunConfig(optimizer="adam", lr=0.01, model={"num_channels": 4}, data="synthetic")
+    >>> config.optimizer.name, config.model.num_channels, config.model.num_conv, config.trainer.max_epochs
+    ('adam', 4, 2, 20)
+    >>> config.run_name
+    'Adam_mse_lr1e-02_num_channel4_num_conv2_num_dense1_cc529849'
+    >>> RunConfig(lr=0, loss="mes")
+    Traceback (most recent call last):
+    mnist_lightning.errors.ConfigError: lr=0.0: too small; use a number above 0, at most 1e+30 (also wrong: loss=mes)
     """
+
+    if TYPE_CHECKING:  # what may be given; the attributes keep the types below
+
+        def __init__(
+            self,
+            optimizer: OptimizerConfig | str | Callable[..., Any] | Mapping[str, Any] = ...,
+            *,
+            retrain: bool = ...,
+            **keys: Unpack[_Keys],
+        ) -> None: ...
 
     optimizer: OptimizerConfig = key(about="how the weights are updated", factory=OptimizerConfig, also="opt optim")
     lr: float = key(0.001, "learning rate, the size of each update", above=0, high=1e30, also="learning_rate rate")
     loss: str = key(
-        "mse", "the function that training makes small", choices=LOSSES, also="loss_func loss_function criterion"
+        "mse",
+        "the function that training makes small; or one of your own, such as my_project.losses.focal",
+        choices=LOSSES,
+        dotted=True,
+        also="loss_func loss_function criterion",
     )
     seed: int = key(0, "fixes initial weights and order of the images", low=0, high=2**32 - 1, also="random_seed")
     model: ModelConfig = key(about="the network's size", factory=ModelConfig, also="network net")
     data: DataConfig = key(about="the data set and how much of it is used", factory=DataConfig, also="dataset")
+    transform: Any = key(
+        None,
+        "changes training images at random: none, light (turns, shifts, scales a little), torchvision.transforms.v2.X, "
+        "{_target_: torchvision.transforms.v2.X, argument: value} or a list of them",
+        also="transforms augmentation augment",
+    )
     trainer: TrainerConfig = key(
         about="training itself; every argument of lightning.Trainer is a key, and null is Lightning's default",
         factory=TrainerConfig,
@@ -187,17 +204,56 @@ class RunConfig(Section):
     retrain: bool = key(
         False, "train a finished single run anew; its record stays until the new one is whole", identity=False
     )
+    loss_options: dict[str, Any] = key(
+        about="arguments of a loss of your own, such as loss_options.gamma=2", factory=dict
+    )
+    scheduler: SchedulerConfig = key(
+        about="how the learning rate changes", factory=SchedulerConfig, also="lr_scheduler schedule"
+    )
+    callback: dict[str, Any] = key(
+        about="ready callbacks by name, written callback=X or callback=[X,Y]; each may be changed by its keys",
+        factory=dict,
+    )
     report: ReportConfig = key(about="when a sweep's page is made", factory=ReportConfig, identity=False)
 
     def problems(self) -> list[Problem]:
         """All problems of the values and of the sections, which are made from plain values where they are none yet."""
-        problems = []
+        problems = self._of_loss()
         for name, kind in sections_of(RunConfig).items():
             try:
                 setattr(self, name, section_from(kind, getattr(self, name)))
             except ConfigError as error:
                 problems += error.problems
+        if self._sizes_are_known():
+            problems += vanishing(self.model.num_conv, MNIST)
+        try:
+            self.transform = transforms.written(self.transform)
+        except ConfigError as error:
+            problems += error.problems
         return problems + super().problems()
+
+    def _sizes_are_known(self) -> bool:
+        """Whether this is the study's network on images of MNIST's size; of others the data say what fits."""
+        is_studys = isinstance(self.model, ModelConfig) and not self.model.problems() and not self.model.component
+        return is_studys and not (isinstance(self.data, DataConfig) and self.data.component)
+
+    def _of_loss(self) -> list[Problem]:
+        """Makes the name and arguments of a function, class or partial; its problems."""
+        if not isinstance(self.loss, str) and (callable(self.loss) or isinstance(self.loss, Mapping)):
+            try:
+                own = Component.of(self.loss, "loss")
+            except ConfigError as error:
+                return error.problems
+            self.loss, self.loss_options = own.target, {**own.arguments, **self.loss_options}
+        if self.loss in LOSSES and self.loss_options:
+            what = f"loss={self.loss} has no arguments"
+            return [Problem("loss_options", self.loss_options, what, "leave it out")]
+        return []
+
+    def identity(self) -> dict[str, Any]:
+        """What the run computes with: the keys that have a value and are part of the fingerprint."""
+        later = ("loss_options", "scheduler", "callback")  # no part of it where they are not used, as before they came
+        return {k: v for k, v in super().identity().items() if k not in later or v}
 
     @property
     def fingerprint(self) -> str:
@@ -212,12 +268,15 @@ class RunConfig(Section):
     def run_name(self) -> str:
         """The study's name for the model, then a short fingerprint; at most 80 characters of [A-Za-z0-9_+-]."""
         m = self.model
-        rest = (
-            f"_{self.loss}_lr{self.lr:.0e}_num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
-            f"_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
-        )
-        label = "".join(c for c in self.optimizer.label if c.isascii() and (c.isalnum() or c in "_-"))
-        return label[: LONGEST_NAME - len(rest)] + rest
+        sizes = f"num_channel{m.num_channels}_num_conv{m.num_conv}_num_dense{m.num_dense}"
+        network = _in_names(m.component.label)[:_LONGEST_PART] if m.component else sizes
+        loss = _in_names(loss_label(self.loss))[:_LONGEST_PART]
+        rest = f"_{loss}_lr{self.lr:.0e}_{network}_{self.fingerprint[:FINGERPRINT_IN_NAME]}"
+        return _in_names(self.optimizer.label)[: LONGEST_NAME - len(rest)] + rest
+
+
+def _in_names(text: str) -> str:
+    return "".join(c for c in text if c.isascii() and (c.isalnum() or c in "_-"))
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
@@ -226,23 +285,9 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-class Key(NamedTuple):
-    """A key as it is written on the command line, with its dataclass field and type."""
-
-    name: str
-    field: Field[Any]
-    hint: Any
-
-
-def all_keys(kind: type[Section] = RunConfig) -> list[Key]:
+def all_keys() -> list[Key]:
     """Every key of the configuration, a section's after the section."""
-    keys = []
-    for f in fields(kind):
-        hint = types_of(kind)[f.name]
-        keys.append(Key(kind.prefix + f.name, f, hint))
-        if f.name in sections_of(kind):
-            keys += all_keys(hint)
-    return keys
+    return keys_of(RunConfig)
 
 
 def suggest_key(key: str) -> str:
@@ -271,11 +316,12 @@ def section_from(kind: type[S], given: Any) -> S:
 
     Raises ConfigError with all problems: unknown keys, wrong types, values out of range.
     """
-    names = types_of(kind)
+    names, given = types_of(kind), plain(given)
     if isinstance(given, kind):
         given.check()
         return given
-    if isinstance(given, str) and "name" in names:
+    given = folded(kind, given)
+    if (isinstance(given, str) or callable(given)) and "name" in names:
         given = {"name": given}
     if not isinstance(given, dict):
         name, what = kind.prefix[:-1] or "configuration", type_problem(given, kind)

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from mnist_lightning.config.keys import FINGERPRINT_IN_NAME, fingerprint_of, optimizer_label
+from mnist_lightning.config.components import TARGET
+from mnist_lightning.config.keys import FINGERPRINT_IN_NAME, fingerprint_of, loss_label, optimizer_label
 
 Name = TypeVar("Name", bound=Hashable)
 
 SIZES = ("model.num_channels", "model.num_conv", "model.num_dense")
-# what a label says without its key, and what it says last
-_NAMED = ("optimizer.name", "loss", "lr", *SIZES, "seed")
+_MODEL = "model."
+_NETWORK = f"{_MODEL}{TARGET}"  # a network of the user's, whose arguments stand beside it
+_NAMED = ("optimizer.name", "loss", "lr", "seed")  # what a label says without its key, besides the network
 _LONGEST_VALUE = 30
 
 
@@ -34,7 +36,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, str]:
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
     """Each dotted key by its last word, or whole where two of them end alike; `data.name` is `data`."""
-    words = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
+    words = {key: key.removesuffix(".name").removesuffix(f".{TARGET}").rpartition(".")[2] for key in keys}
     ends = Counter(words.values())
     return {key: word if ends[word] == 1 else key for key, word in words.items()}
 
@@ -55,7 +57,7 @@ def labels(configs: Mapping[Name, Mapping[str, Any]]) -> dict[Name, str]:
     vary = varying(configs.values())
     if not vary:
         return {name: label_of(config) for name, config in configs.items()}
-    further = short_keys(key for key in vary if key not in _NAMED)
+    further = short_keys(key for key in vary if not _is_named(key))
     told = {name: _label(flat(config), vary, further) for name, config in configs.items()}
     alike = Counter(told.values())
     fingerprints = {n: fingerprint_of(c)[:FINGERPRINT_IN_NAME] for n, c in configs.items() if alike[told[n]] > 1}
@@ -64,7 +66,8 @@ def labels(configs: Mapping[Name, Mapping[str, Any]]) -> dict[Name, str]:
 
 def label_of(config: Mapping[str, Any]) -> str:
     """The name of a configuration beside which there is no other: `RMSprop mse 0.001 32/2/1`."""
-    return _label(flat(config), ("optimizer.name", "loss", "lr", *SIZES), {})
+    texts = flat(config)
+    return _label(texts, ("optimizer.name", "loss", "lr", *_network_keys(texts)), {})
 
 
 def difference(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -80,20 +83,38 @@ def label_by(config: Mapping[str, Any], keys: Iterable[str]) -> str:
     As `label_of`, and what else was drawn: `RMSprop mse 0.0271 32/2/1 batch_size=32 seed 1`.
     """
     texts = flat(config)
-    further = short_keys(key for key in keys if key not in _NAMED and key in texts)
-    return _label(texts, ("optimizer.name", "loss", "lr", *SIZES, *keys), further)
+    further = short_keys(key for key in keys if not _is_named(key) and key in texts)
+    return _label(texts, ("optimizer.name", "loss", "lr", *_network_keys(texts), *keys), further)
+
+
+def _is_named(key: str) -> bool:
+    return key in _NAMED or key.startswith(_MODEL)
+
+
+def _network_keys(texts: Mapping[str, str]) -> list[str]:
+    return [key for key in texts if key.startswith(_MODEL)]
 
 
 def _label(texts: Mapping[str, str], keys: Iterable[str], further: Mapping[str, str]) -> str:
     keys = set(keys)
     words = [optimizer_label(texts.get("optimizer.name", ""))] if "optimizer.name" in keys else []
-    words += [texts.get(key, "") for key in ("loss",) if key in keys]
+    words += [loss_label(texts.get(key, "")) for key in ("loss",) if key in keys]
     words += [_number(texts.get(key, "")) for key in ("lr",) if key in keys]
-    if keys & set(SIZES):
-        words.append("/".join(texts.get(key, "?") for key in SIZES))
+    if network := [key for key in keys if key.startswith(_MODEL)]:
+        words.append(_network(texts, network))
     words += [f"{short}={texts.get(key, 'null')[:_LONGEST_VALUE]}" for key, short in further.items()]
     words += [f"seed {texts.get('seed', '?')}"] if "seed" in keys else []
     return " ".join(filter(None, words))
+
+
+def _network(texts: Mapping[str, str], keys: Iterable[str]) -> str:
+    """`32/2/1`; one of the user's by its name and those of its arguments that are among `keys`: `Net(width=8)`."""
+    if _NETWORK not in texts:
+        return "/".join(texts.get(key, "?") for key in SIZES)
+    told = {key.removeprefix(_MODEL): texts[key][:_LONGEST_VALUE] for key in sorted(keys) if key in texts}
+    told.pop(TARGET, None)
+    arguments = ", ".join(f"{name}={text}" for name, text in told.items())
+    return texts[_NETWORK].rpartition(".")[2] + (f"({arguments})" if arguments else "")
 
 
 def _number(text: str) -> str:

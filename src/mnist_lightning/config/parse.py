@@ -6,21 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning.config.keys import RunConfig, all_keys, section_from, unknown_key
+from mnist_lightning.config.own_code import ARGUMENTS
+from mnist_lightning.config.plain import refused
 from mnist_lightning.config.section import remedy, type_problem
-from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.errors import Problem
 
 
 def schema() -> DictConfig:
     """The dataclasses as the schema Hydra composes against.
 
-    Further optimizer and logger options need no `+`: those two dictionaries are open.
+    Further options of optimizer, loss, scheduler and logger need no `+`: their dictionaries are open. So are
+    sections that may name code of the user's, whose arguments stand in them; `parse` refuses what is none.
     """
     node = OmegaConf.structured(RunConfig)
     OmegaConf.set_struct(node.optimizer.options, False)
+    for inner in (node.loss_options, node.scheduler.options, node.callback):
+        OmegaConf.set_struct(inner, False)
     OmegaConf.set_struct(node.logger, False)
+    for section in (node.model, node.data):
+        OmegaConf.set_struct(section, False)
+        del section[ARGUMENTS]
     return node
 
 
@@ -30,19 +38,10 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> RunConfig:
     Raises ConfigError with all problems: unknown keys, wrong types, values out of range.
     """
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)  # pyright: ignore - OmegaConf's types know no Mapping
-    except InterpolationResolutionError as error:
-        raise ConfigError(unresolved(error)) from error
+        config = OmegaConf.create(composed)  # pyright: ignore - OmegaConf's types know no Mapping
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {error.msg}; see --help") from error
-    return section_from(RunConfig, plain)
-
-
-def unresolved(error: InterpolationResolutionError, value: str = "") -> str:
-    """What to say about a key whose value refers to something that is not there, as `${oc.env:NOPE}` may."""
-    key, reason = getattr(error, "full_key", None) or "configuration", str(error.msg).splitlines()[0]
-    what = reason.partition("resolving interpolation: ")[2].strip("\"'") or reason
-    return f"{key}={value}: {what}; write the value itself" if value else f"{key}: {what}; write the value itself"
+        raise refused(error) from error
+    return section_from(RunConfig, config)
 
 
 def too_large(key: str, value: str) -> Problem:

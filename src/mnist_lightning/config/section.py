@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import inspect
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
+from mnist_lightning.config.plain import plain
 from mnist_lightning.errors import ConfigError, Problem
+
+S = TypeVar("S", bound="Section")
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
 _EXAMPLES = {list: "[a, b]", dict: "{key: value}"}
@@ -29,16 +35,17 @@ def key(
     identity: bool = True,
     factory: Any = None,
     also: str = "",
+    hidden: bool = False,
 ) -> Any:
     """A dataclass field with the sentence that --help shows and its range.
 
     `low` and `high` are inclusive, `above` is exclusive; `dotted` allows a dotted name besides the `choices`.
     `identity=False` marks what changes where or how a run is done but not what it computes; such a key is no
     part of the fingerprint, so that a sweep moved to another machine still recognises its runs. `also` are the names
-    that other libraries have for it.
+    that other libraries have for it. `hidden` is a field that is no key: it stands otherwise in a file.
     """
     rule = {"about": about, "low": low, "high": high, "above": above, "dotted": dotted, "also": also.split()}
-    metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity}
+    metadata = {**rule, "choices": tuple(choices) if choices else None, "identity": identity, "hidden": hidden}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -54,6 +61,46 @@ def types_of(kind: type[Section]) -> dict[str, Any]:
 def sections_of(kind: type[Section]) -> dict[str, type[Section]]:
     """Those keys of a section that are sections themselves, with their classes."""
     return {name: t for name, t in types_of(kind).items() if isinstance(t, type) and issubclass(t, Section)}
+
+
+class Key(NamedTuple):
+    """A key as it is written on the command line, with its dataclass field and type."""
+
+    name: str
+    field: Field[Any]
+    hint: Any
+
+
+def keys_of(kind: type[Section]) -> list[Key]:
+    """Every key of a section and of the sections in it, a section's after the section."""
+    keys = []
+    for f in fields(kind):
+        hint = types_of(kind)[f.name]
+        if not f.metadata["hidden"]:
+            keys.append(Key(kind.prefix + f.name, f, hint))
+        if f.name in sections_of(kind):
+            keys += keys_of(hint)
+    return keys
+
+
+def documented(kind: type[S]) -> type[S]:
+    """Adds every key of a section to its docstring: name, type, default, sentence and range."""
+    told = (f"{key.name} : {key.field.type}{_default_of(key.field)}\n{_sentence(key)}" for key in keys_of(kind))
+    kind.__doc__ = "\n\n".join([inspect.cleandoc(kind.__doc__ or ""), "Keys", *told])
+    return kind
+
+
+def _default_of(f: Field[Any]) -> str:
+    """A default that is always the same; of `data.root` its sentence tells, and a section's are those of its keys."""
+    if f.default is not MISSING:
+        return f", default {f.default!r}"
+    return f", default {f.default_factory()}" if f.default_factory in (dict, list) else ""
+
+
+def _sentence(key: Key) -> str:
+    legal = range_of(key.field)
+    text = key.field.metadata["about"] + (f"; {legal}" if legal else "")
+    return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _options(hint: Any) -> list[Any]:
@@ -118,10 +165,10 @@ def example_of(kind: Any) -> str:
     return _EXAMPLES.get(kind) or _TYPE_NAMES.get(kind, "another value, see --help")
 
 
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` for the known word closest to `word`, or an empty string."""
+def near_miss(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`did you mean X?` for the known word closest to `word`, or an empty string; at a `cutoff` of 1 only itself."""
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=cutoff)
     if not close:
         return ""
     same_letters = [name for name in close if sorted(name) == sorted(word.lower())]  # adma: adam, not adamax
@@ -143,9 +190,10 @@ class Section:
             raise ConfigError(problems)
 
     def problems(self) -> list[Problem]:
-        """All problems of the values; whole numbers given where a fraction may stand become floats."""
+        """All problems of the values, which become plain; whole numbers where a fraction may stand become floats."""
         for name, hint in types_of(type(self)).items():
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
+            setattr(self, name, value)
             if hint in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
                 with suppress(OverflowError):  # its range refuses it
                     setattr(self, name, float(value))
@@ -167,6 +215,11 @@ class Section:
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["identity"]}
         plain = {k: v.identity() if isinstance(v, Section) else v for k, v in chosen.items()}
         return {k: v for k, v in plain.items() if v is not None}
+
+    def written(self) -> dict[str, Any]:
+        """The section as it stands in a YAML file, from which it can be read back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v.written() if isinstance(v, Section) else copy.deepcopy(v) for k, v in values.items()}
 
 
 def check_values(kind: type[Section], **values: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mnist_lightning.config.section import Section, key
+from mnist_lightning.config.section import Section, documented, key
 from mnist_lightning.errors import Problem
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
@@ -16,9 +16,14 @@ _PRECISION_SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": 
 _ONE_DEVICE, _SIDE_BY_SIDE = "one run trains on one device", "leave it out; runs go side by side by hydra/launcher"
 
 
+@documented
 @dataclass
 class TrainerConfig(Section):
-    """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default."""
+    """`lightning.Trainer`'s arguments, all of them but `logger` and `callbacks`; null is Lightning's default.
+
+    >>> TrainerConfig(max_epochs=2, precision="32").arguments()["precision"]
+    '32-true'
+    """
 
     prefix = "trainer."
 

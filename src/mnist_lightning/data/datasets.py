@@ -5,45 +5,21 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import DataConfig
+from mnist_lightning.config import MNIST, DataConfig, Shape
+from mnist_lightning.data import own_data
 from mnist_lightning.data.files import check_sizes, read_files
+from mnist_lightning.data.own_data import read_own
+from mnist_lightning.data.splits import Dataset as Dataset
+from mnist_lightning.data.splits import Split as Split
+from mnist_lightning.data.splits import Whole
 
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images uint8 [N, 1, 28, 28] and their labels int64 [N], 0 to 9. Shared: do not write into them."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return self.images.shape[0]
-
-    def part(self, start: int, stop: int) -> Split:
-        """The images from `start` to before `stop`."""
-        return Split(self.images[start:stop], self.labels[start:stop])
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The splits of a configuration. `val` is the held-out part, or `test` itself when nothing is held out.
-
-    `sha256` is the digest of the whole data set the splits were cut from.
-    """
-
-    train: Split
-    val: Split
-    test: Split
-    sha256: str
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -51,38 +27,53 @@ def load_dataset(config: DataConfig) -> Dataset:
 
     Raises DataError for missing or damaged files, ConfigError when more images are asked for than there are.
     """
-    train, test, digest = _load_whole(config)
+    return cut(_load_whole(config), config)
+
+
+def cut(whole: Whole, config: DataConfig) -> Dataset:
+    """Cuts a data set as its configuration says. Raises ConfigError when more images are asked for than there are."""
+    train, test, digest, shape = whole
     check_sizes(config, len(train), len(test))
     num_train = config.train_size or len(train)
     test = test.part(0, config.test_size or len(test))
-    held_out = train.part(num_train - config.val_size, num_train)
-    return Dataset(train.part(0, num_train - config.val_size), held_out if config.val_size else test, test, digest)
+    held_out = train.part(num_train - config.val_size, num_train) if config.val_size else test
+    return Dataset(train.part(0, num_train - config.val_size), held_out, test, digest, shape)
+
+
+def shape_of(config: DataConfig) -> Shape:
+    """What the images of the configured data are: MNIST's; those of the user's are read, once. Raises as above."""
+    return MNIST if config.component is None else load_dataset(config).shape
 
 
 def forget_data() -> None:
     """Makes the next `load_dataset` look at the files again; until then the runs of a sweep share one copy."""
     read_files.cache_clear()
+    own_data.forget()
 
 
-def _load_whole(config: DataConfig) -> tuple[Split, Split, str]:
-    """Returns all training and all test images, and their digest, in the memory in which they were read."""
+def _load_whole(config: DataConfig) -> Whole:
+    """Returns the whole data set in the memory in which it was read."""
+    root = str(Path(config.root).absolute())
+    if (component := config.component) is not None:
+        return read_own(component, root, config.download)
     if config.name == "synthetic":
         return _synthetic()
-    arrays = read_files(config.name, str(Path(config.root).absolute()), config.download)
+    arrays = read_files(config.name, root, config.download)
     train, test = (Split(*map(torch.from_numpy, split)) for split in (arrays.train, arrays.test))
-    return train, test, arrays.sha256
+    return Whole(train, test, arrays.sha256)
 
 
 @cache
-def _synthetic() -> tuple[Split, Split, str]:
+def _synthetic() -> Whole:
     from mnist_lightning.data.synthetic import synthetic_digits
 
     train, test = Split(*synthetic_digits(SYNTHETIC_TRAIN, 0)), Split(*synthetic_digits(SYNTHETIC_TEST, 1))
-    return train, test, hashlib.sha256(train.images.numpy().tobytes() + test.images.numpy().tobytes()).hexdigest()
+    pixels = train.images.numpy().tobytes() + test.images.numpy().tobytes()
+    return Whole(train, test, hashlib.sha256(pixels).hexdigest())
 
 
 def scale(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Scales uint8 images [..., 1, 28, 28] to floats 0 to 1, computed in at least float32; only casts float images."""
+    """Scales uint8 images [..., C, H, W] to floats 0 to 1, computed in at least float32; only casts float images."""
     if images.is_floating_point():
         return images.to(dtype)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
@@ -96,7 +87,7 @@ def batch_order(num_images: int, seed: int, epoch: int) -> Tensor:
 
 
 class Batches:
-    """Iterates over a split in batches of (images uint8 [N, 1, 28, 28], labels int64 [N]); the last may be small.
+    """Iterates over a split in batches of (images [N, C, H, W], labels int64 [N]); the last may be small.
 
     With a seed each pass is shuffled, by `set_epoch`'s epoch; without one the order is that of the files.
     Of `num_replicas` processes that train together, the one of `rank` r takes the images r, r + num_replicas, ... of

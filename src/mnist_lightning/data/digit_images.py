@@ -33,8 +33,9 @@ _CENTRE = 14  # the pixel in which their centre of mass is
 _STROKE = 2.0  # pixels: about 80 % of MNIST's digits have wider strokes, 2.5 in the median
 _CLEAN = 16  # the edge of an image that is as MNIST's is at most this bright, in the median
 _FAINTEST = 8  # grey levels between ink and paper
-_SHARPEST_LIGHT = 6  # times, from ink to paper in a sixth of the digit's size: shadows change more slowly
+_SHARPEST_LIGHT = 9  # times, from ink to paper in a ninth of the digit's size: shadows change more slowly
 _SPECK = 0.1  # of the largest part
+_MOST_PARTS = 30  # of which a digit consists, if it is printed in dots; grains are more
 _LABELLED = 256  # pixels along the longer side at which parts are told apart
 _RAMP = (0.05, 0.95)  # between paper and ink: what is outside is paper or ink
 
@@ -123,7 +124,7 @@ def _ink(bright: Grey) -> Grey | None:
     if contrast < max(_FAINTEST, 2 * noise) or (parted < 0.66 and mask.mean() > 0.3):
         return None  # empty, or noise: a bell's halves explain 0.64 of its variance, its pixels are ink by halves
     digit = _without_specks(mask)
-    if digit.sum() < 0.15 * mask.sum() or not _is_sharp(bright / contrast, digit):
+    if digit.sum() < 0.15 * mask.sum() or not _is_sharp(bright, digit):
         return None
     low, high = _RAMP
     ink = np.clip(((bright - paper) / (pen - paper) - low) / (high - low), 0, 1)
@@ -161,7 +162,7 @@ def _otsu(grey: Grey) -> tuple[float, float]:
 
 
 def _without_specks(mask: Mask) -> Mask:
-    """The parts of a mask [H, W] that are at least a tenth as large as the largest."""
+    """The parts of a mask [H, W] that are at least a tenth as large as the largest; none if they are grains."""
     factor = -(-max(mask.shape) // _LABELLED)
     height, width = (-(-n // factor) for n in mask.shape)
     padded = np.pad(mask, [(0, height * factor - mask.shape[0]), (0, width * factor - mask.shape[1])])
@@ -169,6 +170,8 @@ def _without_specks(mask: Mask) -> Mask:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     large = sizes >= max(1, _SPECK * sizes.max())
+    if large.sum() > _MOST_PARTS:
+        return np.zeros_like(mask)
     return mask & large[labels].repeat(factor, 0).repeat(factor, 1)[: mask.shape[0], : mask.shape[1]]
 
 
@@ -188,15 +191,18 @@ def _labelled(mask: Mask) -> NDArray[np.int64]:
 
 
 def _is_sharp(bright: Grey, digit: Mask) -> bool:
-    """Whether the brightness changes faster at the digit's outline than light does; the contrast is 1.
+    """Whether the brightness changes faster at the digit's outline than light does.
 
-    That is by at least six times the contrast over the digit's size, or, of a small one, by an eighth per pixel.
+    That is by at least nine times the contrast over the digit's size, or, of a small one, by an eighth per pixel. The
+    contrast is what smoothing leaves of it: to a line of one pixel little.
     """
     size = 1 + max(float(np.ptp(np.flatnonzero(digit.any(axis)))) for axis in (0, 1))
     outline = _grown(digit) & ~digit
-    down, across = np.gradient(_smooth(bright, max(size / 100, 0.3)))
+    bright = _smooth(bright, max(size / 100, 0.3))
+    contrast = abs(float(bright[digit].mean() - bright[~digit].mean()))
+    down, across = np.gradient(bright)
     steepness = np.hypot(down, across)[outline]
-    return not outline.any() or float(np.median(steepness)) >= min(_SHARPEST_LIGHT / size, 0.125)
+    return not outline.any() or float(np.median(steepness)) >= contrast * min(_SHARPEST_LIGHT / size, 0.125)
 
 
 def _grown(mask: Mask) -> Mask:

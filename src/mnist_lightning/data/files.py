@@ -37,12 +37,12 @@ class Arrays(NamedTuple):
 
 
 def look(config: DataConfig) -> str:
-    """Reads and checks the files of a configuration's data; returns their digest, empty for data without files.
+    """Reads and checks the files of a configuration's data; returns their digest, empty for others than ours.
 
     Fetches missing ones if it may. Raises DataError for missing or damaged files, ConfigError when more images are
     asked for than there are.
     """
-    if config.name not in FILES:
+    if config.component is not None or config.name not in FILES:
         return ""
     arrays = read_files(config.name, str(Path(config.root).absolute()), config.download)
     check_sizes(config, len(arrays.train[0]), len(arrays.test[0]))
@@ -58,7 +58,7 @@ def check_sizes(config: DataConfig, num_train: int, num_test: int) -> None:
         ("data.val_size", config.val_size, (config.train_size or num_train) - 1),
     ):
         if value is not None and value > most:
-            problems.append(Problem(key, value, f"{config.name} has not that many images", f"use at most {most}"))
+            problems.append(Problem(key, value, f"{config.label} has not that many images", f"use at most {most}"))
     if problems:
         raise ConfigError(problems)
 

@@ -23,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", metavar="DIR", help="where the files go; by default the run's directory")
     what = "include the scaling of the pixels: raw uint8 images go in instead of float32 from 0 to 1"
     parser.add_argument("--preprocess", action="store_true", help=what)
+    what = "the dotted name of the network, such as my_project.nets.Net, where it is one of your own"
+    parser.add_argument("--net", metavar="NAME", help=what)
     given = parser.parse_args(argv)
 
     def work() -> None:
@@ -32,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         checkpoint, sentence = chosen(given.checkpoint)
         if sentence:
             print(one_line(sentence), file=sys.stderr)
-        for written in export(checkpoint, given.to, given.out, preprocess=given.preprocess):
+        for written in export(checkpoint, given.to, given.out, preprocess=given.preprocess, net=given.net):
             print(written)
 
     before = signal.signal(signal.SIGTERM, _end)  # by an exception: it leaves no half file

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from mnist_lightning.config import IMAGE_SIZE
+from mnist_lightning.config import MNIST, Shape
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.export.packages import needed
 from mnist_lightning.export.weights import METADATA, load_network, weights_as_bytes
 from mnist_lightning.numerics.losses import probabilities
-from mnist_lightning.numerics.model import ConvDenseNet
 
 INPUT, OUTPUT = "images", "probabilities"
 _ANY_BATCH = {INPUT: {0: Dim("batch", min=1)}}
@@ -28,24 +27,24 @@ _LARGEST_ONNX = 2**31 - 2**20  # bytes: protobuf holds no message of 2 GiB
 
 
 class Classifier(nn.Module):
-    """What is exported: images [N, 1, 28, 28] -> probabilities float32 [N, 10].
+    """What is exported: images [N, C, H, W], of MNIST [N, 1, 28, 28] -> probabilities float32 [N, K], of MNIST [N, 10].
 
     The images are float32 from 0 to 1 or, with `preprocess`, raw uint8.
     """
 
-    def __init__(self, net: ConvDenseNet, *, preprocess: bool = False) -> None:
+    def __init__(self, net: nn.Module, shape: Shape = MNIST, *, preprocess: bool = False) -> None:
         super().__init__()
-        self.net, self.preprocess = net, preprocess
+        self.net, self.shape, self.preprocess = net, shape, preprocess
 
     def forward(self, images: Tensor) -> Tensor:
-        """Computes the probabilities [N, 10] of images [N, 1, 28, 28]."""
+        """Computes the probabilities [N, 10] of images [N, C, H, W]."""
         # not data's `scale`: its conversions are exported with checks that tie the program to the CPU
         return probabilities(self.net(images / 255 if self.preprocess else images))
 
     def program(self) -> ExportedProgram:
         """Traces it as a program of torch.export for any number of images, without the paths of our source."""
         dtype = torch.uint8 if self.preprocess else torch.float32
-        example = torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE, dtype=dtype)
+        example = torch.zeros(2, *self.shape[:3], dtype=dtype)
         program = torch.export.export(self, (example,), dynamic_shapes=_ANY_BATCH)
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)
@@ -56,10 +55,13 @@ Function = Callable[[Tensor], Tensor]  # images [N, 1, 28, 28] as the file takes
 
 
 class Format(NamedTuple):
-    """One kind of file: `content(classifier, description)` gives its bytes, `load(path)` what they compute."""
+    """One kind of file: `content(classifier, description)` gives its bytes, `load(path, net)` what they compute.
+
+    `net` is a network of the user's, into which weights alone are loaded; None is ours.
+    """
 
     content: Callable[[Classifier, str], bytes]
-    load: Callable[[Path], Function]
+    load: Callable[[Path, nn.Module | None], Function]
 
 
 def onnx_content(classifier: Classifier, description: str) -> bytes:
@@ -84,7 +86,7 @@ def onnx_content(classifier: Classifier, description: str) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def load_onnx(path: Path) -> Function:
+def load_onnx(path: Path, net: nn.Module | None = None) -> Function:
     """What an ONNX file computes, by onnxruntime on the CPU."""
     onnxruntime = needed("onnx", "onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -100,7 +102,7 @@ def pt2_content(classifier: Classifier, description: str) -> bytes:
     return file.getvalue()
 
 
-def load_pt2(path: Path) -> Function:
+def load_pt2(path: Path, net: nn.Module | None = None) -> Function:
     """What a file of torch.export computes."""
     with open(path, "rb") as file:
         return torch.export.load(file).module()  # pyright: ignore[reportArgumentType] - its stub knows no BinaryIO
@@ -111,10 +113,10 @@ def safetensors_content(classifier: Classifier, description: str) -> bytes:
     return weights_as_bytes(classifier.net, description)
 
 
-def load_safetensors(path: Path) -> Function:
+def load_safetensors(path: Path, net: nn.Module | None = None) -> Function:
     """What the network of a safetensors file computes, also of uint8 images."""
-    net = load_network(path)
-    return lambda images: Classifier(net, preprocess=images.dtype == torch.uint8)(images)
+    loaded = load_network(path, net)
+    return lambda images: Classifier(loaded, preprocess=images.dtype == torch.uint8)(images)
 
 
 FORMATS = {

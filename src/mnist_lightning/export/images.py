@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import DataConfig, RunConfig
+from mnist_lightning.config import MNIST, DataConfig, RunConfig, Shape
 from mnist_lightning.data.datasets import load_dataset
 from mnist_lightning.errors import UserError
 from mnist_lightning.records.run_directory import CONFIG
@@ -18,7 +18,7 @@ COMPARED = 1000
 
 
 class Images(NamedTuple):
-    """Test images uint8 [N, 1, 28, 28], and the name of the data set they are of."""
+    """Test images uint8 [N, C, H, W], and the name of the data set they are of; empty for random pixels."""
 
     pixels: Tensor
     dataset: str
@@ -31,11 +31,16 @@ class Images(NamedTuple):
         return [batch for batch in self.pixels.tensor_split(ends[ends < left].tolist()) if len(batch)]
 
 
-def images_of(run: Path | None) -> Images:
+def images_of(run: Path | None, shape: Shape = MNIST) -> Images:
     """Up to 1,000 test images from all over a run's data set, if its files are at hand; else of the synthetic digits.
 
-    They are looked for where the run had them, then where this process would have them; nothing is fetched.
+    They are looked for where the run had them, then where this process would have them; nothing is fetched, and no
+    code is run that a file of the run names. For a network of other images than MNIST's they are of random pixels.
     """
+    if shape[:3] != MNIST[:3]:
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(256, (COMPARED, *shape[:3]), generator=generator, dtype=torch.uint8)
+        return Images(pixels, "")
     config = _config(run)
     here = DataConfig(config.data.name, download=False)
     for data in (DataConfig(config.data.name, config.data.root, download=False), here, DataConfig("synthetic")):

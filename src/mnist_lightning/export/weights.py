@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mnist_lightning.config import MNIST
 from mnist_lightning.errors import RefusedError, UserError, cut
 from mnist_lightning.export.packages import needed
 from mnist_lightning.numerics.model import ConvDenseNet
@@ -20,7 +21,7 @@ _SIZES = ("num_channels", "num_conv", "num_dense")
 _LARGEST_FILE = 2**34
 
 
-def weights_as_bytes(net: ConvDenseNet, description: str) -> bytes:
+def weights_as_bytes(net: nn.Module, description: str) -> bytes:
     """The content of a safetensors file: each weight under its name in the network, and the JSON `description`.
 
     The metadata of the file is {"mnist_lightning": description}. Raises ConfigError where safetensors is missing.
@@ -29,16 +30,19 @@ def weights_as_bytes(net: ConvDenseNet, description: str) -> bytes:
     return needed("safetensors", "safetensors.torch").save(tensors, {METADATA: description})
 
 
-def load_network(path: str | Path) -> ConvDenseNet:
+def load_network(path: str | Path, net: nn.Module | None = None) -> nn.Module:
     """Reads the network of a safetensors file that `export` wrote: images float [N, 1, 28, 28] -> logits [N, 10].
 
-    On the CPU, ready to predict; nothing in the file is executed. Needs torch and safetensors, not Lightning. Raises
-    RefusedError for another file, UnreadableError for one that cannot be read now, ConfigError where safetensors is
-    missing.
+    `net` is a network of the user's, which gets the weights; without it the file is of ours. On the CPU, ready to
+    predict; nothing in the file is executed. Needs torch and safetensors, not Lightning. Raises RefusedError for
+    another file, UnreadableError for one that cannot be read now, ConfigError where safetensors is missing.
     """
     parse = needed("safetensors", "safetensors.torch").load
     try:
         content = read_regular(Path(path), _LARGEST_FILE)
+        if net is not None:
+            net.load_state_dict(parse(content))
+            return net.eval()
         return _network(_sizes(content), parse(content))
     except OSError as error:
         if error.errno not in TELLING:
@@ -57,7 +61,8 @@ def _sizes(content: bytes) -> dict[str, Any]:
         raise ValueError("too short")
     (length,) = struct.unpack("<Q", content[:8])
     description = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA])
-    return {name: description["configuration"][name] for name in _SIZES}
+    found = description["configuration"]
+    return {name: found[name] for name in _SIZES} | {k: found[k] for k in MNIST.arguments() if k in found}
 
 
 def _network(sizes: dict[str, Any], weights: dict[str, Tensor]) -> ConvDenseNet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from mnist_lightning.export.images import Images, images_of
 from mnist_lightning.export.packages import PACKAGES, needed
 from mnist_lightning.export.place import LOCK, Place, digest_of
 from mnist_lightning.numerics.losses import probabilities
+from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.networks import Given
 from mnist_lightning.records.durable import durable_file
 from mnist_lightning.records.locks import alone
 from mnist_lightning.records.versions import versions
@@ -31,7 +34,8 @@ LARGEST_DIFFERENCE = 1e-5
 class Exported:
     """A file that was written; as a text the line that the command prints.
 
-    `difference` is the largest one of its probabilities from the network's, over `images` test images of `dataset`.
+    `difference` is the largest one of its probabilities from the network's, over `images` test images of `dataset`, or
+    of random pixels if that is empty.
     `aside` is where what was there before is now, if it was somebody's.
     """
 
@@ -45,7 +49,8 @@ class Exported:
     def __str__(self) -> str:
         kept = f"; what was there is kept as {self.aside.name}" if self.aside else ""
         largest = f"{self.difference:.1e}" if self.difference else "0"
-        where = f"{self.images:,} test images of {self.dataset}"
+        what = f"test images of {self.dataset}" if self.dataset else "images of random pixels"
+        where = f"{self.images:,} {what}"
         return f"{self.path}: {_size(self.size)}, probabilities differ by at most {largest} on {where}{kept}"
 
 
@@ -54,7 +59,12 @@ def _size(count: int) -> str:
 
 
 def export(
-    checkpoint: str | Path, to: str | Iterable[str], out: str | Path | None = None, *, preprocess: bool = False
+    checkpoint: str | Path,
+    to: str | Iterable[str],
+    out: str | Path | None = None,
+    *,
+    preprocess: bool = False,
+    net: Given | str | None = None,
 ) -> list[Exported]:
     """Writes a trained network in other formats, each file checked before it is kept: what was written, in order.
 
@@ -64,17 +74,21 @@ def export(
     `weights.load_network`. The files go into `out`, by default the run's directory, and are called like that; a file
     there that is not as `export` left it is kept beside. All weights and outputs are float32. Every file is loaded
     again and compared with the network on up to 1,000 test images, and none is kept if the probabilities of one differ
-    by more than 1e-5.
+    by more than 1e-5. Of a network of the user's `net` is given: itself, its class, what makes it, or its dotted name.
 
     Raises ConfigError for an unknown format or a package that is missing, RefusedError for a checkpoint that is none
     or cannot be expressed, OutputError for a file that cannot be written.
+
+    >>> (file,) = export("outputs/small", "safetensors")  # the best run of the example of `sweep`
+    >>> file.path.suffix, file.difference, file.images, file.dataset
+    ('.safetensors', 0.0, 1000, 'synthetic')
     """
     names = formats_of(to)
     source = checkpoint_at(chosen(checkpoint).checkpoint)
-    module = load_classifier(source)
+    module = load_classifier(source, net)
     place = Place.of(source, out)
     with quiet():
-        compared = Compared(module, images_of(place.run), preprocess=preprocess)
+        compared = Compared(module, images_of(place.run, module.shape), preprocess=preprocess)
         contents = {name: _content(name, compared.classifier, _description(module, source), source) for name in names}
     with alone(place.directory / LOCK):
         return _put(place, contents, compared, source)
@@ -106,8 +120,9 @@ class Compared:
         net = module.net.to(dtype)
         with torch.inference_mode():
             self.wanted = torch.cat([probabilities(net(scale(batch, dtype))) for batch in images.batches()])
+        self.own = None if isinstance(net, ConvDenseNet) else copy.deepcopy(net).to(torch.float32)
         net = net.to(torch.float32).to(memory_format=torch.contiguous_format)
-        self.classifier = Classifier(net, preprocess=preprocess).eval().requires_grad_(False)
+        self.classifier = Classifier(net, module.shape, preprocess=preprocess).eval().requires_grad_(False)
 
     def difference(self, function: Function) -> float:
         """The largest difference of what a file gives for the images; infinite where that is something else."""
@@ -147,7 +162,7 @@ def _put(place: Place, contents: dict[str, bytes], compared: Compared, source: P
             file.write(content)
             file.flush()
             with quiet():
-                difference = compared.difference(FORMATS[name].load(Path(file.name)))
+                difference = compared.difference(FORMATS[name].load(Path(file.name), compared.own))
             if difference > LARGEST_DIFFERENCE:
                 what = f"as {name} its probabilities differ by {difference:.1e}, more than {LARGEST_DIFFERENCE:g}"
                 raise RefusedError(f"{source}: refused, {what}; nothing was kept, choose another run or format")

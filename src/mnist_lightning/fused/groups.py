@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from mnist_lightning.config import RunConfig, TrainerConfig
+from mnist_lightning.config import LOSSES, RunConfig, TrainerConfig
+from mnist_lightning.config.components import TARGET
 from mnist_lightning.numerics.update_rules import RULES
 
 # Trainer arguments that mean the same for a group and for a single run; a run with any other one is trained alone
@@ -21,11 +22,19 @@ _LOGGERS = ("csv", "none", "lightning.pytorch.loggers.TensorBoardLogger")
 def reason_to_train_alone(config: RunConfig) -> str:
     """Says why a configuration cannot be a member of a group; an empty string if it can."""
     name = config.optimizer.name
+    if config.model.component is not None:
+        return f"model.{TARGET}={config.model.component.target} cannot be stacked"
+    if config.loss not in LOSSES:
+        return f"loss={config.loss} has no stacked form"
     if name not in RULES:
         return f"optimizer={name} has no stacked rule"
     if unknown := sorted(config.optimizer.options.keys() - RULES[name].options.keys()):
         return f"optimizer.options.{unknown[0]} is not in the stacked rule"
-    if config.callbacks:
+    if config.transform is not None:
+        return "transform changes the images of one run"
+    if config.scheduler.is_used:
+        return f"scheduler={config.scheduler.name} belongs to one run"
+    if config.callbacks or config.callback:
         return "callbacks belong to one run"
     if config.ckpt_path is not None:
         return "ckpt_path belongs to one run"

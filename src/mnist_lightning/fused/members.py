@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import RunConfig
+from mnist_lightning.config import RunConfig, Shape
 from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.numerics.metrics import METRICS
 from mnist_lightning.records.results import RunResult
@@ -21,7 +21,7 @@ from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog
-from mnist_lightning.training.trainer import loggers
+from mnist_lightning.training.trainer import loggers, names_of
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Member:
 
     def open_loggers(self) -> RunLog:
         """Opens the loggers of the configuration in the run's directory; a context around the training."""
-        names = {"directory": str(self.path), "run_name": self.config.run_name}
+        names = names_of(self.path, self.config.run_name)
         self.run_log = RunLog(self.config, loggers(self.config.logger, names, build=True))
         return self.run_log
 
@@ -62,16 +62,23 @@ class Member:
         `weights` and `best` are the member's own parameters, each without the leading dimension [G].
         """
         if self.keeps_checkpoints:
-            _save_weights(self, LAST, weights, trained.epochs - 1, steps)
-            _save_weights(self, BEST, best, (trained.best_epoch or trained.epochs) - 1, steps)
+            described = _describe(self.config, dataset.shape)
+            _save_weights(self, described, LAST, weights, trained.epochs - 1, steps)
+            _save_weights(self, described, BEST, best, (trained.best_epoch or trained.epochs) - 1, steps)
         self.run_log.finish(trained, steps)
         self.result = store(self.config, trained, dataset, self.path)
 
 
-def _save_weights(member: Member, name: str, weights: Mapping[str, Tensor], epoch: int, steps: int) -> None:
-    """Saves a Lightning checkpoint of weights, which `MNISTClassifier.load_from_checkpoint` and `predict` load."""
+def _describe(config: RunConfig, shape: Shape) -> dict[str, Any]:
+    """The arguments of a member's classifier."""
     with torch.device("meta"):
-        described = MNISTClassifier.from_config(member.config)
+        return dict(MNISTClassifier.from_config(config, shape).hparams)
+
+
+def _save_weights(
+    member: Member, described: dict[str, Any], name: str, weights: Mapping[str, Tensor], epoch: int, steps: int
+) -> None:
+    """Saves a Lightning checkpoint of weights, which `MNISTClassifier.load_from_checkpoint` and `predict` load."""
     content: dict[str, Any] = {
         "epoch": epoch,
         "global_step": steps,
@@ -79,6 +86,6 @@ def _save_weights(member: Member, name: str, weights: Mapping[str, Tensor], epoc
         # a copy: a view would take the whole stack into the file
         "state_dict": {f"net.{key}": value.cpu().clone() for key, value in weights.items()},
         "hparams_name": "kwargs",
-        "hyper_parameters": dict(described.hparams),
+        "hyper_parameters": described,
     }
     DurableCheckpoints().save_checkpoint(content, member.path / name)

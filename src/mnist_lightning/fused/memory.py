@@ -6,7 +6,8 @@ import os
 
 import torch
 
-from mnist_lightning.config import IMAGE_SIZE, RunConfig
+from mnist_lightning.config import RunConfig, Shape
+from mnist_lightning.data.datasets import shape_of
 from mnist_lightning.numerics.model import dense_widths, parameters_of
 from mnist_lightning.training.trainer import one_device
 
@@ -27,15 +28,17 @@ def bytes_per_member(config: RunConfig) -> int:
     """Estimates, from above, the bytes that one member of a group needs for training."""
     m = config.model
     width = 8 if config.trainer.precision == "64-true" else 4
-    outputs = config.data.batch_size * _outputs_per_image(m.num_channels, m.num_conv, m.num_dense)
-    weights = parameters_of(m.num_channels, m.num_conv, m.num_dense)
+    shape = shape_of(config.data)
+    outputs = config.data.batch_size * _outputs_per_image(m.num_channels, m.num_conv, m.num_dense, shape)
+    weights = parameters_of(m.num_channels, m.num_conv, m.num_dense, shape)
     return width * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_OUTPUTS * outputs)
 
 
-def _outputs_per_image(num_channels: int, num_conv: int, num_dense: int) -> int:
+def _outputs_per_image(num_channels: int, num_conv: int, num_dense: int, shape: Shape) -> int:
     """Counts the outputs of all layers for one image: the stem, each later convolution before its pooling, denses."""
-    convs = sum(num_channels * 2 ** (i + 1) * (IMAGE_SIZE >> i) ** 2 for i in range(num_conv))
-    return num_channels * IMAGE_SIZE**2 + convs + sum(dense_widths(num_dense))
+    pixels = [(shape.height >> i) * (shape.width >> i) for i in range(num_conv + 1)]
+    convs = sum(num_channels * 2 ** (i + 1) * pixels[i] for i in range(num_conv))
+    return num_channels * pixels[0] + convs + sum(dense_widths(num_dense))
 
 
 def free_bytes(config: RunConfig) -> int:

@@ -16,6 +16,7 @@ import lightning as L
 import torch
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.changes import required
 from mnist_lightning.config.labels import labels
 from mnist_lightning.data.datasets import Dataset, load_dataset
 from mnist_lightning.errors import UserError, one_line
@@ -31,7 +32,7 @@ from mnist_lightning.records.heartbeat import forget_heartbeat
 from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import GROUPS, finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.heartbeats import Heartbeats
-from mnist_lightning.training.run import check, prepared, require_configuration, train_checked
+from mnist_lightning.training.run import check, prepared, train_checked
 from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
 from mnist_lightning.training.trainer import plain_arguments
 
@@ -51,6 +52,13 @@ def train_many(
     `retrain` it is, beside it. With `continue_interrupted` a group that was cut off goes on after its last epoch.
     Raises ValueError for a repeated configuration or directory and for another number of directories, TypeError,
     ConfigError, DataError, RefusedError or OutputError before anything is trained, and OutputError.
+
+    >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
+    >>> keys = {"model": {"num_channels": 2, "num_conv": 0}, "data": data, "trainer": {"max_epochs": 1}}
+    >>> configs = [RunConfig(lr=lr, **keys) for lr in (0.1, 0.01)]
+    >>> results = train_many(configs, ["outputs/fast", "outputs/slow"])
+    >>> [(result.learning_rate, result.engine, result.group_size) for result in results]
+    [(0.1, 'fused', 2), (0.01, 'fused', 2)]
     """
     configs = _checked_list(configs)
     paths = _paths(configs, directories)
@@ -80,7 +88,7 @@ def _checked_list(configs: Iterable[RunConfig]) -> list[RunConfig]:
         raise TypeError(f"configs: a {type(configs).__name__}, not a list of RunConfig; give [RunConfig(...), ...]")
     configs = list(configs)
     for config in configs:
-        require_configuration(config)
+        required(config)
     if len({config.fingerprint for config in configs}) < len(configs):
         raise ValueError("configs: the same configuration twice; give each once")
     return configs

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from mnist_lightning.config import IMAGE_SIZE, NUM_CLASSES, ModelConfig, check_values
+from mnist_lightning.config import (
+    IMAGE_SIZE,
+    MNIST,
+    NUM_CLASSES,
+    ImageSize,
+    ModelConfig,
+    Shape,
+    check_values,
+    vanishing,
+)
+from mnist_lightning.errors import ConfigError
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -22,32 +32,52 @@ class ConvDenseNet(nn.Module):
     layer i of n has int(2000 (n - i) / (n + 1)) units, i from 0. Everything but the output is followed by ReLU;
     the outputs are logits, the softmax belongs to the losses. Source: section 7.1 of the study.
 
-    Kernels are Glorot uniform and biases zero, as Keras makes them; `seed` fixes them without touching torch's
-    global generator. Raises ConfigError (a ValueError) for sizes out of range, among them a `num_conv` whose
-    pooling leaves no pixel.
+    Kernels are Glorot uniform and biases zero, as Keras makes them: U(-a, a) with a = sqrt(6 / (fan in + fan out)),
+    from Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010). `seed`
+    fixes them without touching torch's global generator. Raises ConfigError (a ValueError) for sizes out of range,
+    among them a `num_conv` whose pooling leaves no pixel.
 
-    Shape: float images [N, 1, 28, 28] -> logits [N, 10]. A stack of G networks (fused/stacked.py) inherits `forward`:
-    its layers take a further leading dimension.
+    `in_channels`, `image_size` (one number, or height and width) and `num_classes` are MNIST's unless given.
+    Shape: float images [N, C, H, W], of MNIST [N, 1, 28, 28] -> logits [N, K], of MNIST [N, 10]. A stack of G networks
+    (fused/stacked.py) inherits `forward`: its layers take a further leading dimension.
+
+    >>> import torch
+    >>> net = ConvDenseNet(num_channels=4, num_conv=1, num_dense=1, seed=0)
+    >>> net(torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 10])
     """
 
-    def __init__(self, num_channels: int = 32, num_conv: int = 2, num_dense: int = 1, *, seed: int | None = None):
+    def __init__(
+        self,
+        num_channels: int = 32,
+        num_conv: int = 2,
+        num_dense: int = 1,
+        *,
+        seed: int | None = None,
+        in_channels: int = 1,
+        image_size: ImageSize = IMAGE_SIZE,
+        num_classes: int = NUM_CLASSES,
+    ) -> None:
         super().__init__()
         check_values(ModelConfig, num_channels=num_channels, num_conv=num_conv, num_dense=num_dense)
+        shape = Shape.of(in_channels, image_size, num_classes)
+        if problems := vanishing(num_conv, shape):
+            raise ConfigError(problems)
         channels = [num_channels * 2**i for i in range(num_conv + 1)]
-        self.stem = _empty(nn.Conv2d, 1, channels[0], 3, padding=1)
+        self.stem = _empty(nn.Conv2d, in_channels, channels[0], 3, padding=1)
         self.convs = nn.ModuleList(
             _empty(nn.Conv2d, before, after, 3, padding=1) for before, after in pairwise(channels)
         )
-        side = IMAGE_SIZE >> num_conv  # 28, 14, 7, 3, 1: pooling floors
-        widths = [channels[-1] * side**2, *dense_widths(num_dense)]
+        pixels = (shape.height >> num_conv) * (shape.width >> num_conv)  # 28, 14, 7, 3, 1: pooling floors
+        widths = [channels[-1] * pixels, *dense_widths(num_dense)]
         self.denses = nn.ModuleList(_empty(Dense, before, after) for before, after in pairwise(widths))
-        self.output = _empty(Dense, widths[-1], NUM_CLASSES)
+        self.output = _empty(Dense, widths[-1], num_classes)
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a stub is missing
 
     def forward(self, images: Tensor) -> Tensor:
-        """Computes logits [N, 10] of float images [N, 1, 28, 28]; in a stack [G, N, 10]."""
-        x = torch.relu(self.stem(channels_innermost(images)))  # [N,C,28,28]
+        """Computes logits [N, K] of float images [N, C, H, W]; in a stack [G, N, K]."""
+        x = torch.relu(self.stem(channels_innermost(images)))  # [N,C,H,W]
         for conv in self.convs:
             x = self.pooled(conv, x)  # [N,2C,H/2,W/2]
         x = x.flatten(-3)
@@ -84,13 +114,15 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def channels_innermost(images: Tensor) -> Tensor:
-    """Returns the images [..., 1, H, W] with strides that make a convolution's output have its channels innermost.
+    """Returns the images [..., C, H, W] with strides that make a convolution's output have its channels innermost.
 
-    On a CPU torch pools such outputs 10 to 20 times faster, and convolves them no slower (benchmarks/layouts.py). The
-    one channel of an image fits both layouts, so the strides must say which is meant. Exported they are as they come.
+    On a CPU torch pools such outputs 10 to 20 times faster, and convolves them no slower (benchmarks/layouts.py). A
+    single channel fits both layouts, so the strides must say which is meant. Exported they are as they come.
     """
     if torch.compiler.is_exporting():
         return images
+    if images.shape[-3] != 1:
+        return images.movedim(-3, -1).contiguous().movedim(-1, -3)
     return images.squeeze(-3).unsqueeze(-1).movedim(-1, -3)
 
 
@@ -141,7 +173,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 @cache
-def parameters_of(num_channels: int, num_conv: int, num_dense: int) -> int:
-    """Counts the parameters of a network of this size without making it. Raises ConfigError."""
+def parameters_of(num_channels: int, num_conv: int, num_dense: int, shape: Shape = MNIST) -> int:
+    """Counts the parameters of a network of this size, for such images, without making it. Raises ConfigError."""
     with torch.device("meta"):
-        return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense))
+        return count_parameters(ConvDenseNet(num_channels, num_conv, num_dense, **shape.arguments()))

@@ -8,16 +8,16 @@ with squared error, that decides what is learned. Rules: keras.io, optimizers, K
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mnist_lightning.config import OPTIMIZERS, OptimizerConfig
-from mnist_lightning.config.dotted_names import load_class
-from mnist_lightning.config.section import near_miss
+from mnist_lightning.config import OptimizerConfig
+from mnist_lightning.config.components import OPTIMIZER, Component
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.update_rules import EPSILON, RULES, Rule, float32, update_in_pieces
 
@@ -41,7 +41,7 @@ class _RuleOptimizer(Optimizer):
         """Updates every parameter that has a gradient; returns the loss of the closure, if one is given."""
         loss = _loss_of(closure)
         for group in self.param_groups:
-            options = {name: group[name] for name in self.rule.options}
+            options = {name: group.get(name, default) for name, default in self.rule.options.items()}
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -53,6 +53,23 @@ class _RuleOptimizer(Optimizer):
                 slots = [state[name] for name in self.rule.state]
                 update_in_pieces(self.rule, p, p.grad, slots, lr=group["lr"], t=state["step"], **options)
         return loss
+
+
+@contextmanager
+def _decayed(optimizer: Optimizer) -> Iterator[None]:
+    """Shrinks the weights as Keras does, w -= lr d w, and hides `weight_decay` from torch, which would add it to g."""
+    asked = [group["weight_decay"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        if group["weight_decay"]:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.data.mul_(1 - group["lr"] * group["weight_decay"])
+            group["weight_decay"] = 0
+    try:
+        yield
+    finally:
+        for group, weight_decay in zip(optimizer.param_groups, asked, strict=True):
+            group["weight_decay"] = weight_decay
 
 
 def _loss_of(closure: Callable[[], float] | None) -> float | None:
@@ -91,23 +108,34 @@ class KerasAdam(torch.optim.Adam):
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = _loss_of(closure)  # before the groups are changed: the closure may read them
-        asked = [(group["lr"], group["eps"]) for group in self.param_groups]
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            t = self._steps_done(group) + 1
-            root = math.sqrt(1 - beta2**t)
-            keras = math.sqrt(1 - float32(beta2) ** t) / (1 - float32(beta1) ** t)
-            group["lr"] *= keras * (1 - beta1**t) / root
-            group["eps"] /= root
-        try:
-            super().step()
-        finally:
-            for group, (lr, eps) in zip(self.param_groups, asked, strict=True):
-                group["lr"], group["eps"] = lr, eps
+        with _decayed(self):
+            asked = [(group["lr"], group["eps"]) for group in self.param_groups]
+            for group in self.param_groups:
+                beta1, beta2 = group["betas"]
+                t = self._steps_done(group) + 1
+                root = math.sqrt(1 - beta2**t)
+                keras = math.sqrt(1 - float32(beta2) ** t) / (1 - float32(beta1) ** t)
+                group["lr"] *= keras * (1 - beta1**t) / root
+                group["eps"] /= root
+            try:
+                super().step()
+            finally:
+                for group, (lr, eps) in zip(self.param_groups, asked, strict=True):
+                    group["lr"], group["eps"] = lr, eps
         return loss
 
     def _steps_done(self, group: dict[str, Any]) -> int:
         return next((int(self.state[p]["step"]) for p in group["params"] if self.state.get(p)), 0)
+
+
+class KerasSGD(torch.optim.SGD):
+    """torch's kernels, without momentum unless asked for: as in Keras, and so is `weight_decay`."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        loss = _loss_of(closure)
+        with _decayed(self):
+            super().step()
+        return loss
 
 
 class KerasAdagrad(torch.optim.Adagrad):
@@ -123,10 +151,16 @@ class KerasAdagrad(torch.optim.Adagrad):
     ) -> None:
         super().__init__(params, lr=lr, initial_accumulator_value=initial_accumulator_value + eps, eps=0, **options)
 
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
+        loss = _loss_of(closure)
+        with _decayed(self):
+            super().step()
+        return loss
+
 
 REGISTRY: dict[str, type[Optimizer]] = {
     "adam": KerasAdam,
-    "sgd": torch.optim.SGD,  # no momentum unless asked for, as in Keras: the rules are the same
+    "sgd": KerasSGD,
     "rmsprop": KerasRMSprop,
     "adamax": KerasAdamax,
     "adadelta": KerasAdadelta,
@@ -148,18 +182,13 @@ def build_optimizer(config: OptimizerConfig, params: Parameters, lr: float, *, f
 
     Raises ConfigError for an unknown name or a refused option.
     """
-    kind = REGISTRY.get(config.name)
-    if kind is None:
-        try:
-            kind = load_class(config.name, Optimizer)
-        except ValueError as error:
-            way_out = near_miss(config.name, OPTIMIZERS) or "use a class such as torch.optim.RAdam"
-            raise ConfigError([Problem("optimizer", config.name, str(error), way_out)]) from error
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.options.items()}
+    if config.name not in REGISTRY:
+        return Component(config.name, options).build("optimizer", OPTIMIZER, params, prefix="optimizer.options.", lr=lr)
     if fused and config.name in _FUSED and "foreach" not in options:
         options.setdefault("fused", True)
     try:
-        return kind(params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every optimizer of torch's takes lr
+        return REGISTRY[config.name](params, lr=lr, **options)  # pyright: ignore[reportCallIssue] - every one of them takes lr
     except (TypeError, ValueError) as error:
         what = f"refused by {config.label} ({error})"
         raise ConfigError(

@@ -58,7 +58,20 @@ def _moments(m: Tensor, v: Tensor, grad: Tensor, betas: Betas) -> None:
     v.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
 
 
-def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar) -> None:
+def _decay(p: Tensor, lr: Scalar, weight_decay: float) -> None:
+    """w -= lr d w before the update, apart from the gradient: `BaseOptimizer._apply_weight_decay` of Keras 3."""
+    if weight_decay:
+        kept = 1 - lr * weight_decay
+        p.mul_(kept.to(p.dtype) if isinstance(kept, Tensor) else kept)
+
+
+def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar, weight_decay: float = 0.0) -> None:
+    """w -= lr g, for w and g [...]; with `weight_decay` d first w -= lr d w, as in each of Keras' rules here."""
+    _decay(p, lr, weight_decay)
+    torch_sgd(p, grad, lr=lr, t=t)
+
+
+def torch_sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar) -> None:
     """w -= lr g, for w and g [...]."""
     if isinstance(lr, Tensor):
         p.sub_(grad * lr.to(p.dtype))
@@ -67,46 +80,86 @@ def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar) -> None:
 
 
 def rmsprop(
-    p: Tensor, grad: Tensor, v: Tensor, *, lr: Scalar, t: Scalar, rho: float = 0.9, eps: float = EPSILON
+    p: Tensor,
+    grad: Tensor,
+    v: Tensor,
+    *,
+    lr: Scalar,
+    t: Scalar,
+    rho: float = 0.9,
+    eps: float = EPSILON,
+    weight_decay: float = 0.0,
 ) -> None:
     """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps), for w, g and v [...]: epsilon inside the root."""
+    _decay(p, lr, weight_decay)
     v.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     _descend(p, lr, grad, (v + eps).rsqrt_())
 
 
 def adam(
-    p: Tensor, grad: Tensor, m: Tensor, v: Tensor, *, lr: Scalar, t: Scalar, betas: Betas = BETAS, eps: float = EPSILON
+    p: Tensor,
+    grad: Tensor,
+    m: Tensor,
+    v: Tensor,
+    *,
+    lr: Scalar,
+    t: Scalar,
+    betas: Betas = BETAS,
+    eps: float = EPSILON,
+    weight_decay: float = 0.0,
 ) -> None:
     """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), all [...]: the "epsilon hat" of Kingma and Ba."""
+    _decay(p, lr, weight_decay)
     _moments(m, v, grad, betas)
     correction = (1 - float32(betas[1]) ** t) ** 0.5 / (1 - float32(betas[0]) ** t)
     _descend(p, lr * correction, m, v.sqrt().add_(eps).reciprocal_())
 
 
 def adamax(
-    p: Tensor, grad: Tensor, m: Tensor, u: Tensor, *, lr: Scalar, t: Scalar, betas: Betas = BETAS, eps: float = EPSILON
+    p: Tensor,
+    grad: Tensor,
+    m: Tensor,
+    u: Tensor,
+    *,
+    lr: Scalar,
+    t: Scalar,
+    betas: Betas = BETAS,
+    eps: float = EPSILON,
+    weight_decay: float = 0.0,
 ) -> None:
     """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps), all [...]."""
+    _decay(p, lr, weight_decay)
     m.lerp_(grad, 1 - betas[0])
     torch.maximum(u.mul_(betas[1]), grad.abs(), out=u)
     _descend(p, lr / (1 - float32(betas[0]) ** t), m, (u + eps).reciprocal_())
 
 
 def adadelta(
-    p: Tensor, grad: Tensor, v: Tensor, d: Tensor, *, lr: Scalar, t: Scalar, rho: float = 0.95, eps: float = EPSILON
+    p: Tensor,
+    grad: Tensor,
+    v: Tensor,
+    d: Tensor,
+    *,
+    lr: Scalar,
+    t: Scalar,
+    rho: float = 0.95,
+    eps: float = EPSILON,
+    weight_decay: float = 0.0,
 ) -> None:
     """v = rho v + (1 - rho) g^2;  x = sqrt((d + eps) / (v + eps)) g;  d = rho d + (1 - rho) x^2;  w -= lr x.
 
     All are [...].
     """
+    _decay(p, lr, weight_decay)
     v.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     x = (d + eps).div_(v + eps).sqrt_().mul_(grad)
     d.mul_(rho).addcmul_(x, x, value=1 - rho)
-    sgd(p, x, lr=lr, t=t)
+    torch_sgd(p, x, lr=lr, t=t)
 
 
-def adagrad(p: Tensor, grad: Tensor, a: Tensor, *, lr: Scalar, t: Scalar) -> None:
+def adagrad(p: Tensor, grad: Tensor, a: Tensor, *, lr: Scalar, t: Scalar, weight_decay: float = 0.0) -> None:
     """a = a + g^2;  w -= lr g / sqrt(a), all [...]: Keras' epsilon is part of a's start value."""
+    _decay(p, lr, weight_decay)
     a.addcmul_(grad, grad)
     _descend(p, lr, grad, a.rsqrt())
 
@@ -142,8 +195,7 @@ def adamw(
     weight_decay: float = 1e-2,
 ) -> None:
     """w -= lr decay w, then `torch_adam`, all [...]."""
-    decay = 1 - lr * weight_decay
-    p.mul_(decay.to(p.dtype) if isinstance(decay, Tensor) else decay)
+    _decay(p, lr, weight_decay)
     torch_adam(p, grad, m, v, lr=lr, t=t, betas=betas, eps=eps)
 
 
@@ -158,7 +210,7 @@ RULES: dict[str, Rule] = {
     "adagrad": Rule(adagrad, {"sum": 0.1 + EPSILON}),
     "adamw": Rule(adamw, _MOMENTS),
     "torch_adam": Rule(torch_adam, _MOMENTS),
-    "torch_sgd": Rule(sgd, {}),
+    "torch_sgd": Rule(torch_sgd, {}),
     "torch_rmsprop": Rule(torch_rmsprop, {"square_avg": 0.0}),
 }
 

@@ -33,7 +33,7 @@ def _answer(given: argparse.Namespace, unreadable: list[DataError]) -> None:
     if sentence:
         print(one_line(sentence), file=sys.stderr)
     shown = Shown(given.show) if given.show else None
-    for seen in predictions(checkpoint, given.images, unreadable):
+    for seen in predictions(checkpoint, given.images, unreadable, given.net):
         print((_as_json if given.json else _as_text)(seen, given.top), flush=True)
         if shown and seen.image is not None:
             shown.write(seen.path, seen.image)
@@ -62,7 +62,9 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=1, metavar="K", choices=range(1, 11), help=what)
     what = "write what the network saw, 28 x 28 pixels, as PNG files into this folder"
     parser.add_argument("--show", metavar="DIR", help=what)
-    known = ("-h", "--help", "--json", "--top", "--show")
+    what = "the dotted name of the network, such as my_project.nets.Net, where it is one of your own"
+    parser.add_argument("--net", metavar="NAME", help=what)
+    known = ("-h", "--help", "--json", "--top", "--show", "--net")
     for word in takewhile(lambda word: word != "--", words):
         if word.startswith("-") and word.partition("=")[0] not in known:
             parser.error(f"{word}: no such option; a file of that name is given as ./{word}")

@@ -9,10 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lightning.errors import DataError
+from mnist_lightning.config import MNIST
+from mnist_lightning.errors import DataError, RefusedError
 
 if TYPE_CHECKING:
     from numpy import ndarray
+
+    from mnist_lightning.numerics.networks import Given
 
 _BATCH = 64  # files that are answered together
 
@@ -33,26 +36,42 @@ class Prediction:
 
 
 def predict(
-    checkpoint: str | Path, images: str | Path | Iterable[str | Path], *, unreadable: list[DataError] | None = None
+    checkpoint: str | Path,
+    images: str | Path | Iterable[str | Path],
+    *,
+    unreadable: list[DataError] | None = None,
+    net: Given | str | None = None,
 ) -> list[Prediction]:
     """What a trained network says of image files, in their order: a Prediction each.
 
     `checkpoint` is a file, a run's directory (its best.ckpt) or a sweep's (its best run, by the rule of its report).
     Among `images` may be folders: the image files in them and below, by name. Raises RefusedError for a file that is no
     plain-weights checkpoint of ours, DataError for one that is no image; with `unreadable` those errors are put
-    there instead, and the other files are answered.
+    there instead, and the other files are answered. Of a network of the user's `net` is given: itself, its class, what
+    makes it, or its dotted name; ConfigError where it is none. Of a network for other classes than digits `digit` is
+    the class.
+
+    >>> from PIL import Image
+    >>> digits = MNISTDataModule("synthetic", test_size=10).dataset.test.images
+    >>> Image.fromarray(digits[0, 0].numpy()).save("digit.png")
+    >>> (prediction,) = predict("outputs/small", "digit.png")  # by the best run of the example of `sweep`
+    >>> prediction.digit in range(10), 0 <= prediction.probability <= 1, prediction.image.shape
+    (True, True, (28, 28))
     """
     from mnist_lightning.report.chosen import chosen
 
     problems: list[DataError] = [] if unreadable is None else unreadable
-    found = list(predictions(chosen(checkpoint).checkpoint, images, problems))
+    found = list(predictions(chosen(checkpoint).checkpoint, images, problems, net))
     if problems and unreadable is None:
         raise problems[0]
     return found
 
 
 def predictions(
-    checkpoint: Path, images: str | Path | Iterable[str | Path], unreadable: list[DataError]
+    checkpoint: Path,
+    images: str | Path | Iterable[str | Path],
+    unreadable: list[DataError],
+    net: Given | str | None = None,
 ) -> Iterator[Prediction]:
     """Yields what `predict` gives, as soon as it is known; the checkpoint is loaded first. Raises RefusedError."""
     import torch
@@ -60,14 +79,19 @@ def predictions(
     from mnist_lightning.numerics.losses import probabilities
     from mnist_lightning.training.checkpoints import load_classifier
 
-    net = load_classifier(checkpoint)
+    classifier = load_classifier(checkpoint, net)
+    if classifier.shape[:3] != MNIST[:3]:
+        what = f"its network takes images {classifier.shape}, and pictures are made into MNIST's, {MNIST}"
+        raise RefusedError(f"{checkpoint}: {what}; use MNISTClassifier.load_from_checkpoint")
     seen = _seen([images] if isinstance(images, (str, Path)) else images, unreadable)
     while some := list(islice(seen, _BATCH)):
         digits = [image for _, image in some if image is not None]
         said: Iterator[list[float]] = iter(())
         if digits:
             with torch.inference_mode():
-                said = iter(probabilities(net(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist())
+                said = iter(
+                    probabilities(classifier(torch.stack([torch.from_numpy(d) for d in digits])[:, None])).tolist()
+                )
         yield from (Prediction(path) if image is None else _answer(path, image, next(said)) for path, image in some)
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 import stat
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,10 +32,11 @@ _GROUP = re.compile(r"the group (\.\w+/\w+\.lock)\n")  # in a run's lock file: t
 def hold(directory: Path, holder: str = "") -> IO[str] | None:
     """Locks a directory for as long as the file that is returned stays open, or this process lives.
 
-    `holder` is written into it (default: this process). Raises BusyError naming the one that holds it. None where the
-    system knows no such locks.
+    `holder` is written into it (default: this process). Raises BusyError naming the one that holds it. None, and a
+    warning, where the system knows no such locks.
     """
     if fcntl is None:
+        warnings.warn("no locks on this system: give each command a directory of its own", stacklevel=2)
         return None
     directory.mkdir(parents=True, exist_ok=True)
     file = open(directory / LOCK, "a+", opener=_at_once, encoding="utf-8", errors="replace")  # noqa: SIM115 - kept open for as long as the lock is held

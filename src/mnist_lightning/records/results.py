@@ -45,11 +45,15 @@ class RunResult:
     cuts them short; NaN where there are none. Sizes and speeds count whole sets, whatever is limited.
     `accuracy` is top-1; `binary_accuracy` is what the study calls accuracy: the share of the 10 outputs per
     image on the right side of 0.5.
+
+    >>> result = RunResult(run_name="mine", status="completed", accuracy_test=0.958, epochs=4)
+    >>> result
+    RunResult('mine', completed, accuracy_test=0.9580)
     """
 
     optimizer: str = _column("", about="optimizer")
     loss_func: str = _column("", about="loss the network was trained with")
-    learning_rate: float = _column(_NAN, "0.0E+00", "learning rate")
+    learning_rate: float = _column(_NAN, about="learning rate")
     loss: float = _column(_NAN, _LOSS, "mean training loss")
     mse: float = _column(_NAN, _LOSS, "training mean squared error of the softmax outputs")
     mae: float = _column(_NAN, _LOSS, "training mean absolute error of the softmax outputs")
@@ -94,6 +98,12 @@ class RunResult:
     data_sha256: str = _column("", about="SHA-256 of the data set's files")
     checkpoint_sha256: str = _column("", about="SHA-256 of the final weights' file")
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
+    network: str = _column("", about="network of the user's own, with its arguments; empty for the study's")
+    num_classes: int | None = _column(None, _COUNT, "classes that the network tells apart; empty: ten, the digits")
+
+    def __repr__(self) -> str:
+        accuracy = "" if math.isnan(self.accuracy_test) else f", accuracy_test={self.accuracy_test:.4f}"
+        return f"{type(self).__name__}({self.run_name!r}, {self.status}{accuracy})"
 
     def __str__(self) -> str:
         rows = self._short_table()
@@ -182,6 +192,9 @@ def load_results(directory: str | os.PathLike[str]) -> list[RunResult]:
 
     Raises RefusedError for a damaged record, UnreadableError for one that cannot be read, FileNotFoundError where
     there is no such directory.
+
+    >>> [result.optimizer for result in load_results("outputs/small")]  # of the example of `sweep`
+    ['Adam', 'SGD']
     """
     found = find_results(directory)
     for error in found.refused.values():

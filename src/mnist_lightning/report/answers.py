@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from mnist_lightning.report.effects import FACTORS, MOST_VALUES, Effect, lost_va
 from mnist_lightning.report.frame import runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking, seeds_of
 from mnist_lightning.report.state import State
-from mnist_lightning.report.stored import Stored, confusions
+from mnist_lightning.report.stored import Stored, confusions, thing_of
 from mnist_lightning.report.verdicts import COLLAPSED as COLLAPSED_RUNS
 from mnist_lightning.report.verdicts import LEARNED, NOT_YET, UNCLEAR, WHY
 
@@ -224,14 +225,17 @@ def _wholly_collapsed(ranking: Ranking) -> list[str]:
     ]
 
 
-def _digit(digit: int) -> str:
-    return f"an {digit}" if digit == 8 else f"a {digit}"
+def _named(thing: str) -> Callable[[int], str]:
+    """How a class is called: `an 8`, where classes are digits; else `class 8`."""
+    if thing != "digit":
+        return lambda number: f"{thing} {number}"
+    return lambda number: f"an {number}" if number == 8 else f"a {number}"
 
 
-def _most_frequent(wrong: np.ndarray) -> str:
+def _most_frequent(wrong: np.ndarray, name: Callable[[int], str]) -> str:
     """The confusion with the highest count in [true, said], or those that share it."""
     most = wrong.max()
-    pairs = [f"{_digit(true)} taken for {_digit(said)}" for true, said in np.argwhere(wrong == most)]
+    pairs = [f"{name(true)} taken for {name(said)}" for true, said in np.argwhere(wrong == most)]
     if len(pairs) == 1:
         return f"Its most frequent confusion: {pairs[0]}, {most:,} times."
     more = f" and {len(pairs) - MOST_TIED:,} more" if len(pairs) > MOST_TIED else ""
@@ -246,16 +250,15 @@ def _mistakes(ranking: Ranking, predictions: Predictions | None) -> Answer:
     n, num_wrong = len(predictions.labels), predictions.num_wrong
     if not num_wrong:
         return Answer(question, "There is none", [f"All {n:,} test images are right."])
-    counts = confusions(predictions)
+    counts, name = confusions(predictions), _named(thing_of(ranking.best.dataset if ranking.best else ""))
     wrong = counts - np.diag(counts.diagonal())
     sentences = [f"{ranking.best_is.capitalize()} is wrong on {num_wrong:,} of {n:,} test images."]
     if wrong.max() > 1:
-        sentences.append(_most_frequent(wrong))
+        sentences.append(_most_frequent(wrong, name))
     label, called = predictions.mistake_labels[0], predictions.mistake_predicted[0]
     sure = min(float(predictions.mistake_confidence[0]), 0.999)
     sentences.append(
-        f"Its surest mistake: {_digit(label)} called {_digit(called)}, at {sure:.1%} confidence. "
-        "The pictures are below."
+        f"Its surest mistake: {name(label)} called {name(called)}, at {sure:.1%} confidence. The pictures are below."
     )
     return Answer(question, f"{num_wrong:,} wrong of {n:,}", sentences)
 

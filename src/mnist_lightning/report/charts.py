@@ -27,7 +27,8 @@ def optimizer_charts(sheet: Any, finished: pd.DataFrame, column: int) -> Cells:
         whole = runs.pivot_table(index="learning_rate", columns="optimizer", values="accuracy_test")
         means = whole.iloc[:MOST_CATEGORIES, :MOST_SERIES]
         cells |= _means(sheet, row, column, means)
-        chart = _line_chart(sheet, row, column, *means.shape)
+        chart = line_chart(sheet, row, column, *means.shape, ("Learning rate", "Test accuracy (top-1)"))
+        chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 1
         chart.title = f"Mean test accuracy, loss {''.join(c for c in str(loss) if c.isprintable())[:40]}"
         sheet.add_chart(chart, f"{get_column_letter(column + len(means.columns) + 2)}{row}")
         cells[row + len(means) + 1, column] = cell_of(sheet, _shown(means.shape, whole.shape))
@@ -58,14 +59,14 @@ def _means(sheet: Any, row: int, column: int, means: pd.DataFrame) -> Cells:
     return cells
 
 
-def _line_chart(sheet: Any, row: int, column: int, rates: int, optimizers: int) -> LineChart:
+def line_chart(sheet: Any, row: int, column: int, down: int, across: int, titles: tuple[str, str]) -> LineChart:
+    """A chart of a block whose header begins at that cell: a line per column but the first; `titles` of the axes."""
     chart = LineChart()
     chart.height, chart.width = 8, 15  # cm
-    values = Reference(sheet, min_col=column + 1, max_col=column + optimizers, min_row=row, max_row=row + rates)
+    values = Reference(sheet, min_col=column + 1, max_col=column + across, min_row=row, max_row=row + down)
     chart.add_data(values, titles_from_data=True)
-    chart.set_categories(Reference(sheet, min_col=column, min_row=row + 1, max_row=row + rates))
-    _axes(chart, "Learning rate", "Test accuracy (top-1)")
-    chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 1
+    chart.set_categories(Reference(sheet, min_col=column, min_row=row + 1, max_row=row + down))
+    _axes(chart, *titles)
     for i, series in enumerate(chart.series):
         _paint(series, i, line=True)
     return chart

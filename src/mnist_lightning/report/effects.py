@@ -14,6 +14,7 @@ FACTORS = {
     "optimizer": "optimizer",
     "learning_rate": "learning rate",
     "loss_func": "loss",
+    "network": "network",
     "num_channels": "channels",
     "num_conv": "convolutions",
     "num_dense": "dense layers",

@@ -95,6 +95,7 @@
     const axes = [...varying.slice(0, 9), accuracy].map((column, dim) => {
       const { names, isContinuous } = scale(column);
       return { dim, name: column.name, ...lines(), nameTextStyle: { color: style("--ink"), fontSize: 11 },
+        axisLabel: { color: style("--ink"), textBorderColor: style("--paper"), textBorderWidth: 4 },  // legible across lines
         ...(isContinuous ? { type: "value", scale: true } : { type: "category", data: names }) };
     });
     const colour = by(), data = [];

@@ -12,7 +12,7 @@ from mnist_lightning.report.about import DURATIONS
 from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.running import Running
-from mnist_lightning.report.stored import MOST_CURVES, Curve, Stored
+from mnist_lightning.report.stored import MOST_CURVES, Curve, Stored, thing_of
 from mnist_lightning.report.style import Picture, looks, picture
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, P
     if predictions is None:
         return dict.fromkeys(("confusion_matrix", "misclassified", "training_images"), reason)
     mistakes, wrong = len(predictions.mistake_images), f"{predictions.num_wrong:,}"
+    thing = thing_of(ranking.best.dataset if ranking.best else "")
     counted = (
         f"Of {ranking.best_is}. {wrong} of {len(predictions.labels):,} test images are wrong. Rows: what the "
         "image is; columns: what the network said. The deeper the orange, the more mistakes; blue: right."
@@ -162,7 +163,7 @@ def _of_images(ranking: Ranking, predictions: Predictions | None) -> dict[str, P
     surest = f"The {mistakes} most confident of the {wrong} mistakes of {ranking.best_is}, the surest first."
     chosen = f"Chosen at random from the training set, by the seed of {ranking.best_is}."
     return {
-        "confusion_matrix": (counted, lambda: images.confusion_matrix(predictions)),
+        "confusion_matrix": (counted, lambda: images.confusion_matrix(predictions, thing)),
         "misclassified": (surest, lambda: images.mistakes(predictions))
         if mistakes
         else f"{ranking.best_is} made no mistake",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lightning.report.running import Running
 from mnist_lightning.report.stored import Curve
 from mnist_lightning.report.style import COLOURS, FAINT, MARKERS, mark_chance, new_figure, short
-from mnist_lightning.report.verdicts import COLLAPSED, NOT_YET, UNCLEAR
+from mnist_lightning.report.verdicts import COLLAPSED, DIGITS, NOT_YET, UNCLEAR, classes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def learning_curves(curves: Sequence[Curve], names: dict[str, dict[str, Any]]) -
         _draw(right, curve, "mse", colour, dashes, None)
     left.set(xlabel="epoch", ylabel="accuracy (top-1, share of images)", ylim=(0, 1.02), title="Accuracy")
     right.set(xlabel="epoch", ylabel="mean squared error of the outputs", yscale="log", title="Error")
-    mark_chance(left)
+    mark_chance(left, (classes_of(c.run) for c in curves))
     last = max((e for c in curves for e in c.columns["epoch"] if math.isfinite(e)), default=1.0)
     for axes in (left, right):
         axes.set_xlim(1 - max(0.04 * last, 0.5 * (last < 2)), last + max(0.04 * last, 0.5 * (last < 2)))
@@ -67,7 +67,7 @@ def running_curves(running: Sequence[Running]) -> Figure:
     axes.set(xlabel="epoch", ylabel="accuracy (top-1)", ylim=(0, 1.02))
     axes.set_xlim(1 - max(0.02 * last, 0.25), last + max(0.02 * last, 0.25))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    mark_chance(axes)
+    mark_chance(axes, [DIGITS])
     figure.legend(loc="outside lower left", fontsize=8.5)
     return figure
 

@@ -11,7 +11,7 @@ import pandas as pd
 from mnist_lightning.report.frame import SIZES, distinct
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.style import FAINT, INK, looks, mark_chance, new_figure, short
-from mnist_lightning.report.verdicts import LEARNED
+from mnist_lightning.report.verdicts import DIGITS, LEARNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +64,11 @@ def _other_points(axes: Axes, runs: pd.DataFrame, names: dict[str, Any], x: str)
         _scatter(axes, others[x], others["accuracy_test"], s=12, alpha=0.4, color=FAINT, marker="o", label=label)
 
 
+def classes_in(done: pd.DataFrame) -> list[int]:
+    """The numbers of classes that the networks of these runs tell apart."""
+    return [int(n) for n in done["num_classes"].fillna(DIGITS).unique()]
+
+
 def by_learning_rate(ranking: Ranking) -> Figure:
     """A panel per loss: each run a point, a line through the means of an optimizer."""
     done = ranking.finished
@@ -85,7 +90,7 @@ def by_learning_rate(ranking: Ranking) -> Figure:
             _scatter(axes, x, y, s=34, alpha=0.85, zorder=3, label=short(name, 16), **look)
         axes.set(title=f"loss: {short(loss)}", xlabel="learning rate", xscale="log", ylim=(0, 1.02))
         _rate_ticks(axes, rates)
-        mark_chance(axes)
+        mark_chance(axes, classes_in(done))
     for axes in panels[len(losses) :]:
         axes.remove()
     panels[0].set_ylabel("test accuracy (top-1, share of images)")
@@ -114,7 +119,7 @@ def by_network_size(ranking: Ranking) -> Figure:
     if closer:
         what = f"the {len(learned):,} of {len(done):,} runs that learned"
         _size_panel(panels[0], learned, names, _floor(learned), what, pad=_HEADROOM)
-        mark_chance(panels[1])
+        mark_chance(panels[1], classes_in(done))
     lowest = done["accuracy_test"].min()
     bottom = 0.0 if closer else max(lowest - min(0.02, 1 - lowest), 0.0)
     known = "" if len(done) == len(ranking.finished) else " of known size"
@@ -201,7 +206,7 @@ def by_time(ranking: Ranking) -> Figure:
     axes.set(
         xlabel="training and evaluation of a run (s)", ylabel="test accuracy (top-1, share of images)", ylim=(0, 1.05)
     )
-    mark_chance(axes)
+    mark_chance(axes, classes_in(done))
     best, label = ranking.best, "best setting" if ranking.several_seeds else "best"
     if best is not None and best.duration_seconds > 0:
         at = (best.duration_seconds, best.accuracy_test)

@@ -39,6 +39,10 @@ def load_frame(directory: str | os.PathLike[str]) -> pd.DataFrame:
     - `place_on_disk`, object: the directory in which the record lies, from there; empty if none is known
 
     Raises RefusedError for a damaged record, FileNotFoundError where there is no such directory.
+
+    >>> frame = load_frame("outputs/small")  # of the example of `sweep`
+    >>> frame[["optimizer", "loss_func", "architecture", "finished"]].to_dict("records")[0]
+    {'optimizer': 'Adam', 'loss_func': 'mae', 'architecture': '2/0/1', 'finished': True}
     """
     found = find_results(directory)
     for error in found.refused.values():

@@ -15,6 +15,7 @@ _AVERAGED = [*MEASURED, "binary_accuracy_test", "accuracy_val", "duration_second
 _ONCE = (
     *SETTING,
     "architecture",
+    "network",
     "further",
     "dataset",
     "train_size",

@@ -27,6 +27,7 @@ _COLUMNS = {
     "model.num_channels": "num_channels",
     "model.num_conv": "num_conv",
     "model.num_dense": "num_dense",
+    "model._target_": "network",
     "data.name": "dataset",
     "data.train_size": "train_size",
     "data.test_size": "test_size",
@@ -34,7 +35,7 @@ _COLUMNS = {
     "data.batch_size": "batch_size",
     "trainer.precision": "precision",
 }
-_NAMED = list(_COLUMNS)[:6]  # what every setting's name has
+_NAMED = list(_COLUMNS)[:7]  # what every setting's name has
 _LARGEST_CONFIG = 2**16  # characters
 _ANCHOR = re.compile(r"(?m)(?:^|[\s\[,:-])[&*]\w")  # we write none, and a few of them can unfold to gigabytes
 
@@ -175,7 +176,13 @@ def _further(keys: Iterable[Keys]) -> dict[Keys, str]:
         for key, text in k:
             values[key].add(text)
     everywhere = Counter(key for k in different for key, _ in k)
-    vary = [key for key in values if key not in _NAMED and (len(values[key]) > 1 or everywhere[key] < len(different))]
+    vary = [
+        key
+        for key in values
+        if not key.startswith("model.")
+        and key not in _NAMED
+        and (len(values[key]) > 1 or everywhere[key] < len(different))
+    ]
     short = short_keys(vary)
     return {k: ", ".join(f"{short[key]}={text}" for key, text in k if key in short) for k in different}
 
@@ -210,6 +217,9 @@ def base_name(record: Any) -> str:
 
 
 def architecture(record: Any) -> str:
-    """`32/2/1`: channels, convolutions after the first, hidden dense layers."""
+    """`32/2/1`: channels, convolutions after the first, hidden dense layers; or `Net(width=8)`, one of the user's."""
+    if record.network:
+        name, bracket, arguments = record.network.partition("(")
+        return name.rpartition(".")[2] + bracket + arguments
     sizes = (record.num_channels, record.num_conv, record.num_dense)
     return "/".join("?" if n is None else str(n) for n in sizes)

@@ -81,5 +81,5 @@ def last_status_json(results: Sequence[RunResult], root: Path, state: State, run
 
 
 def _run(run: Running) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(run).items() if name != "epochs_done"}
+    told = {name: value for name, value in asdict(run).items() if name not in ("epochs_done", "beat")}
     return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in told.items()}

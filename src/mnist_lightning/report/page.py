@@ -62,6 +62,7 @@ def page(ranking: Ranking, stored: Stored, figures: Figures, directory: Path | N
         scripts=[Markup(script) for script in scripts],
         script_sources=Markup(" ".join(f"'sha256-{_digest(script)}'" for script in scripts)),
         explore=Markup(explore),  # numbers and null
+        licences=Markup(_licences()) if explore else "",
         style=Markup(_resource("page.css")),
         live=stored.live,
         running=_with_links(tables.running_table(stored.running), stored.linked),
@@ -112,6 +113,12 @@ def _environment() -> Environment:
 def harmless(value: Any) -> str:
     """Returns any value as one line without control or direction characters; our own markup as it is."""
     return value if isinstance(value, Markup) else one_line(str(value), LONGEST)
+
+
+def _licences() -> str:
+    """The licences of the charts' library, which their terms want beside every copy of it."""
+    names = ("NOTICE", "LICENSE", "LICENSE.zrender", "LICENSE.d3", "LICENSE.tslib")
+    return "\n\n".join(_resource(f"echarts/{name}") for name in names)
 
 
 def _resource(name: str) -> str:

@@ -28,7 +28,7 @@ class Running:
 
     `epoch` is the one it is in, from 1, of `epochs`, both None where nothing tells; `fraction` how much is done, 0 to
     1. `epochs_done` are the lines of its metrics.csv, and `val_accuracy` is that of the last validated epoch.
-    `together` is how many runs are trained as one stacked network.
+    `together` is how many runs are trained as one stacked network. `beat` is what the training last said of itself.
     """
 
     run_name: str
@@ -39,6 +39,7 @@ class Running:
     val_accuracy: float | None = None
     together: int = 1
     epochs_done: Epochs = field(default_factory=dict)
+    beat: Heartbeat | None = None
 
     @property
     def how_far(self) -> str:
@@ -115,7 +116,7 @@ def _running(name: str, label: str, config: Mapping[str, Any], place: Path, beat
     if beat:
         own = beat.val_accuracy if len(beat.runs) == 1 else None  # a group's is that of its best member
         accuracy, together = (accuracies or [own])[-1], max(1, len(beat.runs))
-        return Running(name, label, beat.epoch, beat.epochs or None, beat.fraction, accuracy, together, done)
+        return Running(name, label, beat.epoch, beat.epochs or None, beat.fraction, accuracy, together, done, beat)
     trainer = config.get("trainer")
     epochs = trainer.get("max_epochs") if isinstance(trainer, Mapping) else None
     epochs = epochs if isinstance(epochs, int) and epochs > 0 else None

@@ -22,6 +22,7 @@ _HEADERS = {
     "optimizer": "optimizer",
     "loss_func": "loss",
     "learning_rate": "learning rate",
+    "network": "network",
     "num_channels": "channels",
     "num_conv": "conv",
     "num_dense": "dense",
@@ -55,7 +56,7 @@ _RESULTS = {
     "best_epoch",
     "duration_seconds",
 }
-_TEXTS = {"optimizer", "loss_func", "dataset", "further"}
+_TEXTS = {"optimizer", "loss_func", "network", "dataset", "further"}
 # left out on a phone
 _MINOR = {
     "binary_accuracy_test",

@@ -31,6 +31,8 @@ FILLS = {
     "failed": PatternFill("solid", fgColor="F6C7C2"),
 }
 _READ_AS_FORMULA = ("=", "+", "-", "@")  # by Excel, when such a text is edited; a hidden quote prevents it
+_CHECKSUMS = ("_sha256", "fingerprint")  # columns for machines: there, but hidden
+_TEXT = "_W@"  # a text, after a gap as wide as a W: the column before it may end in numbers
 BOLD = Font(bold=True)
 Cells = dict[tuple[int, int], Cell]  # by row and column, from 1
 
@@ -102,7 +104,10 @@ def put_table(sheet: Any, table: Table, beside: Cells | None = None, links: Mapp
 
 def _row(sheet: Any, table: Table, i: int) -> list[Cell]:
     mark = table.marks.get(i, "")
-    cells = [cell_of(sheet, v, c.number_format) for v, c in zip(table.rows[i], table.columns, strict=True)]
+    formats = (
+        _TEXT if isinstance(v, str) else c.number_format for v, c in zip(table.rows[i], table.columns, strict=True)
+    )
+    cells = [cell_of(sheet, value, form) for value, form in zip(table.rows[i], formats, strict=True)]
     for cell in cells:
         if mark in FILLS:
             cell.fill = FILLS[mark]
@@ -123,7 +128,9 @@ def arrange(sheet: Any, table: Table) -> None:
         longest = max((len(shown(row[j], column.number_format)) for row in table.rows[:_MEASURED_ROWS]), default=0)
         # a long header wraps between its words; the arrow of the filter needs room too
         header = max(len(word) for word in column.name.split()) + 3
-        sheet.column_dimensions[get_column_letter(j + 1)].width = min(max(header, longest + 2, 9), WIDEST)
+        dimension = sheet.column_dimensions[get_column_letter(j + 1)]
+        dimension.width = min(max(header, longest + 3, 9), WIDEST)
+        dimension.hidden = column.key.endswith(_CHECKSUMS)
     sheet.row_dimensions[1].height = 45  # points: three lines
     sheet.freeze_panes = sheet.freeze_panes or "A2"
     if table.rows:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mnist_lightning.config.keys import loss_label
 from mnist_lightning.config.labels import labels
 from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.records import locks
@@ -38,7 +39,7 @@ class Unfinished:
     @property
     def optimizer(self) -> str:
         """Its name in tables, with which the run's name begins."""
-        return self.run_name.partition(f"_{self.value('loss')}_lr")[0]
+        return self.run_name.partition(f"_{loss_label(str(self.value('loss')))}_lr")[0]
 
     def value(self, *keys: str) -> Any:
         """A value of the configuration by its keys, as a cell can hold it; None where the plan has none."""

@@ -24,6 +24,8 @@ from mnist_lightning.report.state import State
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
 MOST_CURVES = 6
+MOST_BEST = 8  # curves in one chart
+_OF_DIGITS = ("mnist", "qmnist", "synthetic", "")  # in the first versions nothing else was trained
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Stored:
     linked: bool = True  # runs lie in directories of their own, which can be linked to
     comparison: Comparison | None = None  # of the two best settings
     running: list[Running] = field(default_factory=list)
+    best: list[Curve] = field(default_factory=list)  # of the best settings, the best first
     live: Live | None = None  # for a page that will be made again
 
 
@@ -64,14 +67,19 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
 
     predictions = predictions_of(ranking.best) if ranking.best is not None else None
     comparison = compare(ranking, predictions_of)
-    chosen = [Curve(run, why, read_curve(directory, run.place_on_disk, problems)) for run, why in chosen_runs(ranking)]
+
+    def with_curves(chosen: list[tuple[Any, str]]) -> list[Curve]:
+        read = [Curve(run, why, read_curve(directory, run.place_on_disk, problems)) for run, why in chosen]
+        return [curve for curve in read if curve.columns]
+
     return Stored(
         predictions,
-        [curve for curve in chosen if curve.columns],
+        with_curves(chosen_runs(ranking)),
         _command(directory, problems),
         list(dict.fromkeys(problems)),
         linked=not _is_run(directory),
         comparison=comparison,
+        best=with_curves([(run, "best") for run in runs(ranking.typical.head(MOST_BEST))]),
     )
 
 
@@ -82,10 +90,15 @@ def _is_run(directory: Path) -> bool:
 
 
 def confusions(predictions: Predictions) -> np.ndarray:
-    """Counts test images by true digit (down) and predicted digit (across): int64 [10, 10]."""
-    counts = np.zeros((10, 10), dtype=np.int64)
+    """Counts test images by true class (down) and predicted class (across): int64 [K, K], of digits [10, 10]."""
+    counts = np.zeros((predictions.num_classes, predictions.num_classes), dtype=np.int64)
     np.add.at(counts, (predictions.labels.astype(int), predictions.predicted.astype(int)), 1)
     return counts
+
+
+def thing_of(dataset: str) -> str:
+    """What a class of a data set is called."""
+    return "digit" if dataset in _OF_DIGITS else "class"
 
 
 def chosen_runs(ranking: Ranking) -> list[tuple[Any, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mnist_lightning.report.verdicts import GUESSING
+from mnist_lightning.report.verdicts import GUESSING, above_chance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,8 +101,13 @@ def short(text: str, limit: int = 28) -> str:
     return (flat if len(flat) <= limit else flat[: limit - 1] + "…").replace("$", r"\$")
 
 
-def mark_chance(axes: Axes) -> None:
-    """The band in which a run is hardly better than guessing."""
-    axes.axhspan(-1, GUESSING, color=FAINT, alpha=0.18, linewidth=0)
+def mark_chance(axes: Axes, classes: Iterable[int]) -> None:
+    """The band in which a run is hardly better than guessing, with the largest of these numbers of classes.
+
+    None where no number is known.
+    """
+    if not (known := set(classes)):
+        return
+    axes.axhspan(-1, above_chance(GUESSING, max(known)), color=FAINT, alpha=0.18, linewidth=0)
     at = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
     axes.text(0.995, 0.02, "guessing", color=FAINT, fontsize=8, **at)

@@ -68,8 +68,6 @@ def shown(value: Any, number_format: str = "General") -> str:
         return str(value)
     if number_format == "General":
         return f"{value:.6g}" if isinstance(value, float) else str(value)
-    if number_format == "0.0E+00":
-        return f"{value:g}"
     decimals = number_format.rstrip("%").partition(".")[2].count("0")
     if number_format.endswith("%"):
         return f"{value:.{decimals}%}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_lightning.config.keys import loss_label
 from mnist_lightning.records.results import COLUMNS
 from mnist_lightning.report.frame import SIZES
 from mnist_lightning.report.ranking import BY_VALIDATION, OVER_SEEDS, Ranking
@@ -55,8 +56,13 @@ def _accuracy(header: str, about: str, key: str) -> Column:
 
 
 def _further(ranking: Ranking) -> list[Column]:
-    """The column that tells settings apart which the others do not."""
-    return [FURTHER] if (ranking.frame["further"] != "").any() else []
+    """The columns that tell settings apart which the others do not."""
+    return _own_networks(ranking) + ([FURTHER] if (ranking.frame["further"] != "").any() else [])
+
+
+def _own_networks(ranking: Ranking) -> list[Column]:
+    """The column that names networks of the user's, if there are any."""
+    return [record_column("network", "Network")] if (ranking.frame["network"] != "").any() else []
 
 
 def _states(ranking: Ranking) -> list[Column]:
@@ -107,6 +113,7 @@ def network_size_table(ranking: Ranking) -> Table:
     """The study's section 8.3: accuracy against the number of parameters, a row for each architecture."""
     columns = [
         *_SIZE,
+        *_own_networks(ranking),
         _RUNS,
         _accuracy("Best test accuracy (top-1)", "of the architecture's best setting, the mean of its runs", "best"),
         _accuracy("Mean of runs that learned", "test accuracy of all settings' runs that learned", "learned"),
@@ -122,7 +129,7 @@ def network_size_table(ranking: Ranking) -> Table:
         unclear=done["verdict"] == UNCLEAR,
     )
     sizes = done.groupby("architecture", sort=False).agg(
-        **{name: (name, "first") for name in (*SIZES, "num_parameters", "setting", "place")},
+        **{name: (name, "first") for name in (*SIZES, "network", "num_parameters", "setting", "place")},
         **{name: (name, "mean") for name in ("learned", "collapsed", "not_yet", "unclear")},
         runs=("setting", "size"),
     )  # pyright: ignore[reportCallIssue] - names of results are free
@@ -205,7 +212,11 @@ def failures_table(ranking: Ranking, state: State | None = None) -> Table:
 
 def _missing(run: Unfinished) -> dict[str, Any]:
     """A planned run without a record as a row of the failures: by key, what the plan says of it."""
-    known = {"loss_func": run.value("loss"), "learning_rate": run.value("lr"), "seed": run.value("seed")}
-    known |= {name: run.value("model", name) for name in SIZES}
+    known = {
+        "loss_func": loss_label(str(run.value("loss"))),
+        "learning_rate": run.value("lr"),
+        "seed": run.value("seed"),
+    }
+    known |= {name: run.value("model", name) for name in SIZES} | {"network": run.value("model", "_target_")}
     known |= {"run_name": run.run_name, "optimizer": run.optimizer}
     return known | {"what": "missing", "why": WHY_MISSING[run.what]}

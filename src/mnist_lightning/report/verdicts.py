@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from mnist_lightning.report.curves import Columns, place_of, read_curve, run_dir
 LEARNED, NOT_YET, COLLAPSED, UNCLEAR = "learned", "not yet learned", "collapsed", "unclear"
 NO_ACCURACY = "no accuracy"
 VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "diverged", "failed")
-GUESSING = 0.20  # share of test images: twice what guessing gets, so that a small test set cannot blur it
+DIGITS = 10  # classes, where a record says nothing else
+# share of ten classes' test images: twice what guessing gets, so that a small test set cannot blur it
+GUESSING = 0.20
 FELL_FROM = 0.30  # accuracy in any epoch: a network that was so good had learned; a few images more are luck
 ONE_ANSWER = 0.99  # share of the test images that get the same answer: constant
 SURE = 0.5  # median confidence of such answers: softmax has no gradient left then; SGD at first is undecided, 0.1
@@ -42,8 +45,26 @@ MEANING = (
     "millionth, was still falling at the end, and rises by less "
     f"than {RISES:.0%} of what it falls); collapsed, if it falls no longer, if the accuracy was above {FELL_FROM:.0%} "
     f"in some epoch and fell back to guessing, or if the network gives the same digit for every image and is sure of "
-    f"it; where no curve of {EPOCHS} epochs is stored and it does not, it cannot be told, and is called unclear."
+    f"it; where no curve of {EPOCHS} epochs is stored and it does not, it cannot be told, and is called unclear. "
+    "Of another number of classes than ten these limits lie as far between guessing and always right."
 )
+
+
+def above_chance(limit: float, classes: int) -> float:
+    """A limit for ten classes, moved to where it lies between guessing and always right with another number of them.
+
+    `limit` and what is returned are accuracies: 0.2 becomes 0.56 for 2 classes and 0.13 for 47.
+    """
+    if classes == DIGITS:
+        return limit
+    share = (limit - 1 / DIGITS) / (1 - 1 / DIGITS)
+    return 1 / classes + share * (1 - 1 / classes)
+
+
+def classes_of(record: Any) -> int:
+    """How many classes a record's network tells apart."""
+    stored = record.num_classes
+    return int(stored) if stored is not None and stored == stored and stored > 1 else DIGITS  # NaN: a frame's None
 
 
 def verdicts_of(
@@ -64,9 +85,10 @@ def _state(record: RunResult, directory: Path | None, place: str) -> tuple[str, 
         return record.status, record.error
     if not math.isfinite(record.accuracy_test):
         return NO_ACCURACY, record.error or "accuracy is not a number"
-    low = record.accuracy_test <= GUESSING
+    classes = classes_of(record)
+    low = record.accuracy_test <= above_chance(GUESSING, classes)
     curve = read_curve(directory, place) if low and directory is not None else {}
-    return judge(record.accuracy_test, curve, lambda: _same_answer(directory, place))
+    return judge(record.accuracy_test, curve, lambda: _same_answer(directory, place), classes)
 
 
 def _same_answer(directory: Path | None, place: str) -> bool | None:
@@ -81,15 +103,17 @@ def _same_answer(directory: Path | None, place: str) -> bool | None:
     return bool(np.median(stored.confidence) > SURE) and max(map(digits.count, set(digits))) >= ONE_ANSWER * len(digits)
 
 
-def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None]) -> tuple[str, str]:
+def judge(
+    accuracy: float, curve: Columns, same_answer: Callable[[], bool | None], classes: int = DIGITS
+) -> tuple[str, str]:
     """Returns the state of a completed run, and why; the reason is empty for one that learned.
 
     `accuracy` is that on the test images; `curve` its metrics.csv, or empty; `same_answer` tells whether the network
     surely answers every test image alike, None where that is not stored, and is asked only if the curve leaves it open.
     """
-    if accuracy > GUESSING:
+    if accuracy > above_chance(GUESSING, classes):
         return LEARNED, ""
-    if any(_fell(curve.get(name, [])) for name in ("val_accuracy", "train_accuracy")):
+    if any(_fell(curve.get(name, []), classes) for name in ("val_accuracy", "train_accuracy")):
         return COLLAPSED, FELL
     errors = [e for e in curve.get("train_loss", []) if math.isfinite(e)]
     if len(errors) >= EPOCHS:
@@ -99,9 +123,10 @@ def judge(accuracy: float, curve: Columns, same_answer: Callable[[], bool | None
     return (COLLAPSED, CONSTANT) if same_answer() else (UNCLEAR, UNTOLD)
 
 
-def _fell(accuracies: Sequence[float]) -> bool:
+def _fell(accuracies: Sequence[float], classes: int) -> bool:
     """Whether an accuracy, a value per epoch, was clearly above guessing before its last epoch, and then no more."""
-    return any(a > FELL_FROM for a in accuracies[:-1]) and accuracies[-1] <= GUESSING
+    was_above = any(a > above_chance(FELL_FROM, classes) for a in accuracies[:-1])
+    return was_above and accuracies[-1] <= above_chance(GUESSING, classes)
 
 
 def still_falls(errors: Sequence[float]) -> bool:

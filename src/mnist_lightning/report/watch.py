@@ -104,7 +104,7 @@ class Watched:
         if time.monotonic() < self.due or not self.root.is_dir():
             return
         self.due = time.monotonic() + min(self.pace.every, _IDLE)
-        seen = self._signs()
+        seen = signs_of(self.root)
         if seen != self.seen:
             self._make()
             self.seen = seen
@@ -139,19 +139,24 @@ class Watched:
             return self.figures or Figures([], later)
         return self.figures if self.drawn_of == told else None
 
-    def _signs(self) -> dict[Path, object]:
-        """What tells how far the runs are: when each file was changed and how large it is, which locks are held."""
-        signs: dict[Path, object] = {}
-        for directory in self._directories():
-            for name in _TOLD:
-                with suppress(OSError):
-                    status = (path := directory / name).stat()
-                    signs[path] = (status.st_mtime_ns, status.st_size)
-            if directory / RECORD not in signs:
-                signs[directory / LOCK] = is_held(directory / LOCK)
-        return signs
 
-    def _directories(self) -> list[Path]:
-        with suppress(OSError), os.scandir(self.root) as entries:
-            return [self.root, *sorted(self.root / entry.name for entry in entries if entry.is_dir())]
-        return []
+def signs_of(root: Path) -> dict[Path, object]:
+    """What tells how far the runs below a directory are: when each file was changed and how large it is, and the locks.
+
+    Two looks that give the same have seen the same. A lock's sign is whether it is held. Changes nothing.
+    """
+    signs: dict[Path, object] = {}
+    for directory in _directories(root):
+        for name in _TOLD:
+            with suppress(OSError):
+                status = (path := directory / name).stat()
+                signs[path] = (status.st_mtime_ns, status.st_size)
+        if directory / RECORD not in signs:
+            signs[directory / LOCK] = is_held(directory / LOCK)
+    return signs
+
+
+def _directories(root: Path) -> list[Path]:
+    with suppress(OSError), os.scandir(root) as entries:
+        return [root, *sorted(root / entry.name for entry in entries if entry.is_dir())]
+    return []

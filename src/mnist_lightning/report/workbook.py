@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from openpyxl import Workbook
@@ -17,6 +18,7 @@ from openpyxl.writer.excel import ExcelWriter
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
 from mnist_lightning.report.charts import add_size_chart, optimizer_charts
+from mnist_lightning.report.curve_sheet import add_curves
 from mnist_lightning.report.curves import link
 from mnist_lightning.report.findings import RULE, findings_table
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
@@ -27,6 +29,7 @@ from mnist_lightning.report.table import Table
 from mnist_lightning.report.versus import versus_table
 
 _EPOCH = datetime(1980, 1, 1)  # the earliest a zip file knows; a report has no clock
+_NOTE_WIDTH = 160  # characters of a line of them: a longer one makes a printed page tiny
 _NOTE_ROWS = 2  # between a table and the sentences under it
 
 
@@ -45,6 +48,8 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
     _with_note(book, tables.seeds_table(ranking))
     _with_note(book, tables.failures_table(ranking, stored.state))
     _about(book, about_table(ranking, stored))
+    if stored.best:
+        add_curves(book, stored.best)
     if (findings := findings_table(ranking.frame)).rows:  # last: the others keep their places
         _with_note(book, findings, RULE)
     book.active = 0
@@ -70,7 +75,8 @@ def _with_note(
     """Adds a table as a sheet, with its note and the others in lines below it, and charts beside it."""
     sheet: Any = book.create_sheet(table.title)
     below = len(table.rows) + 1 + _NOTE_ROWS
-    lines = {(below + i, 1): cell_of(sheet, note) for i, note in enumerate((table.note, *notes))}
+    sentences = [line for note in (table.note, *notes) for line in wrap(note, _NOTE_WIDTH, break_long_words=False)]
+    lines = {(below + i, 1): cell_of(sheet, line) for i, line in enumerate(sentences)}
     put_table(sheet, table, charts(sheet) | lines)
 
 

@@ -33,6 +33,10 @@ def write_report(results: Sequence[RunResult], directory: str | Path, state: Sta
     changed, or that is not ours, is kept as NAME.bak.EXT and is among the paths; a workbook that is open and locked is
     left, and results-2.xlsx written.
     Raises OutputError naming a file that cannot be written.
+
+    >>> results = load_results("outputs/small")  # of the example of `sweep`
+    >>> sorted(path.name for path in write_report(results, "outputs/again") if path.parent.name == "again")
+    ['report.html', 'results.csv', 'results.xlsx']
     """
     # pictures and workbooks need half a second of imports, which a sweep has no use for before its end
     from mnist_lightning.report.figures import HEADINGS, draw_figures

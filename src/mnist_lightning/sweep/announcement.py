@@ -51,7 +51,7 @@ def _epochs(configs: Sequence[RunConfig]) -> str:
 
 
 def _images(configs: Sequence[RunConfig]) -> str:
-    names = ", ".join(dict.fromkeys(config.data.name for config in configs))
+    names = ", ".join(dict.fromkeys(config.data.label for config in configs))
     sizes = {config.data.train_size for config in configs}
     if None in sizes:
         return names if sizes == {None} else f"images of {names}"
@@ -84,6 +84,8 @@ def _expected(configs: Sequence[RunConfig], stored: Sequence[tuple[RunConfig, Ru
 def _timed(configs: Sequence[RunConfig]) -> str:
     """How long the runs will take at the pace of a second of the longest, if they take long and can be foretold."""
     work = sum(work_of(config).total for config in configs)
+    if any(config.data.component for config in configs):  # how many images it has is not known here
+        return ""
     shortened = any(getattr(config.trainer, key) is not None for config in configs for key in _SHORTENING)
     if work < _WORTH_TIMING or shortened:
         return ""

@@ -45,19 +45,33 @@ def run_job(composed: DictConfig) -> float:
         sweep.began = True
     if in_sweep:
         refuse_other_directory(hydra.overrides.hydra, in_sweep=True)
-    result = (_run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
-    if sweep and sweep.progress:
-        sweep.progress.finished(result, run_dir)
-    elif "SUBMITIT_EXECUTOR" in os.environ:  # into its log; for other workers the command's process prints
-        print(line(result, progress=of_worker(run_dir.parent)), flush=True)
+        _freeze_imports()
+    result = (run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
+    tell(result, run_dir)
     return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # Optuna ends a search for a NaN
 
 
-def _run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
-    from mnist_lightning.training.runtime import freeze_imports
+def _freeze_imports() -> None:
+    from mnist_lightning.training.runtime import freeze_imports  # imports torch, which takes seconds
 
-    refuse_retraining(config)
     freeze_imports()
+
+
+def tell(result: RunResult, run_dir: Path) -> None:
+    """Prints the line of a run that has its record, in the process that leads the sweep or where somebody keeps it."""
+    if (sweep := current()) and sweep.progress:
+        sweep.progress.finished(result, run_dir)
+    elif "SUBMITIT_EXECUTOR" in os.environ:  # into its log; for other workers the command's process prints
+        print(line(result, progress=of_worker(run_dir.parent)), flush=True)
+
+
+def run_in_sweep(config: RunConfig, run_dir: Path, started_in: Path) -> RunResult:
+    """Trains a run of a sweep and commits its record, also when it fails, or finds the one that is there.
+
+    Relative paths of the user's begin at `started_in`. Raises OutputError or UnreadableError where nothing can be
+    written or read; signals pass through.
+    """
+    refuse_retraining(config)
     with locks.waiting(run_dir / locks.LOCK):  # a job that was given out twice waits here, and finds the record
         stored = stored_result(run_dir)
         if stored is None or not is_final(stored, config, run_dir):

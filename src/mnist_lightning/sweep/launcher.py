@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -16,7 +17,6 @@ from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError, Problem, UserError
 from mnist_lightning.records import locks
 from mnist_lightning.sweep.attempts import attempts, has_ended
-from mnist_lightning.sweep.compositions import Compositions
 from mnist_lightning.sweep.job import record_killed
 from mnist_lightning.sweep.progress import TELLING
 from mnist_lightning.sweep.ray_tasks import RayTasks
@@ -24,6 +24,29 @@ from mnist_lightning.sweep.submitted import LostJobsError, SubmittedJobs
 
 _KILLED = "killed, often by the system for want of memory"
 _SLURM = ("srun", "sbatch", "squeue", "scancel")
+
+
+class Launches(Protocol):
+    """What starts jobs and waits until they have ended; it raises when one of its workers has died."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Launches the jobs."""
+        ...
+
+
+class Configurations(Protocol):
+    """What knows the configuration of each job."""
+
+    def configuration(self, job: Sequence[str]) -> RunConfig:
+        """The checked configuration of a job."""
+        ...
+
+
+def check_processes(key: str, n_jobs: object) -> None:
+    """Raises ConfigError for what is no number of processes that joblib could start."""
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+        way_out = "use 1 or more, or -1 for one per core"
+        raise ConfigError([Problem(key, n_jobs, "no number of processes", way_out)])
 
 
 class PersistentLauncher(Launcher):
@@ -35,17 +58,15 @@ class PersistentLauncher(Launcher):
     A job that somebody has cancelled is not started again.
     """
 
-    def __init__(self, plugin: Launcher, compositions: Compositions, config: DictConfig) -> None:
-        self.plugin, self._compositions, self.config = plugin, compositions, config
-        self.name: str = config.hydra.runtime.choices["hydra/launcher"]
-        self.sweep_dir: str = config.hydra.sweep.dir
+    def __init__(self, plugin: Launches, configurations: Configurations, name: str, sweep_dir: str) -> None:
+        self.plugin, self._configurations, self.name, self.sweep_dir = plugin, configurations, name, sweep_dir
         self.run_names: dict[tuple[str, ...], str] = {}
         kind = type(plugin).__name__
-        self.inner: Launcher = plugin
+        self.inner: Any = plugin
         if kind == "RayLauncher":
-            self.inner = RayTasks(plugin)
+            self.inner = RayTasks(cast(Launcher, plugin))
         elif kind in ("LocalLauncher", "SlurmLauncher"):
-            self.inner = SubmittedJobs(plugin, self.name, self._run_name, Path(self.sweep_dir))
+            self.inner = SubmittedJobs(cast(Launcher, plugin), self.name, self._run_name, Path(self.sweep_dir))
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Passes Hydra's set-up on."""
@@ -58,14 +79,11 @@ class PersistentLauncher(Launcher):
             way_out = "run it on a machine of the cluster, or use hydra/launcher=submitit_local"
             raise ConfigError(f"hydra/launcher={self.name}: no {', '.join(missing)} here; {way_out}")
         if kind == "JoblibLauncher":
-            n_jobs = self.config.hydra.launcher.n_jobs
-            if not isinstance(n_jobs, int) or n_jobs == 0:
-                way_out = "use 1 or more, or -1 for one per core"
-                raise ConfigError([Problem("hydra.launcher.n_jobs", n_jobs, "no number of processes", way_out)])
+            check_processes("hydra.launcher.n_jobs", getattr(self.plugin, "joblib")["n_jobs"])  # noqa: B009
 
     def compose(self, job: Sequence[str]) -> RunConfig:
         """The checked configuration of a job."""
-        config = self._compositions.configuration(job)
+        config = self._configurations.configuration(job)
         self.run_names[tuple(job)] = config.run_name
         return config
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.config import RunConfig, fingerprint_of
+from mnist_lightning.config import DataConfig, RunConfig, fingerprint_of
 from mnist_lightning.data.files import look
 from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError, UserError, one_line
 from mnist_lightning.records.durable import write_durably
@@ -127,12 +127,13 @@ def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
 
 def check_space(root: Path, configs: Iterable[RunConfig]) -> None:
     """Raises OutputError when the checkpoints of the runs will not fit on the disk."""
-    sizes = [(c.model.num_channels, c.model.num_conv, c.model.num_dense) for c in configs]
-    if not sizes:
+    configs = list(configs)
+    if not configs:
         return
-    from mnist_lightning.numerics.model import parameters_of  # torch is not for a sweep that has nothing to do
+    from mnist_lightning.data.datasets import shape_of  # torch is not for a sweep that has nothing to do
+    from mnist_lightning.numerics.networks import parameters_in
 
-    needed = sum(parameters_of(*size) for size in sizes) * _BYTES * _COPIES
+    needed = sum(parameters_in(config.model, shape_of(config.data)) for config in configs) * _BYTES * _COPIES
     free = shutil.disk_usage(root).free
     if needed > free:
         way_out = "free the disk, choose another directory, or set trainer.enable_checkpointing=false"
@@ -148,13 +149,23 @@ def checked_data(root: Path, configs: Sequence[RunConfig]) -> dict[str, str]:
     ConfigError, DataError or RefusedError.
     """
     if all_recorded(root, configs):
-        digests = {config.data.name: look(config.data) for config in configs}
-        return {name: digest for name, digest in digests.items() if digest}
+        return _digests({config.data.label: config.data for config in configs})
     from mnist_lightning.data.datasets import forget_data
     from mnist_lightning.training.run import check
 
     forget_data()
-    return {config.data.name: check(config).sha256 for config in configs}
+    return {config.data.label: check(config).sha256 for config in configs}
+
+
+def _digests(data: dict[str, DataConfig]) -> dict[str, str]:
+    """The digests of these data, by name, as they are now; those of the user's are read again, which needs torch."""
+    digests = {name: look(config) for name, config in data.items() if config.component is None}
+    if own := {name: config for name, config in data.items() if config.component is not None}:
+        from mnist_lightning.data.datasets import forget_data, load_dataset
+
+        forget_data()
+        digests |= {name: load_dataset(config).sha256 for name, config in own.items()}
+    return {name: digest for name, digest in digests.items() if digest}
 
 
 def all_recorded(root: Path, configs: Iterable[RunConfig]) -> bool:
@@ -168,3 +179,15 @@ def all_recorded(root: Path, configs: Iterable[RunConfig]) -> bool:
         )
     except UserError:  # missing, damaged, or not to be read
         return False
+
+
+def once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:
+    """True where a wanted configuration stands for the first time, by fingerprint, in the shape of `batches`."""
+    left = set(wanted)
+
+    def take(fingerprint: str) -> bool:
+        taken = fingerprint in left
+        left.discard(fingerprint)
+        return taken
+
+    return [[take(config.fingerprint) for config in batch] for batch in batches]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 
@@ -15,8 +15,16 @@ MOST_RUNS = 100_000  # composing as many takes hours
 def check_size(overrides: Iterable[Override]) -> None:
     """Raises ConfigError for more runs than a sweep can have, with their number."""
     counts = [(override.get_key_element(), _count(override)) for override in overrides]
-    key, most = max(counts, key=lambda pair: pair[1], default=("", 1))
-    total = max(math.prod(dict(counts).values()), most)  # a key given twice is written out twice
+    refuse_more_runs(dict(counts), *counts)
+
+
+def refuse_more_runs(counts: Mapping[str, int | float], *more: tuple[str, int | float]) -> None:
+    """Raises ConfigError for more runs than a sweep can have by the number of values of each key.
+
+    `more` are keys that are given again: each is written out for itself.
+    """
+    key, most = max((*counts.items(), *more), key=lambda pair: pair[1], default=("", 1))
+    total = max(math.prod(counts.values()), most)
     if total > MOST_RUNS:
         runs, values = (f"{n:,}" if math.isfinite(n) else "endlessly many" for n in (total, most))
         raise ConfigError(f"sweep: {runs} runs, more than {MOST_RUNS:,} ({values} values of {key}); give fewer values")

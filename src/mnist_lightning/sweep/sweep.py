@@ -38,7 +38,7 @@ from mnist_lightning.records.run_directory import (
 from mnist_lightning.records.versions import versions
 from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.live import LivePage
-from mnist_lightning.sweep.plan import check_space, checked_data, commit_plan, refuse_other_plan
+from mnist_lightning.sweep.plan import check_space, checked_data, commit_plan, once_each, refuse_other_plan
 from mnist_lightning.sweep.progress import Progress
 
 _OF_SWEEP = "multirun.yaml"
@@ -66,17 +66,19 @@ class Sweep:
     was_signalled: Callable[[], bool] = bool  # whether a signal asked this process to end; by default none did
     retraining: bool = False  # a single run with a finished record is being trained anew
     _lock: IO[str] | None = None
+    _outer: Sweep | None = None  # the one in whose run this one is made, by a callback of the user's
     _put_lock_back: Callable[[], None] = lambda: None
     _made: list[Path] = field(default_factory=list)  # directories that were not there before, the innermost first
     _there: frozenset[str] | None = None  # what was in the directory before; None: nobody looked
     _written_over: dict[Path, tuple[bytes, int]] = field(default_factory=dict)  # files that Hydra replaces; their times
 
     def __enter__(self) -> Sweep:
+        self._outer = current()
         _current.set(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _current.set(None)
+        _current.set(self._outer)
         self.show_nothing()
         if self.planned and not self.to_do:
             self._put_lock_back()
@@ -138,7 +140,7 @@ class Sweep:
         self._announce(len(configs), diverged)
         if any(config.report.live for config in to_do):
             self.live.start(root)
-        return _once_each(batches, {config.fingerprint for config in to_do})
+        return once_each(batches, {config.fingerprint for config in to_do})
 
     def keep_somebodys(self, root: Path) -> None:
         """Keeps what Hydra has written over in a directory if another program, or a person, had put it there."""
@@ -166,8 +168,8 @@ class Sweep:
             what = f"recorded, of which {lost}" if diverged else "done"
             print(f"resuming: {planned - to_do} of {planned} {what}")
 
-    def find(self, key: str, name: str) -> None:
-        """Notes what there is of a directory before Hydra makes it; `key` is hydra.run.dir or hydra.sweep.dir.
+    def find(self, key: str, name: str, *, hydra_writes: bool = True) -> None:
+        """Notes what there is of a directory before it is made; `key` is hydra.run.dir, or that of a sweep's.
 
         Raises ConfigError for an empty name, for which Hydra would take the working directory, and for a sweep's
         directory that is a single run's or the other way about; OutputError where a link is in the way.
@@ -175,12 +177,14 @@ class Sweep:
         if not name.strip():
             raise ConfigError(f"{key}={name}: empty; name a directory, or leave it out for a fresh one")
         directory = Path(name).resolve()
-        if key == "hydra.sweep.dir" and (directory / RECORD).is_file():
+        if key != "hydra.run.dir" and (directory / RECORD).is_file():
             raise ConfigError(f"{key}={name}: holds a single run ({RECORD}); choose another directory")
         if key == "hydra.run.dir" and holds_sweep(directory):
             raise ConfigError(f"{key}={name}: holds a sweep; choose another directory, or that of one of its runs")
         self._made = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
         self._there = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
+        if not hydra_writes:
+            return
         files = [directory / _OF_SWEEP, *(directory / ".hydra").glob("*.yaml")]
         for path in (directory / ".hydra", *files):
             if path.is_symlink():
@@ -209,13 +213,14 @@ class Sweep:
                 for name in {of_hydra, locks.LOCK} - self._there:
                     _remove(directory / name)
 
-    def collect(self) -> None:
-        """Rebuilds tables, figures and page, or a single run's tables, from the records, if there is one."""
+    def collect(self) -> list[Path]:
+        """Rebuilds tables, figures and page, or a single run's tables, from the records, if any; their paths."""
         from mnist_lightning import report
         from mnist_lightning.report.current import derived_files, inputs_of, mark
         from mnist_lightning.report.state import read_state
         from mnist_lightning.report.terminal import closing
 
+        paths: list[Path] = []
         if self.directory is not None and self.directory.is_dir():
             inputs = inputs_of(self.directory)
             results, state = read_state(self.directory)
@@ -229,6 +234,7 @@ class Sweep:
                         mark(self.directory, inputs)
                 print(closing(results, [shown(path) for path in paths], state, self.directory))
         self.collected = True
+        return paths
 
     def _found(self) -> Found:
         return find_results(self.directory) if self.directory and self.directory.is_dir() else Found({}, {})
@@ -331,15 +337,3 @@ def _directories_of(root: Path, configs: Iterable[RunConfig]) -> list[Path]:
     from mnist_lightning.report.seal import FIGURES
 
     return [root, root / FIGURES, root / GROUPS, *(p for c in configs for p in places_of(root / c.run_name))]
-
-
-def _once_each(batches: Sequence[Sequence[RunConfig]], wanted: set[str]) -> list[list[bool]]:
-    """True where a wanted configuration stands for the first time, by fingerprint, in the shape of `batches`."""
-    left = set(wanted)
-
-    def take(fingerprint: str) -> bool:
-        taken = fingerprint in left
-        left.discard(fingerprint)
-        return taken
-
-    return [[take(config.fingerprint) for config in batch] for batch in batches]

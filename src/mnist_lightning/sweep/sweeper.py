@@ -22,6 +22,7 @@ from mnist_lightning.sweep.size import check_size
 
 if TYPE_CHECKING:
     from mnist_lightning.sweep.hydra_internals import BasicSweeper
+    from mnist_lightning.sweep.sweep import Sweep
 else:
     BasicSweeper = object  # named by the class in hydra_plugins: see hydra_internals
 
@@ -37,7 +38,8 @@ class GridSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         assert self.launcher is not None
         compositions = Compositions(hydra_context.config_loader, config)
-        self.launcher = PersistentLauncher(self.launcher, compositions, config)
+        name, sweep_dir = config.hydra.runtime.choices["hydra/launcher"], config.hydra.sweep.dir
+        self.launcher = PersistentLauncher(self.launcher, compositions, name, sweep_dir)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Sweeps as Hydra does, unless the grid is too large to be written out, or Hydra would wait for its file."""
@@ -53,6 +55,7 @@ class GridSweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Lets the sweep refuse or plan the jobs, which Hydra would compose here one by one; drops what is done."""
         assert self.overrides is not None
+        assert self.config is not None
         assert isinstance(self.launcher, PersistentLauncher)
         if self.batch_index > 1:  # with a max_batch_size: all batches were checked with the first
             return
@@ -62,24 +65,30 @@ class GridSweeper(BasicSweeper):
         sweep, root = current() or Sweep(), Path(self.launcher.sweep_dir)
         sweep.directory = None  # until the plan is accepted: an earlier sweep there is not ours to collect
         try:
-            _require_named_directories(self.launcher.config)
-            refuse_other_directory(self.launcher.config.hydra.overrides.hydra, in_sweep=True)
+            _require_named_directories(self.config)
+            refuse_other_directory(self.config.hydra.overrides.hydra, in_sweep=True)
             self.launcher.check()
             read_files.cache_clear()
             for job in _one_of_each_data_set(batches):  # before a large grid is composed
                 look(self.launcher.compose(job).data)
             configs = [[self.launcher.compose(job) for job in jobs] for jobs in batches]
-            first = next((config for batch in configs for config in batch), RunConfig())
-            with meanwhile("checking the configurations", first.progress):  # torch is imported, which takes seconds
-                todo = sweep.plan(root, configs)
+            todo = plan_aloud(sweep, root, configs, self.launcher.name)
         except BaseException:  # Ctrl-C, too: nothing was planned yet
             if sweep.directory is None:
                 sweep.remove_refused(root, "multirun.yaml")
             raise
-        if sweep.to_do:
-            print(folded(announcement(sweep.to_do, self.launcher.name, sweep.stored)), flush=True)
         for jobs, wanted in zip(batches, todo, strict=True):
             jobs[:] = [job for job, is_wanted in zip(jobs, wanted, strict=True) if is_wanted]
+
+
+def plan_aloud(sweep: Sweep, root: Path, batches: Sequence[Sequence[RunConfig]], launcher: str) -> list[list[bool]]:
+    """Plans the runs of a sweep and says which will be trained, for how long, on what; see `Sweep.plan`."""
+    first = next((config for batch in batches for config in batch), RunConfig())
+    with meanwhile("checking the configurations", first.progress):  # torch is imported, which takes seconds
+        todo = sweep.plan(root, batches)
+    if sweep.to_do:
+        print(folded(announcement(sweep.to_do, launcher, sweep.stored)), flush=True)
+    return todo
 
 
 def _one_of_each_data_set(batches: Iterable[Iterable[list[str]]]) -> list[list[str]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from torch import nn
 
-from mnist_lightning.config import RunConfig, parse
+from mnist_lightning.config import MNIST, RunConfig, Shape, parse
+from mnist_lightning.config.components import NETWORK
 from mnist_lightning.config.labels import difference
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, UnreadableError, UserError, cut
+from mnist_lightning.numerics.networks import KEY
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.run_directory import CONFIG, LAST, home_of, is_there, records_of
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -19,13 +23,14 @@ from mnist_lightning.training.lightning_modules import MNISTClassifier
 _LARGEST_CONFIG = 2**18  # bytes; ours has three thousand
 
 
-def check_continuation(config: RunConfig, checkpoint: dict[str, Any]) -> None:
-    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, and has its optimizer's state.
+def check_continuation(config: RunConfig, checkpoint: dict[str, Any], shape: Shape = MNIST) -> None:
+    """Raises ConfigError unless the checkpoint is of this configuration, unfinished, with its optimizer's state.
 
     Its state, the learning rate among it, would silently override the configuration.
     """
-    wanted, stored = dict(MNISTClassifier.from_config(config).hparams), checkpoint["hyper_parameters"]
-    differing = [k for k in wanted if k != "seed" and stored.get(k) != wanted[k]]
+    wanted = dict(MNISTClassifier.from_config(config, shape).hparams)
+    stored = MNIST.arguments() | checkpoint["hyper_parameters"]  # which older versions did not store
+    differing = [k for k in {**wanted, **stored} if k != "seed" and stored.get(k) != wanted.get(k)]
     if differing:
         told = ", ".join(f"{k} {stored.get(k)}" for k in differing)
         raise ConfigError([Problem("ckpt_path", config.ckpt_path, f"was trained with {told}", "configure the same")])
@@ -48,7 +53,7 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
         return None
     try:
         before = stored_config(place / CONFIG)
-        read_checkpoint(last, finite=False)  # cut off while it diverged, it goes on to say so
+        read_checkpoint(last, finite=False, net=own_network(config))  # cut off while it diverged, it goes on to say so
     except UnreadableError:
         raise
     except UserError as error:
@@ -59,6 +64,12 @@ def interrupted_checkpoint(config: RunConfig, place: Path) -> Path | None:
         print(f"{place}: what was begun here is of another configuration, {other}; the run starts anew")
         return None
     return last
+
+
+def own_network(config: RunConfig) -> Callable[..., nn.Module] | None:
+    """What makes the network of the user's that the configuration names, to read a checkpoint with; None for ours."""
+    own = config.model.component
+    return own.code(KEY, NETWORK) if own else None
 
 
 def was_begun(place: Path) -> bool:

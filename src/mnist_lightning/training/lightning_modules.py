@@ -1,30 +1,47 @@
-"""The Lightning classes: the classifier, the data module, and a logger that writes one line per epoch."""
+"""The Lightning class of a network in training, and its metrics."""
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
-import lightning as L
 import torch
 import torchmetrics
-from lightning.pytorch.loggers import Logger
-from torch import Tensor
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
 
-from mnist_lightning.config import DATASETS, DataConfig, OptimizerConfig, RunConfig, check_values
-from mnist_lightning.data.datasets import Batches, Dataset, load_dataset, scale
-from mnist_lightning.numerics.losses import LOSSES
+from mnist_lightning.config import (
+    IMAGE_SIZE,
+    MNIST,
+    NUM_CLASSES,
+    ImageSize,
+    OptimizerConfig,
+    RunConfig,
+    SchedulerConfig,
+    Shape,
+    check_values,
+)
+from mnist_lightning.config.components import TARGET
+from mnist_lightning.config.keys import section_from
+from mnist_lightning.data.datasets import scale
+from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.numerics.losses import LOSSES, Loss
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.networks import (
+    GIVE_NET,
+    Given,
+    build_network,
+    description_of,
+    network_from,
+    own_component,
+)
 from mnist_lightning.numerics.optimizers import build_optimizer
-from mnist_lightning.records.durable import write_durably
-from mnist_lightning.records.epochs import read_epochs
-from mnist_lightning.records.run_directory import METRICS as METRICS_FILE
-from mnist_lightning.records.run_directory import is_there
-
-EVALUATION_BATCH = 500
+from mnist_lightning.numerics.own_loss import Given as LossGiven
+from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
+from mnist_lightning.training.data_module import MNISTDataModule
+from mnist_lightning.training.scheduling import Scheduled, stored_schedule
 
 
 class EpochMetrics(torchmetrics.Metric):
@@ -34,9 +51,9 @@ class EpochMetrics(torchmetrics.Metric):
     sums: Tensor
     images: Tensor
 
-    def __init__(self, loss: str) -> None:
+    def __init__(self, loss: str | Loss) -> None:
         super().__init__()
-        self.loss_function = LOSSES[loss]
+        self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -49,12 +66,32 @@ class EpochMetrics(torchmetrics.Metric):
         return dict(zip(METRICS, (self.sums / self.images).unbind(), strict=True))
 
 
-class MNISTClassifier(L.LightningModule):
+def _loss(given: LossGiven, options: dict[str, Any] | None, stored: dict[str, Any] | None) -> Loss:
+    """The loss that was given; where a checkpoint names one of the user's, `stored`, with its arguments."""
+    if isinstance(given, str) and given in LOSSES:
+        return LOSSES[given] if stored is None else UnknownLoss(stored)
+    return OwnLoss.of(given, {**{k: v for k, v in (stored or {}).items() if k != TARGET}, **(options or {})})
+
+
+class MNISTClassifier(Scheduled):
     """The study's network as a LightningModule: images [N, 1, 28, 28], uint8 or float 0 to 1, -> logits [N, 10].
+
+    Or `net`, any torch Module of float images -> logits [N, 10]; or its class, or what else makes one when called. A
+    checkpoint holds no code: one with a network of the user's is loaded with `net` given again, where a class gets the
+    arguments that are stored, `network`. For other images give `in_channels`, `image_size` (one number, or height and
+    width) and `num_classes`, as a `MNISTDataModule` has them of its data.
 
     `optimizer` is a name of `config.OPTIMIZERS` or the dotted path of a `torch.optim.Optimizer`; `loss` is mse,
     mae or cross_entropy; `seed` fixes the initial weights. Raises ConfigError (a ValueError) for anything out of
     range. Logs once an epoch: train_*, val_* or test_* of loss, mse, mae, accuracy and binary_accuracy.
+
+    >>> import lightning
+    >>> module = MNISTClassifier(num_channels=2, num_conv=1, num_dense=0, optimizer="adam", lr=0.01, seed=0)
+    >>> data = MNISTDataModule("synthetic", train_size=320, test_size=100)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> lightning.Trainer(max_epochs=1, enable_checkpointing=False, accelerator="cpu", **quiet).fit(module, data)
+    >>> module(data.dataset.test.images[:5]).argmax(-1).shape
+    torch.Size([5])
     """
 
     def __init__(
@@ -63,25 +100,66 @@ class MNISTClassifier(L.LightningModule):
         num_conv: int = 2,
         num_dense: int = 1,
         *,
-        optimizer: str = "rmsprop",
+        optimizer: str | Callable[..., Any] = "rmsprop",
         lr: float = 0.001,
-        loss: str = "mse",
+        loss: LossGiven = "mse",
         optimizer_options: dict[str, Any] | None = None,
         seed: int | None = None,
+        in_channels: int = 1,
+        image_size: ImageSize = IMAGE_SIZE,
+        num_classes: int = NUM_CLASSES,
+        net: Given | None = None,
+        network: dict[str, Any] | None = None,
+        loss_options: dict[str, Any] | None = None,
+        criterion: dict[str, Any] | None = None,
+        scheduler: SchedulerConfig | str | Callable[..., Any] | Mapping[str, Any] = "none",
+        schedule: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))
-        check_values(RunConfig, lr=lr, loss=loss)
-        self.save_hyperparameters()  # plain types only: they must load with weights_only=True
+        self.optimizer_config = OptimizerConfig(optimizer, dict(optimizer_options or {}))  # pyright: ignore - becomes a name
+        if callable(optimizer):
+            optimizer, optimizer_options = self.optimizer_config.name, self.optimizer_config.options
+        check_values(RunConfig, lr=lr, **({"loss": loss} if isinstance(loss, str) else {}))
+        if network is not None and net is None:
+            raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
+        self.loss_function = _loss(loss, loss_options, criterion)
+        own_loss = isinstance(self.loss_function, OwnLoss)
+        named = {k: v for k, v in (schedule or {}).items() if k != "epochs"}
+        self.schedule = section_from(SchedulerConfig, named if schedule and scheduler == "none" else scheduler)
+        ignored = ["loss_options", "criterion", "net", "network", "scheduler", "schedule"]
+        ignored += ["loss"] * own_loss + ["num_channels", "num_conv", "num_dense"] * (net is not None)
+        self.save_hyperparameters(ignore=ignored)  # plain types only: they must load with weights_only=True
+        if isinstance(self.loss_function, OwnLoss):
+            self.hparams["criterion"] = self.loss_function.described
+        if self.schedule.is_used:
+            self.hparams["schedule"] = schedule or self.schedule.identity()
         self.lr = float(lr)
-        self.net = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed)
-        self.loss_function = LOSSES[loss]
-        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(loss) for _ in range(3))
+        self.shape = Shape.of(in_channels, image_size, num_classes)
+        if net is None:
+            self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **self.shape.arguments())
+        else:
+            self.hparams["network"] = described = network or description_of(net)
+            self.net = network_from(net, {k: v for k, v in described.items() if k != TARGET}, self.shape, seed)
+        self.train_metrics, self.val_metrics, self.test_metrics = (EpochMetrics(self.loss_function) for _ in range(3))
+
+    if TYPE_CHECKING:  # with types: a part of Lightning's own are unknown
+
+        @classmethod
+        def load_from_checkpoint(
+            cls,
+            checkpoint_path: str | Path | IO[bytes],
+            map_location: Any = None,
+            hparams_file: str | Path | None = None,
+            strict: bool | None = None,
+            weights_only: bool | None = None,
+            **kwargs: Any,
+        ) -> Self: ...
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> MNISTClassifier:
-        """Makes the classifier of a configuration."""
+    def from_config(cls, config: RunConfig, shape: Shape = MNIST) -> MNISTClassifier:
+        """Makes the classifier of a configuration, for images of that shape."""
         m, o = config.model, config.optimizer
+        own = own_component(m)
         return cls(
             m.num_channels,
             m.num_conv,
@@ -89,9 +167,22 @@ class MNISTClassifier(L.LightningModule):
             optimizer=o.name,
             lr=config.lr,
             loss=config.loss,
+            loss_options=config.loss_options,
+            scheduler=config.scheduler,
+            schedule=stored_schedule(config),
             optimizer_options=o.options,
             seed=config.seed,
+            net=None if own is None else build_network(m, config.seed, shape),
+            network=None if own is None else own.identity(),
+            **shape.arguments(),
         )
+
+    def on_fit_start(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, MNISTDataModule) and (theirs := data.dataset.shape) != self.shape:
+            wanted = ", ".join(f"{name}={value}" for name, value in theirs.arguments().items())
+            ours = ", ".join(f"{name}={value}" for name, value in self.shape.arguments().items())
+            raise ConfigError(f"MNISTClassifier: is for {ours}, and the data are {theirs}; give {wanted}")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(scale(images, self.dtype))  # pyright: ignore[reportArgumentType] - Lightning's dtype is also a string, for others
@@ -124,142 +215,21 @@ class MNISTClassifier(L.LightningModule):
         self.test_metrics.reset()
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict({f"train_{k}": v for k, v in self.train_metrics.compute().items()}, sync_dist=True)
+        metrics = {f"train_{k}": v for k, v in self.train_metrics.compute().items()}
+        self.log_dict(metrics, sync_dist=True)
+        if self.schedule.is_used:
+            self.end_scheduled_epoch(metrics)
 
     def on_validation_epoch_end(self) -> None:
+        self.validated = not self.trainer.sanity_checking
         for name, value in self.val_metrics.compute().items():
             self.log(f"val_{name}", value, prog_bar=name in ("loss", "accuracy"), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()}, sync_dist=True)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        return build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
-
-
-class MNISTDataModule(L.LightningDataModule):
-    """MNIST or a relative in torchvision's layout, or the embedded synthetic digits, as resident uint8 tensors.
-
-    Batches reach a module as float images [N, 1, 28, 28] from 0 to 1 and int64 labels [N]; the loaders themselves
-    give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
-    With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
-    validation has seen the test set, and its test accuracy is optimistic.
-    In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
-    """
-
-    def __init__(
-        self,
-        name: str = "mnist",
-        root: str | None = None,
-        *,
-        batch_size: int = 64,
-        train_size: int | None = None,
-        test_size: int | None = None,
-        val_size: int = 0,
-        download: bool = True,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        where = {} if root is None else {"root": str(root)}
-        sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
-        self.config = DataConfig(name, download=download, **where, **sizes)
-        self.seed = seed
-        self._dataset: Dataset | None = None
-
-    @classmethod
-    def from_config(cls, config: RunConfig) -> MNISTDataModule:
-        """Makes the data module of a configuration."""
-        module = cls(DATASETS[0], seed=config.seed)
-        module.config = config.data
-        return module
-
-    @property
-    def dataset(self) -> Dataset:
-        """The splits; read, and fetched if missing, when first used. Raises DataError."""
-        if self._dataset is None:
-            self._dataset = load_dataset(self.config)
-        return self._dataset
-
-    def prepare_data(self) -> None:
-        load_dataset(self.config)
-
-    def train_dataloader(self) -> Batches:
-        return Batches(self.dataset.train, self.config.batch_size, self.seed, **self._device_part())
-
-    def val_dataloader(self) -> Batches:
-        return Batches(self.dataset.val, EVALUATION_BATCH, **self._device_part())
-
-    def test_dataloader(self) -> Batches:
-        return Batches(self.dataset.test, EVALUATION_BATCH, **self._device_part())
-
-    predict_dataloader = test_dataloader
-
-    def _device_part(self) -> dict[str, int]:
-        """Which of how many parts of the images this process gets: what Lightning would tell a DistributedSampler."""
-        return (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        images, labels = batch
-        dtype = getattr(self.trainer and self.trainer.lightning_module, "dtype", torch.float32)
-        return scale(images, dtype), labels
-
-
-class EpochCSVLogger(Logger):
-    """Writes `metrics.csv` in `directory`: one line per epoch, from 1, training and validation side by side.
-
-    Lightning's own CSV logger writes them as two lines. The file is replaced atomically, and a run that continues
-    from a checkpoint keeps the lines of the epochs before.
-    """
-
-    def __init__(self, directory: str) -> None:
-        super().__init__()
-        self.path = Path(directory) / METRICS_FILE
-        self.rows: dict[int, dict[str, float]] = {}
-
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        pass  # they are in config.yaml
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        values = {k: v for k, v in metrics.items() if k.startswith(("train_", "val_"))}
-        if not values:
-            return
-        epoch = int(metrics["epoch"]) + 1
-        if not self.rows:
-            self.rows = self._earlier_rows(epoch)
-        self.rows.setdefault(epoch, {}).update(values)
-        if any(k.startswith("train_") for k in values):  # comes last in an epoch
-            self._write()
-
-    def _earlier_rows(self, epoch: int) -> dict[int, dict[str, float]]:
-        """The lines of the epochs before this one, as far as they can be read."""
-        if epoch == 1 or not is_there(self.path):
-            return {}
-        try:
-            rows = read_epochs(self.path, epoch - 1)
-        except ValueError as error:
-            print(f"{self.path}: damaged ({error}); the lines of the epochs before are lost", flush=True)
-            return {}
-        if len(rows) < epoch - 1:
-            print(f"{self.path}: damaged; {len(rows)} of the {epoch - 1} epochs before are kept", flush=True)
-        return rows
-
-    def _write(self) -> None:
-        columns = [f"{part}_{metric}" for part in ("train", "val") for metric in METRICS]
-        columns += sorted({k for row in self.rows.values() for k in row} - set(columns))
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["epoch", *columns])
-        for epoch, row in sorted(self.rows.items()):
-            # Lightning logs in float32: nine digits are all there are
-            writer.writerow([epoch, *(f"{row[c]:.9g}" if c in row else "" for c in columns)])
-        write_durably(self.path, out.getvalue().encode())
+        optimizer = build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
+        return self.scheduled(optimizer)

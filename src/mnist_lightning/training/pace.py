@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.progress.work import work_of_steps
-from mnist_lightning.training.lightning_modules import MNISTClassifier, MNISTDataModule
+from mnist_lightning.training.data_module import MNISTDataModule
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import (
     flushed_denormals,
     interrupts_raised,
@@ -64,7 +65,8 @@ def seconds_per_work(config: RunConfig) -> float | None:
                 enable_model_summary=False,
             )
         )
-        trainer.fit(MNISTClassifier.from_config(config), MNISTDataModule.from_config(config))
+        data = MNISTDataModule.from_config(config)
+        trainer.fit(MNISTClassifier.from_config(config, data.dataset.shape), data)
         del trainer
     gc.collect()  # or the throw-away network lies in memory beside the first run's
     return watch.seconds / work_of_steps(config, watch.steps) if watch.steps else None

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import RunConfig
+from mnist_lightning.config import ModelConfig, RunConfig
+from mnist_lightning.config.keys import loss_label
 from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
@@ -69,6 +70,7 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
     columns: dict[str, Any] = _columns_of(config) | trained.train
     columns |= {f"{name}_test": value for name, value in trained.test.items()}
     columns |= {"train_size": len(dataset.train), "test_size": len(dataset.test), "data_sha256": dataset.sha256}
+    columns["num_classes"] = dataset.shape.num_classes
     shared = ("epochs", "best_epoch", "num_parameters", "samples_per_second", "precision", "engine", "group_size")
     columns |= {name: getattr(trained, name) for name in shared}
     return RunResult(
@@ -94,14 +96,15 @@ def failed_record(config: RunConfig, error: BaseException) -> RunResult:
 
 def _columns_of(config: RunConfig) -> dict[str, Any]:
     """The columns that are known without training."""
+    network = config.model.component
+    sizes = {name: getattr(config.model, name) if network is None else None for name in ModelConfig.replaced}
     return {
         "optimizer": config.optimizer.label,
-        "loss_func": config.loss,
+        "loss_func": loss_label(config.loss),
         "learning_rate": config.lr,
-        "num_channels": config.model.num_channels,
-        "num_conv": config.model.num_conv,
-        "num_dense": config.model.num_dense,
-        "dataset": config.data.name,
+        **sizes,
+        "network": "" if network is None else str(network),
+        "dataset": config.data.label,
         "train_size": config.data.train_size,
         "test_size": config.data.test_size,
         "val_size": config.data.val_size,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Unpack
 
 import lightning as L
 import torch
@@ -16,11 +16,17 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config.changes import changed, required
+from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.config.labels import label_of
-from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset
+from mnist_lightning.data.augmentation import check_augmentation
+from mnist_lightning.data.datasets import Batches, Dataset, Split, load_dataset, shape_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.numerics.model import count_parameters
+from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.own_loss import check_loss
+from mnist_lightning.numerics.schedules import build_schedule
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -35,9 +41,10 @@ from mnist_lightning.records.run_directory import (
     place_of,
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.data_module import EVALUATION_BATCH, MNISTDataModule
 from mnist_lightning.training.heartbeats import Heartbeats
-from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, was_begun
-from mnist_lightning.training.lightning_modules import EVALUATION_BATCH, MNISTClassifier, MNISTDataModule
+from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
 from mnist_lightning.training.runtime import (
@@ -53,31 +60,39 @@ from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trai
 def check(config: RunConfig, base: Path | None = None) -> Dataset:
     """Finds whatever can be known to be wrong before training; returns the data.
 
-    Builds the optimizer on a dummy, resolves logger and callbacks, reads (or fetches) the data. A relative `ckpt_path`
-    is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or RefusedError.
+    Builds the optimizer on a dummy, resolves logger, callbacks and transform, reads (or fetches) the data. A relative
+    `ckpt_path` is looked for in `base`, by default in the working directory. Raises ConfigError, DataError or
+    RefusedError.
     """
     config.check()  # its values may have been changed since it was made
-    build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
+    optimizer = build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
+    build_schedule(config.scheduler, optimizer, config.trainer.max_epochs)
     check_trainer(config)
+    shape = shape_of(config.data)
+    check_network(config.model, shape)
+    check_loss(config.loss, config.loss_options, shape.num_classes)
+    check_augmentation(config.transform, shape)
     if (given := _given_checkpoint(config, base)) is not None:
         if given.is_dir():
             way_out = "give the path of the last.ckpt in its checkpoints/"
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "a directory", way_out)])
         if not given.is_file():
             raise ConfigError([Problem("ckpt_path", config.ckpt_path, "no such file", "give a checkpoint's path")])
-        check_continuation(config, read_checkpoint(given))
+        check_continuation(config, read_checkpoint(given, net=own_network(config)), shape)
     return load_dataset(config.data)
 
 
 def train(
-    config: RunConfig,
+    config: RunConfig | Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
     *,
     continue_interrupted: bool = False,
     retrain: bool = False,
+    **keys: Unpack[RunKeys],
 ) -> RunResult:
     """Trains one configuration, stores its record and returns it; a run that is finished already is not trained again.
 
+    The configuration is a RunConfig or any mapping of its keys, changed by further `keys`, or these alone.
     `directory` (default: a fresh one under `outputs/`) receives config.yaml, metrics.csv, checkpoints/last.ckpt
     and best.ckpt, and, last, result.json. The metrics are those of the final weights on the whole training and
     test set. A run whose loss became NaN or infinite stops and has the status `diverged`.
@@ -86,8 +101,18 @@ def train(
     directory, or failed, goes on after its last whole epoch, to the same end as if it had not been.
     Raises TypeError, ConfigError, DataError, RefusedError, UnreadableError or OutputError; whatever else training
     raises is passed on, Ctrl-C as KeyboardInterrupt.
+
+    >>> small = {"num_channels": 2, "num_conv": 1, "num_dense": 0}
+    >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
+    >>> result = train(optimizer="adam", lr=0.01, model=small, data=data, trainer={"max_epochs": 2}, directory="mine")
+    >>> result.status, result.epochs, 0 <= result.accuracy_test <= 1
+    ('completed', 2, True)
+    >>> load_results("mine") == [result]
+    True
     """
-    require_configuration(config)
+    if keys or isinstance(config, Mapping):
+        config = changed(config, keys)
+    config = required(config)
     path = Path(directory) if directory is not None else Path(fresh_directory()) / config.run_name
     stored = finished_result(path, config.fingerprint)
     if stored is not None and not (retrain or config.retrain):
@@ -95,13 +120,6 @@ def train(
     check(config)
     with watched({path: config}, {path: label_of(config.identity())}, config.progress):
         return train_checked(config, path, continue_interrupted=continue_interrupted)
-
-
-def require_configuration(config: object) -> None:
-    """Raises TypeError for anything that is no RunConfig, ConfigError for values that are out of range meanwhile."""
-    if not isinstance(config, RunConfig):
-        raise TypeError(f"config: a {type(config).__name__}, not a RunConfig; give RunConfig(...)")
-    config.check()
 
 
 def train_checked(
@@ -137,7 +155,7 @@ def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[dict[Path, Path
     moved: dict[Path, Path] = {}
     for config, place in runs:
         moved |= _make_room(place)
-        write_durably(place / CONFIG, OmegaConf.to_yaml(asdict(config)).encode())
+        write_durably(place / CONFIG, OmegaConf.to_yaml(config.written()).encode())
     keep_memory()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
         yield moved
@@ -162,21 +180,22 @@ def _trained(
 ) -> tuple[Trained, Dataset]:
     """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
     if interrupted is not None:
-        watch = FitWatch()
+        watch = FitWatch(config.seed)
         try:
             return _fit_and_evaluate(config, place, interrupted, watch, started, log)
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
             print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
-    return _fit_and_evaluate(config, place, given, FitWatch(), started, log)
+    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log)
 
 
 def _fit_and_evaluate(
     config: RunConfig, path: Path, checkpoint: Path | None, watch: FitWatch, started: float, log: RunLog
 ) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
-    module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
+    data = MNISTDataModule.from_config(config)
+    module = MNISTClassifier.from_config(config, data.dataset.shape)
     beats = Heartbeats(path, [config.run_name])
     trainer = build_trainer(config, path, watch, beats, last=TakesLoggers(log))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import time
 from functools import cache
 from importlib.util import find_spec
@@ -23,20 +24,29 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.config.dotted_names import load_class
+from mnist_lightning.config.components import TARGET, Kind, code_of
 from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.records.run_directory import LAST
 from mnist_lightning.training.checkpoints import DurableCheckpoints
-from mnist_lightning.training.lightning_modules import EpochCSVLogger, MNISTClassifier
+from mnist_lightning.training.epoch_csv import EpochCSVLogger
+from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
 
+
+def _kind(*bases: type) -> Kind:
+    words = "a " + " or ".join(f"lightning {base.__name__}" for base in bases)
+    return Kind(words, tuple(f"{base.__module__}.{base.__qualname__}" for base in bases), any_name=True)
+
+
+CALLBACK, LOGGER = _kind(Callback), _kind(Logger)
 # Trainer arguments that may be given as {_target_: class, ...}, and the base classes they may have
 _BUILT = {
-    "strategy": (SingleDeviceStrategy,),
-    "accelerator": (Accelerator,),
-    "profiler": (Profiler,),
-    "plugins": (Precision, ClusterEnvironment, CheckpointIO, LayerSync),
+    "strategy": _kind(SingleDeviceStrategy),
+    "accelerator": _kind(Accelerator),
+    "profiler": _kind(Profiler),
+    "plugins": _kind(Precision, ClusterEnvironment, CheckpointIO, LayerSync),
 }
+_STOPPED = "mnist_lightning_stopped"
 _WANDB_SECONDS = 10  # that Weights & Biases' server may take to answer
 
 
@@ -75,16 +85,17 @@ def _checkpoints(path: Path, validates: bool) -> list[Callback]:
 def _trainer_arguments(config: RunConfig, path: Path, build: bool = True) -> dict[str, Any]:
     """Returns `lightning.Trainer`'s arguments. With `build=False` classes are resolved and checked, but not called."""
     arguments = plain_arguments(config, path)
-    names = {"directory": str(path), "run_name": config.run_name}
-    for key, bases in _BUILT.items():
+    names = names_of(path, config.run_name)
+    for key, kind in _BUILT.items():
         values = arguments.get(key)
         built = [
-            _instance(f"trainer.{key}", v, bases, names, build) if isinstance(v, dict) else v
+            _instance(f"trainer.{key}", v, kind, names, build) if isinstance(v, dict) else v
             for v in (values if isinstance(values, list) else [values])
         ]
         if values is not None:
             arguments[key] = built if isinstance(values, list) else built[0]
-    arguments["callbacks"] = [_instance("callbacks", c, (Callback,), names, build) for c in config.callbacks]
+    given = [("callbacks", c) for c in config.callbacks] + [(f"callback.{k}", c) for k, c in config.callback.items()]
+    arguments["callbacks"] = [_instance(key, c, CALLBACK, names, build) for key, c in given]
     arguments["logger"] = loggers(config.logger, names, build)
     return arguments
 
@@ -133,6 +144,11 @@ def fastest_precision(accelerator: str) -> str:
     return "bf16-mixed" if supported else "32-true"
 
 
+def names_of(path: Path, run_name: str) -> dict[str, str]:
+    """What loggers and callbacks may be told of a run: its directory, its name, and that of its sweep's directory."""
+    return {"directory": str(path), "run_name": run_name, "sweep": path.absolute().parent.name}
+
+
 def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[Any]:
     """Returns the logger of the group, and before it that of metrics.csv; none at all for `_target_: none`."""
     target = group.get("_target_", "csv")
@@ -144,7 +160,7 @@ def loggers(group: dict[str, Any], names: dict[str, str], build: bool) -> list[A
     csv_logger = [EpochCSVLogger(names["directory"])] if build else []
     if target == "csv":
         return csv_logger
-    logger = _instance("logger", group, (Logger,), names, build)
+    logger = _instance("logger", group, LOGGER, names, build)
     if not build:
         _check_logger(logger, group)
     return [*csv_logger, logger]
@@ -182,26 +198,30 @@ def _wandbs_refusal() -> str:
     return ""
 
 
-def _instance(key: str, spec: Any, bases: tuple[type, ...], names: dict[str, str], build: bool) -> Any:
-    """Makes what `{_target_: class, **arguments}` describes. `{directory}` and `{run_name}` in texts are filled in."""
-    if not isinstance(spec, dict) or not isinstance(spec.get("_target_"), str):
+def _instance(key: str, spec: Any, kind: Kind, names: dict[str, str], build: bool) -> Any:
+    """Makes what `{_target_: class, **arguments}` describes; names in braces in its texts are those of `names_of`."""
+    if not isinstance(spec, dict) or not isinstance(spec.get(TARGET), str):
         raise ConfigError([Problem(key, spec, "no _target_", "give {_target_: package.Class, argument: value}")])
-    arguments = {
-        str(k): v.replace("{directory}", names["directory"]).replace("{run_name}", names["run_name"])
-        if isinstance(v, str)
-        else v
-        for k, v in spec.items()
-        if k != "_target_"
-    }
+    arguments = {str(k): _filled(v, names) for k, v in spec.items() if k != TARGET}
     try:
-        kind = load_class(spec["_target_"], bases)
-        return kind(**arguments) if build else kind
+        code = code_of(spec[TARGET], kind)
+        return code(**arguments) if build else code
     except (TypeError, ValueError) as error:
-        raise ConfigError([Problem(f"{key}._target_", spec["_target_"], str(error), "see its arguments")]) from error
+        way_out = getattr(error, "way_out", "") or "see its arguments"
+        raise ConfigError([Problem(f"{key}.{TARGET}", spec[TARGET], str(error), way_out)]) from error
     except ModuleNotFoundError as error:  # Lightning's loggers import their package when they are made
-        extra = spec["_target_"].rpartition(".")[2].removesuffix("Logger").lower()
+        extra = spec[TARGET].rpartition(".")[2].removesuffix("Logger").lower()
         way_out = f'pip install "mnist-lightning[{extra}]"'
-        raise ConfigError([Problem(key, spec["_target_"], f"needs {error.name or extra}", way_out)]) from error
+        raise ConfigError([Problem(key, spec[TARGET], f"needs {error.name or extra}", way_out)]) from error
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _filled(v, names) for k, v in value.items()}
+    if isinstance(value, str):
+        for name, told in names.items():
+            value = value.replace(f"{{{name}}}", told)
+    return value
 
 
 def one_device(devices: Any) -> Any:
@@ -239,12 +259,18 @@ def _lightnings_refusal(arguments: str) -> str:
 
 
 class FitWatch(Callback):
-    """Records the best epoch and the training time and stops a run that diverged. Checkpoints keep its state."""
+    """Records the best epoch and the training time and stops a run that diverged. Checkpoints keep its state.
 
-    def __init__(self) -> None:
+    With a seed what is drawn in an epoch, by dropout for one, is a function of seed and epoch: a run that goes on after
+    an interrupt draws what it would have drawn.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
         self.best_epoch: int | None = None
         self.best_loss = math.inf
         self.diverged = False
+        self.stopped = False  # as the checkpoint that was restored says
         self.began = False  # a checkpoint, if there was one, has been restored
         self.epochs, self.train_seconds, self._started = 0, 0.0, 0.0
 
@@ -254,8 +280,18 @@ class FitWatch(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.began = True
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.should_stop:  # by early stopping, for one: Lightning forgets it, and would train another epoch
+            checkpoint[_STOPPED] = True
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.stopped = checkpoint.get(_STOPPED) is True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.seed is not None:
+            torch.manual_seed(random.Random(f"epoch {self.seed}/{trainer.current_epoch}").getrandbits(63))
         self._started = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -33,6 +33,15 @@ def test_kernels_interpreted_equal_the_rules_and_the_pooling_and_keep_members_ap
     assert said["pooled"]["biases"] < 1e-5
 
 
+def test_a_rule_with_weight_decay_or_without_a_kernel_is_not_served() -> None:
+    from mnist_lightning.fused.kernels import serves
+
+    assert serves("adam", {"betas": (0.8, 0.9)})
+    assert serves("sgd", {"weight_decay": 0.0})
+    assert not serves("sgd", {"weight_decay": 0.01})
+    assert not serves("adamax", {})
+
+
 def test_kernels_compiled_for_sm_90_move_128_bits_at_a_time_without_spilling_or_float64(tmp_path: Path) -> None:
     said = checked("compiled", TRITON_CACHE_DIR=str(tmp_path))["compiled"]
     for name, code in said.items():

@@ -12,7 +12,6 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from mnist_lightning.config import NUM_CLASSES
 from mnist_lightning.data.datasets import Batches, Dataset, Split, scale
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.fused.capture import CapturedStep
@@ -54,9 +53,11 @@ class FusedClassifier(L.LightningModule):
         self._started, self._finishing = time.perf_counter(), 0.0  # seconds spent on single members' ends
         config = members[0].config
         seeds = list(dict.fromkeys(m.config.seed for m in members))
-        sizes = config.model.num_channels, config.model.num_conv, config.model.num_dense
-        shape = dataset.shape.arguments()  # those of a seed are drawn once, whoever begins with them
-        of_seed = {seed: ConvDenseNet(*sizes, seed=seed, **shape) for seed in seeds}
+        sizes, shape = config.model, dataset.shape.arguments()
+        of_seed = {  # drawn once, whoever begins with them
+            seed: ConvDenseNet(sizes.num_channels, sizes.num_conv, sizes.num_dense, seed=seed, **shape)
+            for seed in seeds
+        }
         nets = [of_seed[m.config.seed] for m in members]
         self.rows = Rows(len(dataset.train), config.data.batch_size, seeds)
         self._stack(list(members), StackedNet(nets))
@@ -277,7 +278,8 @@ class FusedClassifier(L.LightningModule):
 
     def _evaluate_part(self, split: Split, part: slice, batch: int, keep: bool) -> tuple[Tensor, Tensor]:
         losses = MemberLosses([m.config.loss for m in self.members[part]])
-        sums, kept = 0.0, [torch.empty(part.stop - part.start, 0, NUM_CLASSES, device=self.device)]
+        sums: float | Tensor = 0.0
+        kept = [torch.empty(part.stop - part.start, 0, self.dataset.shape.num_classes, device=self.device)]
         for images, labels in Batches(Split(*self.resident(split)), batch):
             seen = scale(images, self.dtype)  # pyright: ignore[reportArgumentType] - as above
             logits = self.net.part(part, seen)  # [G,N,K]

@@ -96,41 +96,41 @@ def _adam(
         tl.store(low + at, w.to(tl.bfloat16), there)
 
 
-def sgd_rate(lr: Tensor, t: Tensor) -> Tensor:
+def lr_rate(lr: Tensor, t: Tensor, **options: Any) -> Tensor:
     """Makes the rates, float32 [k], of learning rates float64 [k]: the same at every step t []."""
     return lr.float()
 
 
-def adam_rate(lr: Tensor, t: Tensor, betas: Sequence[float] = BETAS, eps: float = EPSILON) -> Tensor:
+def adam_rate(lr: Tensor, t: Tensor, betas: Sequence[float] = BETAS, **options: Any) -> Tensor:
     """Makes Adam's rates of step t [], float32 [k], of float64 [k]: lr sqrt(1 - b2^t) / (1 - b1^t)."""
     b1, b2 = map(float32, betas)
     return (lr * ((1 - b2**t).sqrt() / (1 - b1**t))).float()
 
 
-def rmsprop_rate(lr: Tensor, t: Tensor, rho: float = 0.9, eps: float = EPSILON) -> Tensor:
-    """Makes the rates, float32 [k], of learning rates float64 [k]: the same at every step t []."""
-    return lr.float()
-
-
-def _sgd_constants() -> tuple[float, ...]:
+def _sgd_constants(**options: Any) -> tuple[float, ...]:
     return ()
 
 
-def _rmsprop_constants(rho: float = 0.9, eps: float = EPSILON) -> tuple[float, ...]:
+def _rmsprop_constants(rho: float = 0.9, eps: float = EPSILON, **options: Any) -> tuple[float, ...]:
     return rho, 1 - rho, eps
 
 
-def _adam_constants(betas: Sequence[float] = BETAS, eps: float = EPSILON) -> tuple[float, ...]:
+def _adam_constants(betas: Sequence[float] = BETAS, eps: float = EPSILON, **options: Any) -> tuple[float, ...]:
     return betas[0], 1 - betas[0], betas[1], 1 - betas[1], eps
 
 
 # By the names of `update_rules.RULES`: the kernel, its rate, and its constants from the rule's options
 KERNELS: dict[str, tuple[Any, Callable[..., Tensor], Callable[..., tuple[float, ...]]]] = {
-    "sgd": (_sgd, sgd_rate, _sgd_constants),
-    "torch_sgd": (_sgd, sgd_rate, _sgd_constants),
-    "rmsprop": (_rmsprop, rmsprop_rate, _rmsprop_constants),
+    "sgd": (_sgd, lr_rate, _sgd_constants),
+    "torch_sgd": (_sgd, lr_rate, _sgd_constants),
+    "rmsprop": (_rmsprop, lr_rate, _rmsprop_constants),
     "adam": (_adam, adam_rate, _adam_constants),
 }
+
+
+def serves(name: str, options: dict[str, Any]) -> bool:
+    """Whether there is a kernel for this rule with these options; there is none with weight decay."""
+    return name in KERNELS and not options.get("weight_decay")
 
 
 def step(

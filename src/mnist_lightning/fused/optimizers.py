@@ -99,7 +99,7 @@ class StackedOptimizer(nn.Module):
             rule = RULES[first.name]
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
             rate: Tensor | None = None  # of an own kernel, made once for all parameters
-            kernels = self._kernels(first.name, parameters[0])
+            kernels = self._kernels(first.name, options, parameters[0])
             if kernels is not None:
                 rate = kernels.KERNELS[first.name][1](self.lr[part], self.step, **options)
             for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
@@ -118,10 +118,11 @@ class StackedOptimizer(nn.Module):
                     if rate is None or not self._by_kernel(kernels, first.name, tensors, rate, own_copy, options):
                         self._update_together(first.name, part, tensors, own_copy, options)
 
-    def _kernels(self, name: str, p: Tensor) -> Any:
-        """The module of the update kernels, if it has one for this rule and such a parameter."""
+    @staticmethod
+    def _kernels(name: str, options: dict[str, Any], p: Tensor) -> Any:
+        """The module of the update kernels, if it has one for this rule, these options and such a parameter."""
         own = own_kernels() if p.device.type == "cuda" and p.dtype == torch.float32 else None
-        return own.updates if own is not None and name in own.updates.KERNELS else None
+        return own.updates if own is not None and own.updates.serves(name, options) else None
 
     @staticmethod
     def _by_kernel(

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from mnist_lightning.config import SCHEDULERS, RunConfig, SchedulerConfig
+from mnist_lightning.config.keys import section_from
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.schedules import NEED_LENGTH, build_schedule, warmed_up
 
@@ -35,6 +36,12 @@ class Scheduled(L.LightningModule):
         super().__init__()
         self.used_lr = 0.0  # of the last update
         self.validated = False  # in this epoch
+
+    def follow(self, given: Any, stored: Mapping[str, Any] | None = None) -> None:
+        """Takes the schedule that is given, as `RunConfig` takes it, or else the one that a checkpoint has stored."""
+        named = {k: v for k, v in (stored or {}).items() if k != "epochs"}
+        self.schedule_is_stored = stored is not None and given == "none"
+        self.schedule = section_from(SchedulerConfig, named if self.schedule_is_stored else given)
 
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
         """What `configure_optimizers` returns of an optimizer."""

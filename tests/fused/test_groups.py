@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, TrainerConfig
 from mnist_lightning.fused.groups import plan_groups, reason_to_train_alone, shared_key
-from mnist_lightning.fused.memory import bytes_per_member, largest_group
+from mnist_lightning.fused.memory import bytes_per_member, device_index, largest_group
 
 configurations = st.builds(
     RunConfig,
@@ -94,3 +94,8 @@ def test_groups_are_as_large_as_the_memory_allows() -> None:
     assert 10_469_834 * 4 * 3 < one < 2**30, "weights, gradients, best and state, and the outputs of a batch"
     assert largest_group(config, free=20 * one) in range(10, 20)
     assert largest_group(config, free=0) == 1
+
+
+@pytest.mark.parametrize(("devices", "number"), [("auto", 0), (1, 0), ([2], 2), ("3,", 3)])
+def test_the_memory_asked_for_is_that_of_the_gpu_that_is_used(devices: object, number: int) -> None:
+    assert device_index(RunConfig(trainer=TrainerConfig(devices=devices))) == number

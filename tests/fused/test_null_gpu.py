@@ -71,6 +71,11 @@ def runs(name: str, played: dict[str, Any]) -> list[dict[str, Any]]:
     return result["runs"] if isinstance(result, dict) else result
 
 
+@pytest.mark.parametrize("name", SCENES)
+def test_what_a_thread_has_written_is_there_when_the_records_are(name: str, played: dict[str, Any]) -> None:
+    assert all(r["whole"] and r["lines"] == r["epochs"] for r in runs(name, played))
+
+
 @pytest.mark.parametrize(("name", "members"), [("one_seed", 12), ("two_seeds", 24), ("resumed", 8)])
 def test_a_group_completes_as_one_with_one_seed_and_with_two(name: str, members: int, played: dict[str, Any]) -> None:
     assert {(r["status"], r["engine"], r["group_size"], r["epochs"]) for r in runs(name, played)} == {
@@ -84,8 +89,9 @@ def test_members_that_diverge_leave_the_group_and_the_others_go_on(played: dict[
     assert ended == [("completed", 3)] * 10 + [("diverged", 1)] * 2
 
 
-def test_a_resumed_group_repeats_no_epoch(played: dict[str, Any]) -> None:
+def test_a_resumed_group_repeats_no_epoch_and_computes_as_before(played: dict[str, Any]) -> None:
     assert set(played["resumed"]["result"]["logged"]) == {3}
+    assert played["resumed"]["result"]["choices"] == 1, "another method rounds otherwise"
 
 
 def test_a_group_too_large_for_the_gpu_is_halved(played: dict[str, Any]) -> None:

@@ -22,7 +22,10 @@ from mnist_lightning import RunConfig, train_many
 from mnist_lightning.config import parse
 from mnist_lightning.fused import capture, engine, training
 from mnist_lightning.fused.members import Member
+from mnist_lightning.fused.stacked import StackedNet
 from mnist_lightning.numerics import model
+from mnist_lightning.records.run_directory import LAST
+from mnist_lightning.training.checkpoints import sha256
 from null_gpu import counting, device
 
 EPOCHS, IMAGES = 3, 200  # three batches of 64 and one of 8
@@ -65,7 +68,12 @@ def trained(chosen: Sequence[RunConfig], root: Path, **how: Any) -> list[dict[st
     with mock.patch.object(training, "train_checked", alone):
         results = train_many(chosen, [root / c.run_name for c in chosen], **how)
     shown = ("status", "epochs", "engine", "group_size", "precision", "device")
-    return [{name: getattr(r, name) for name in shown} for r in results]
+    return [
+        {name: getattr(r, name) for name in shown}
+        | {"lines": len((root / c.run_name / "metrics.csv").read_text().splitlines()) - 1}
+        | {"whole": r.checkpoint_sha256 == sha256(root / c.run_name / LAST)}
+        for c, r in zip(chosen, results, strict=True)
+    ]
 
 
 def one_seed(root: Path) -> Any:
@@ -108,12 +116,19 @@ def resumed(root: Path) -> Any:
         logged.extend([epoch] if logged else [])
         log(member, epoch, *rest)
 
-    with finite(), mock.patch.object(Member, "log", cut), mock.patch.object(engine, "_CHECKPOINT_SHARE", 1e9):
+    choose = StackedNet.choose_methods
+    with (
+        finite(),
+        mock.patch.object(Member, "log", cut),
+        mock.patch.object(engine, "_CHECKPOINT_SHARE", 1e9),
+        mock.patch.object(StackedNet, "choose_methods", autospec=True, side_effect=choose) as choosing,
+    ):
         try:
             trained(chosen, root)
         except (KeyboardInterrupt, SystemExit):
             logged.append(0)
-        return {"runs": trained(chosen, root, continue_interrupted=True), "logged": logged[1:]}
+        runs = trained(chosen, root, continue_interrupted=True)
+        return {"runs": runs, "logged": logged[1:], "choices": choosing.call_count}
 
 
 def little_memory(root: Path) -> Any:

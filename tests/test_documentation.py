@@ -24,7 +24,7 @@ PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.m
 # a cell of a notebook ends with what it shows
 _HEAD = "# pyright: strict, reportUnusedExpression=false\n"
 # These say nothing, or not everything, of the types of their own functions
-_UNTYPED = ("safetensors", "onnxruntime")
+_UNTYPED = ("safetensors", "onnxruntime", "torchvision")
 _UNKNOWN = ("MemberType", "VariableType", "ArgumentType", "ParameterType", "LambdaType")
 _WITHOUT = ", ".join([f"reportUnknown{what}=false" for what in _UNKNOWN] + ["reportMissingTypeStubs=false"])
 
@@ -39,6 +39,13 @@ class Block(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.page}:{self.line}"
+
+    def put_file(self, root: Path) -> bool:
+        """Writes a block that says in its first line which file it is; whether it does."""
+        if found := re.match(r"# ([\w/]+\.py)\n", self.text):
+            (root / found[1]).parent.mkdir(parents=True, exist_ok=True)
+            (root / found[1]).write_text(_HEAD + self.text)
+        return found is not None
 
 
 def python_blocks() -> list[Block]:
@@ -57,7 +64,7 @@ def commands() -> list[Block]:
     for page in PAGES:
         for number, line in enumerate(page.read_text().splitlines(), 1):
             in_block = re.match(r"(?:    |\$ )(?:.*&& )?((?:python -m mnist_lightning|mnist-lightning)\S* ?.*)", line)
-            in_sentence = re.findall(r"`((?:python -m mnist_lightning\S*|mnist-lightning(?:-\w+)?) [^`]+)`", line)
+            in_sentence = re.findall(r"`((?:python -m mnist_lightning[\w.]*|mnist-lightning(?:-\w+)?) [^`]+)`", line)
             found += [Block(page.stem, number, text) for text in ([in_block[1]] if in_block else in_sentence)]
     return found
 
@@ -76,7 +83,9 @@ def test_every_block_of_python_passes_a_strict_type_checker(tmp_path: Path) -> N
     for block in BLOCKS:
         imports = re.findall(r"^(?:import|from) (\w+)", block.text, re.M)
         untyped = f"# pyright: {_WITHOUT}\n" if set(imports) & set(_UNTYPED) else ""
-        (tmp_path / f"{block.page}_{block.line}.py").write_text(_HEAD + untyped + block.text)
+        (root := tmp_path / block.page).mkdir(exist_ok=True)
+        if not block.put_file(root):
+            (root / f"{block.page}_{block.line}.py").write_text(_HEAD + untyped + block.text)
     settings = {"extraPaths": [str(ROOT / "src")], "pythonVersion": "3.11", "include": ["."]}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
@@ -106,7 +115,7 @@ def arguments_of(command: str) -> tuple[list[str], str]:
         return [module, *rest, *SMALL], "minutes: the same runs, smaller"
     if "data=synthetic" in rest:
         return [module, *rest, *(SMALL[1:3] if "data.train_size=320" not in rest else SMALL[2:3])], "seconds: smaller"
-    first = [re.sub(r"^([^,]*=[^,]+),.*", r"\1", word) for word in rest if word != "-m"]
+    first = [re.sub(r"^([^,{[(]*=[^,{[(]+),.*", r"\1", word) for word in rest if word != "-m"]
     return [module, *first, "--cfg", "job"], "hours or weeks, downloads, or a cluster: that it is composed"
 
 
@@ -148,12 +157,13 @@ def test_what_a_page_tells_to_type_does_its_work_from_its_top_to_its_end(
     if page == "findings":
         shutil.copytree(ROOT / "outputs" / "reference", tmp_path / "outputs" / "reference")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(report, "write_report", report.write_tables)  # figures take seconds, and have their tests
     items = [item for item in [*BLOCKS, *COMMANDS] if item.page == page]
     for item in sorted(items, key=lambda item: item.line):
-        if item in BLOCKS:
+        if item in BLOCKS and not item.put_file(tmp_path):
             exec(compile(item.text, item.name, "exec"), {"__name__": "__main__"})
-        elif arguments := arguments_of(item.text)[0]:
+        elif item in COMMANDS and (arguments := arguments_of(item.text)[0]):
             wanted = 4 if "missing.png" in arguments else 0  # the page shows what is said of it
             assert _code(*arguments) == wanted, f"{item.name}: {item.text}\n{capfd.readouterr().err}"
 

@@ -20,6 +20,7 @@ from mnist_lightning.command.cli import register
 from mnist_lightning.command.help import FURTHER, LAUNCHERS, OPTUNA, SWEEPERS, help_text
 from mnist_lightning.config import conf_dir, parse
 from mnist_lightning.config.keys import all_keys
+from mnist_lightning.sweep.search_names import KEYS, PRUNERS, SAMPLERS
 
 WIDTHS = [70, 80, 100, 300]
 FOLDED = [key for key in all_keys() if key.name.startswith("trainer.") and key.field.default is None]
@@ -81,11 +82,8 @@ def drawn(example: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("example", examples(100), ids=" ".join)
 def test_every_example_composes(example: list[str]) -> None:
-    for plugin in ("joblib_launcher", "optuna_sweeper"):
-        if plugin.partition("_")[0] in " ".join(example) and not importlib.util.find_spec(
-            f"hydra_plugins.hydra_{plugin}"
-        ):
-            pytest.skip(f"{plugin} is not installed")
+    if "joblib" in " ".join(example):
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     register()
     overrides = drawn(example)
     assert len(overrides) == len(example) - ("-m" in example)
@@ -99,19 +97,29 @@ def test_every_example_composes(example: list[str]) -> None:
 
 
 def test_the_ranges_of_the_optuna_example_are_what_the_help_says_they_are() -> None:
-    optuna = pytest.importorskip("hydra_plugins.hydra_optuna_sweeper._impl")
-    written = [shlex.split(text)[0] for text in OPTUNA if not text.startswith("hydra.")]
-    found = [optuna.create_params_from_overrides([text]) for text in written]
-    drawn_from = [(name, type(d).__name__, vars(d)) for ranges, _ in found for name, d in ranges.items()]
-    assert [(name, kind, list(values.values())[:2]) for name, kind, values in drawn_from] == [
-        ("model.num_channels", "CategoricalDistribution", [(8, 16)]),
-        ("model.num_conv", "IntUniformDistribution", [1, 3]),
-        ("lr", "UniformDistribution", [0.001, 0.1]),
-        ("lr", "LogUniformDistribution", [0.0001, 0.1]),
+    pytest.importorskip("optuna", minversion="4")
+    from mnist_lightning.sweep.search_space import space_of, text_of
+
+    written = [shlex.split(text)[0] for text in OPTUNA if not text.startswith("hydra")]
+    *drawn_from, fixed = written
+    spaces = [space_of([text], OverridesParser.create()) for text in drawn_from]
+    assert [(key, text_of(d)) for space in spaces for key, d in space.drawn.items()] == [
+        ("model.num_channels", "8, 16"),
+        ("model.num_conv", "1 to 3"),
+        ("model.num_conv", "1 to 3"),
+        ("lr", "0.001 to 0.1"),
+        ("lr", "0.0001 to 0.1, log"),
     ]
-    assert [fixed for _, fixed in found] == [{}, {}, {}, {}, {"lr": "0.01"}]
-    (whole,) = optuna.create_params_from_overrides(["model.num_conv=interval(1,3)"])[0].values()
-    assert type(whole).__name__ == "UniformDistribution"  # which is why the help says range
+    assert fixed == "lr=0.01"
+    assert space_of([drawn_from[0], fixed], OverridesParser.create()).fixed == [fixed]
+
+
+def test_every_sampler_and_pruner_is_named() -> None:
+    for key, known in (("hydra/sweeper/sampler=tpe", SAMPLERS), ("hydra.sweeper.pruner=none", PRUNERS)):
+        assert f": {', '.join(known)}" in OPTUNA[key]
+    assert {f"hydra.sweeper.{key}" for key in KEYS if key != "params"} <= {
+        word.partition("=")[0] for words in OPTUNA.items() for word in " ".join(words).split()
+    }
 
 
 def test_every_launcher_and_sweeper_is_listed_with_what_it_does() -> None:
@@ -126,7 +134,9 @@ def test_every_launcher_and_sweeper_is_listed_with_what_it_does() -> None:
 
 def test_what_is_not_installed_stands_there_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda n: find(n) if "hydra_plugins" not in n else None)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n: None if "hydra_plugins" in n or n == "optuna" else find(n)
+    )
     text = words(help_text(80))
     for name, (does, plugin) in {**LAUNCHERS, **SWEEPERS}.items():
         lacking = f' {name} {does}; not installed: pip install "mnist-lightning[{plugin}]"'

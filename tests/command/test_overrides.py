@@ -169,10 +169,3 @@ def test_the_line_to_resume_names_the_directory_once_whatever_the_command_called
     arguments: list[str], is_run: bool, line: str
 ) -> None:
     assert to_resume(arguments, Path("outputs/x"), is_run=is_run) == f"python -m mnist_lightning {line}"
-
-
-def test_a_search_is_for_the_highest_accuracy_unless_it_is_told_otherwise() -> None:
-    search = ["-m", "hydra/sweeper=optuna"]
-    assert for_hydra(search) == [*search, "hydra.sweeper.direction=maximize"]
-    assert for_hydra([*search, "hydra.sweeper.direction=minimize"]) == [*search, "hydra.sweeper.direction=minimize"]
-    assert for_hydra(["-m", "lr=0.1"]) == ["-m", "lr=0.1"]

@@ -248,7 +248,7 @@ def test_status_json_is_for_machines_and_says_whether_the_sweep_is_over(tmp_path
         page_in(tmp_path)
     assert status_in(tmp_path) == {
         "schema": 1, "as_of": NOON.astimezone(UTC).isoformat(), "directory": str(tmp_path),
-        "state": "running", "planned": 3, "completed": 1, "diverged": 0, "failed": 0,
+        "state": "running", "planned": 3, "completed": 1, "diverged": 0, "failed": 0, "pruned": 0,
         "running": [
             {"run_name": place.name, "label": "0.002", "epoch": 7, "epochs": 20, "fraction": 0.325,
              "val_accuracy": 0.9, "together": 1}

@@ -12,7 +12,7 @@ from mnist_lightning.config import DataConfig, ModelConfig, OptimizerConfig, Run
 from mnist_lightning.progress.words import duration
 from mnist_lightning.progress.work import work_of
 from mnist_lightning.records.results import RunResult
-from mnist_lightning.sweep.announcement import announcement, search_announcement
+from mnist_lightning.sweep.announcement import announcement, drawn_announcement
 from mnist_lightning.training import pace, trainer
 
 CPU = TrainerConfig(max_epochs=2, accelerator="cpu", precision="32-true")
@@ -87,7 +87,7 @@ def test_a_fused_sweep_is_foretold_by_a_single_run_only_on_a_cpu(monkeypatch: py
     assert "about" in announcement(whole)
 
 
-def test_a_search_is_told_by_its_trials_and_what_they_draw() -> None:
-    assert search_announcement(20, ["lr", "model.num_channels"]) == "20 trials, each with its own lr, num_channels"
-    assert search_announcement(1, []) == "1 trial"
-    assert search_announcement(0, ["optimizer.name"]) == "a search, each with its own optimizer"
+def test_a_search_of_another_plugin_is_told_by_its_trials_and_what_they_draw() -> None:
+    assert drawn_announcement(20, ["lr", "model.num_channels"]) == "20 trials, each with its own lr, num_channels"
+    assert drawn_announcement(1, []) == "1 trial"
+    assert drawn_announcement(0, ["optimizer.name"]) == "a search, each with its own optimizer"

@@ -261,7 +261,7 @@ def test_a_group_that_was_cut_off_has_each_epoch_once_in_tensorboard(
 
 @pytest.fixture
 def with_mlflow() -> dict[str, Any]:
-    pytest.importorskip("mlflow", reason='needs pip install "mnist-lightning[mlflow]", not beside the extra optuna')
+    pytest.importorskip("mlflow", reason='needs pip install "mnist-lightning[mlflow]"')
     return shipped("mlflow")
 
 

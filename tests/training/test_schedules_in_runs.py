@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from mnist_lightning import RunConfig, train
+from mnist_lightning import MNISTClassifier, RunConfig, train
 from mnist_lightning.config import SchedulerConfig, conf_dir
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.fused.groups import reason_to_train_alone
@@ -78,6 +78,17 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(
     assert len(set(rates(tmp_path / "whole"))) > 1
     ends = [read_checkpoint(tmp_path / name / LAST)["state_dict"] for name in ("whole", "cut")]
     assert all(torch.equal(ends[0][k], ends[1][k]) for k in ends[0])
+
+
+def test_a_checkpoint_names_a_schedule_and_never_imports_it(tiny: Tiny, tmp_path: Path) -> None:
+    train(scheduled(tiny, SchedulerConfig("own_components.make_schedule")), tmp_path / "run")
+    last = tmp_path / "run" / LAST
+    with pytest.raises(
+        ConfigError, match="scheduler=own_components.make_schedule: is named by a checkpoint, not by yo"
+    ):
+        MNISTClassifier.load_from_checkpoint(last).configure_optimizers()
+    given = MNISTClassifier.load_from_checkpoint(last, scheduler="own_components.make_schedule")
+    assert not given.schedule_is_stored
 
 
 def test_a_longer_schedule_is_not_gone_on_with(tiny: Tiny, tmp_path: Path) -> None:

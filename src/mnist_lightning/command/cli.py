@@ -21,8 +21,9 @@ from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, s
 from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
 from mnist_lightning.errors import UserError, one_line
-from mnist_lightning.sweep.callback import GRID_SWEEPER
-from mnist_lightning.sweep.hydra_internals import called_with, completions_by, files_read_within, forget_launchers
+from mnist_lightning.sweep.callback import GRID_SWEEPER, SEARCH_SWEEPER
+from mnist_lightning.sweep.hydra_internals import called_with, completions_by, files_read_within, forget
+from mnist_lightning.sweep.search_names import KEYS, SAMPLERS
 from mnist_lightning.sweep.sweep import Sweep, shown
 
 PROGRAM = "mnist-lightning"
@@ -118,14 +119,25 @@ def register(arguments: Sequence[str] = ()) -> None:
         if key in _MAY_BE_DOTTED:
             for dotted in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", value):
                 store.store(dotted, {"name": dotted}, group=key)
-    forget_launchers(store, [path.name for path in (conf_dir() / "hydra" / "launcher").glob("*.yaml")])
+    forget(store, "launcher", [path.name for path in (conf_dir() / "hydra" / "launcher").glob("*.yaml")])
     # no file in conf/hydra/sweeper/: it would also be the sweeper of whoever has conf/ in his searchpath
     grid_sweeper = {"_target_": GRID_SWEEPER, "max_batch_size": None}
     store.store("basic", {**grid_sweeper, "params": None}, group="hydra/sweeper", provider="mnist_lightning")
+    _register_search(store)
     new = OmegaConf.register_new_resolver
     new("mnist_lightning.fresh_directory", fresh_directory, use_cache=True, replace=True)
     new("mnist_lightning.sweep_directory", _sweep_directory, use_cache=True, replace=True)
     new("mnist_lightning.run_name", _run_name, replace=True)
+
+
+def _register_search(store: ConfigStore) -> None:
+    """Gives Hydra `hydra/sweeper=optuna` and its samplers, in the place of another plugin's of the same name."""
+    forget(store, "sweeper", ["sampler", "optuna"])
+    node = {"_target_": SEARCH_SWEEPER, "_recursive_": False, **KEYS, "defaults": [{"sampler": "tpe"}]}
+    store.store("optuna", node, group="hydra/sweeper", provider="mnist_lightning")
+    for name, dotted in SAMPLERS.items():
+        sampler = OmegaConf.create({"_target_": dotted, "seed": None}, flags={"struct": False})
+        store.store(name, sampler, group="hydra/sweeper/sampler", provider="mnist_lightning")
 
 
 def _sweep_directory(experiment: str | None) -> str:

@@ -73,8 +73,6 @@ def _unknown_choice(failure: Failure) -> Explanation:
     named = [key for key in keys if missing.startswith(f"{key}/")]  # the choice may have slashes, too
     group = max(named, key=len) if named else missing.rpartition("/")[0]
     choice = missing.removeprefix(f"{group}/")
-    if (group, choice) == ("hydra/sweeper", "optuna"):
-        return EXIT_BAD_INPUT, f'{group}={choice}: not installed; pip install "mnist-lightning[optuna]"'
     options = [str(option) for option in error.options]
     way_out = near_miss(choice, options) or "use one of " + ", ".join(options)
     return EXIT_BAD_INPUT, f"{group or 'config'}={choice}: unknown; {way_out}"

@@ -52,24 +52,33 @@ _SWEEPERS = "Sweepers, -m hydra/sweeper=X: which configurations are trained"
 SWEEPERS = {
     "basic": ("every combination of the values that are listed: lr=0.1,0.01 seed=0,1,2", ""),
     "optuna": (
-        "a search: values are drawn from ranges, by what earlier trials gave; repeated, it draws new ones",
+        "a search by Optuna: values are drawn from ranges, by what earlier trials gave; repeated, it goes on",
         "optuna",
     ),
 }
-_GRAMMAR = "What Optuna draws from; a shell needs quotes around parentheses:"
+_GRAMMAR = "What a search draws from, and how; a shell needs quotes around parentheses:"
 OPTUNA = {
-    "hydra.sweeper.n_trials=20": "how many configurations are trained",
-    "hydra.sweeper.direction=maximize": "the default: it looks for the highest test accuracy; or minimize",
     "'model.num_channels=choice(8,16)'": "one of these; also written model.num_channels=8,16",
-    "'model.num_conv=range(1,3)'": "1, 2 or 3: unlike in a grid, the end is one of them",
-    "'lr=interval(0.001,0.1)'": "any number between; a key of whole numbers needs range",
+    "'model.num_conv=range(1,4)'": "1, 2 or 3, as in a grid; range(2,10,2): 2, 4, 6 or 8",
+    "'model.num_conv=interval(1,3)'": "1, 2 or 3: of a key of whole numbers, those of the interval and both its ends",
+    "'lr=interval(0.001,0.1)'": "any number between",
     "'lr=tag(log,interval(1e-4,1e-1))'": "the same, each power of ten as likely as another",
     "lr=0.01": "the same for all",
+    "hydra.sweeper.n_trials=20": "how many trials there are to be, those that are stored among them",
+    "hydra.sweeper.direction=maximize": "the default: it looks for the highest test accuracy, or where data.val_size "
+    "holds images out that on those; or minimize",
+    "hydra/sweeper/sampler=tpe": "how values are drawn: tpe, random, grid, qmc, cmaes, nsgaii, gp; "
+    "hydra.sweeper.sampler.seed=1 draws the same again, hydra.sweeper.sampler.X=... are its other arguments",
+    "hydra.sweeper.pruner=none": "what ends a run early by its validation loss: none, median, hyperband, asha",
+    "hydra.sweeper.n_jobs=2": "how many trials are drawn and trained at once; by default as many as joblib has "
+    "processes, else one",
+    "hydra.sweeper.storage=URL": "the study in a database, not in the sweep's directory; its name is "
+    "hydra.sweeper.study_name",
 }
 _FURTHER = "Where it lands, and what else there is:"
 FURTHER = {
-    "hydra.sweep.dir=DIR": "a grid's directory, by default outputs/EXPERIMENT or a new one; "
-    "where there are runs of the same grid, only what is missing is trained",
+    "hydra.sweep.dir=DIR": "a grid's or a search's directory, by default outputs/EXPERIMENT or a new one; "
+    "where there are runs of the same one, only what is missing is trained",
     "hydra.run.dir=DIR": "the same of one run without -m; by default a new one below outputs/",
     "--cfg job": "show what would be trained, and train nothing",
     "-v": "with an error, its traceback",
@@ -79,7 +88,6 @@ FURTHER = {
     "python -m mnist_lightning.report DIR": "tables and page anew from what is stored, also while runs are at work",
     "python -m mnist_lightning.predict CKPT IMAGE": "what a trained network sees in an image file",
 }
-_KINDS = ("launcher", "sweeper")
 
 
 def help_text(width: int | None = None, *, trainer: bool = False) -> str:
@@ -131,7 +139,8 @@ def _pasted(example: str, width: int) -> list[str]:
 
 def _how_to_get(plugin: str) -> str:
     """What a launcher or sweeper lacks, if its plugin is not installed."""
-    if not plugin or any(importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}_{kind}") for kind in _KINDS):
+    package = "optuna" if plugin == "optuna" else f"hydra_plugins.hydra_{plugin}_launcher"
+    if not plugin or importlib.util.find_spec(package):
         return ""
     return f'; not installed: pip install "mnist-lightning[{plugin}]"'
 

@@ -12,7 +12,6 @@ from mnist_lightning.errors import ConfigError, shell_line
 
 # A whole number of more digits than the largest float has; Python itself refuses to read some of them
 _BEYOND_FLOATS = re.compile(r"(?<![\w./+-])[+-]?[\d_]{309,}(?![\w./])")
-_SEARCH, _DIRECTION = "hydra/sweeper=optuna", "hydra.sweeper.direction"
 _MULTIRUN = ("-m", "--multirun")
 _HYDRAS_GROUPS = ("hydra/launcher", "hydra/sweeper")
 
@@ -26,13 +25,8 @@ def groups() -> list[str]:
 
 
 def for_hydra(arguments: Sequence[str]) -> list[str]:
-    """The arguments as Hydra takes them: without -v, -m in front, and quoted what its grammar has no letters for.
-
-    A search is for the highest accuracy unless it is told otherwise: Optuna's own default would find the worst network.
-    """
+    """The arguments as Hydra takes them: without -v, -m in front, and quoted what its grammar has no letters for."""
     taken = [_quoted(a) for a in arguments if a != "-v"]
-    if _SEARCH in taken and not any(a.lstrip("+").startswith(f"{_DIRECTION}=") for a in taken):
-        taken.append(f"{_DIRECTION}=maximize")
     if any(re.fullmatch("--cfg(=.*)?|-c(job|hydra|all)?", a) for a in taken):  # to show a grid's configuration
         taken = [a for a in taken if a not in _MULTIRUN]
     return sorted(taken, key=lambda a: a not in _MULTIRUN)

@@ -22,6 +22,8 @@ class DataConfig(OwnCode):
     >>> data = DataConfig("synthetic", train_size=320)
     >>> data.train_size, data.batch_size, data.val_size
     (320, 64, 0)
+    >>> DataConfig(_target_="torchvision.datasets.EMNIST", arguments={"split": "letters"}).label
+    'torchvision.datasets.EMNIST(split="letters")'
     """
 
     prefix = "data."

@@ -16,7 +16,11 @@ SCHEDULERS = ("none", "cosine", "step", "plateau", "exponential", "linear")
 @documented
 @dataclass
 class SchedulerConfig(Section):
-    """How the learning rate changes; `lr` is where it starts, after the warm-up."""
+    """How the learning rate changes; `lr` is where it starts, after the warm-up.
+
+    >>> SchedulerConfig("step", {"gamma": 0.5}).options
+    {'gamma': 0.5}
+    """
 
     prefix = "scheduler."
 

@@ -227,12 +227,16 @@ class FusedClassifier(L.LightningModule):
         shared = (began - self._started - self._finishing) / self.group_size
         at = g if final else 0
         final = final or self._final(slice(g, g + 1))
-        splits = ("train", "val", "test")
+        scores = {
+            split: dict(zip(METRICS, final[split][:, at].tolist(), strict=True)) for split in ("train", "val", "test")
+        }
         own = self._tensors_of(g)
         if diverged and self.writer.background:
             own = on_cpu(own)  # nothing is read from a GPU beside a training
         trained = Trained(
-            **{split: dict(zip(METRICS, final[split][:, at].tolist(), strict=True)) for split in splits},
+            train=scores["train"],
+            val=scores["val"],
+            test=scores["test"],
             test_logits=final["logits"][:, at],
             epochs=epochs,
             best_epoch=self.members[g].best_epoch,

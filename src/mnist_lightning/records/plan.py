@@ -12,6 +12,7 @@ from typing import Any
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.reading import TELLING, unreadable
 from mnist_lightning.records.results import RECORD, RunResult, to_json
+from mnist_lightning.records.search import read_search
 
 PLAN = "plan.json"
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,79}")  # what `RunConfig.run_name` can be
@@ -48,11 +49,16 @@ def read_plan(root: Path) -> dict[str, Any]:
 
 
 def planned_runs(root: Path) -> dict[str, dict[str, Any]]:
-    """{fingerprint: {run_name, config}} of the plan; empty where there is none, as beside the record of a single run.
+    """{fingerprint: {run_name, config}} of the plan, or of the trials that a search has drawn so far.
 
-    Raises RefusedError for a file that is none.
+    Empty where there is neither, as beside the record of a single run. Raises RefusedError for a file that is none.
     """
-    return {} if (root / RECORD).is_file() else read_plan(root).get("runs", {})
+    if (root / RECORD).is_file():
+        return {}
+    if runs := read_plan(root).get("runs"):
+        return runs
+    search = read_search(root)
+    return search.runs if search else {}
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ SCHEMA = 1
 _SEAL = ',\n  "sha256": "'
 _FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that spreadsheets compute
 _LARGEST_RECORD = 2**20
-FINAL = ("completed", "diverged")  # running again would give the same; `failed` is tried again
-Status = Literal["completed", "diverged", "failed"]
+FINAL = ("completed", "diverged", "pruned")  # running again would give the same; `failed` is tried again
+Status = Literal["completed", "diverged", "failed", "pruned"]  # pruned: a search has ended it before its last epoch
 
 
 def _column(default: Any, number_format: str = "General", about: str = "") -> Any:
@@ -70,8 +70,8 @@ class RunResult:
     num_dense: int | None = _column(None, _COUNT, "hidden dense layers")
     binary_accuracy: float = _column(_NAN, _SHARE, "training accuracy as the study counts it")
     binary_accuracy_test: float = _column(_NAN, _SHARE, "test accuracy as the study counts it")
-    status: Status = _column("failed", about="completed, diverged or failed")
-    error: str = _column("", about="why the run failed or diverged")
+    status: Status = _column("failed", about="completed, diverged, failed or pruned")
+    error: str = _column("", about="why the run failed, diverged or was pruned")
     dataset: str = _column("", about="data set")
     train_size: int | None = _column(None, _COUNT, "images of the training set")
     test_size: int | None = _column(None, _COUNT, "images of the test set")

@@ -18,6 +18,7 @@ from mnist_lightning.records.plan import PLAN
 from mnist_lightning.records.predictions import PREDICTIONS
 from mnist_lightning.records.reading import TELLING, read_regular, unreadable
 from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
+from mnist_lightning.records.search import SEARCH
 
 CONFIG, METRICS, TRACEBACK = "config.yaml", "metrics.csv", "error.txt"
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
@@ -76,12 +77,13 @@ def finished_result(directory: Path, fingerprint: str) -> RunResult | None:
 
 
 def holds_sweep(directory: Path) -> bool:
-    """Whether a directory is that of a sweep: with a plan or, of a search, with a run that Hydra says is one of it."""
+    """Whether a directory is that of a sweep: with a plan, a search, or a run that Hydra says is one of a sweep."""
     try:
         runs = [record.parent for record in directory.glob(f"*/{RECORD}")]
     except OSError as error:
         raise unreadable(directory, error) from error
-    return is_there(directory / PLAN) or any(_is_of_sweep(run / ".hydra" / "hydra.yaml") for run in runs)
+    planned = is_there(directory / PLAN) or is_there(directory / SEARCH)
+    return planned or any(_is_of_sweep(run / ".hydra" / "hydra.yaml") for run in runs)
 
 
 def _is_of_sweep(path: Path) -> bool:

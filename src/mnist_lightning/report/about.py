@@ -42,9 +42,9 @@ _RESUME_RUN = (
     "Give the same command again, with hydra.run.dir=DIR: a run that is stored is kept, also if it diverged, since "
     "training again would give the same; one that was cut off or failed is trained."
 )
-_RESUME_SEARCH = (
-    "There is no plan (a search, or runs that a program trained), so nothing is known to be missing. The command of a "
-    "search given again draws as many new trials; what is stored stays, and counts with them."
+_RESUME_UNPLANNED = (
+    "There is no plan (runs that a program trained, or another sweeper's), so nothing is known to be missing; what is "
+    "stored stays, and counts."
 )
 DURATIONS = (
     "The clock of a run that was resumed begins there; runs trained together share their time; the first run of a "
@@ -84,7 +84,7 @@ def about_table(ranking: Ranking, stored: Stored) -> Table:
 def _how_to_resume(stored: Stored) -> str:
     if not stored.linked:
         return _RESUME_RUN
-    return _RESUME if stored.state.planned is not None else _RESUME_SEARCH
+    return _RESUME if stored.state.planned is not None else _RESUME_UNPLANNED
 
 
 def unfinished_named(state: State) -> list[tuple[str, str]]:
@@ -102,7 +102,7 @@ def counts(ranking: Ranking, state: State | None = None) -> str:
     numbers, n = ranking.verdicts, len(ranking.frame)
     low = [f"{n:,} {verdict}" for verdict, n in numbers.items() if n and verdict in (COLLAPSED, NOT_YET, UNCLEAR)]
     parts = [f"{ranking.num_completed} completed" + (f", of which {', '.join(low)}" if low else "")]
-    parts += [f"{numbers[s]} {s}" for s in ("diverged", "failed") if numbers[s]]
+    parts += [f"{numbers[s]} {s}" for s in ("pruned", "diverged", "failed") if numbers[s]]
     n, planned = (n, "") if state.planned is None else (state.planned, " planned")
     return f"{n} run{'s' * (n != 1)}{planned}: {'; '.join([*parts, *state.parts()])}"
 

@@ -284,6 +284,6 @@ def _failures(ranking: Ranking, state: State) -> Answer:
     if not state.is_whole:
         short += f"; {', '.join(state.parts(why=False))}"
         sentences.insert(0, f"{n:,} of {state.planned:,} planned runs have a record; {', '.join(state.parts())}.")
-    if numbers["failed"] or len(state.unfinished) > state.count("running"):
+    if numbers["failed"] or state.undrawn or len(state.unfinished) > state.count("running"):
         sentences.append("Giving the command again trains what failed or is missing; Failures lists it.")
     return Answer(question, short, sentences)

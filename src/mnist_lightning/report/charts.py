@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from openpyxl.chart import LineChart, Reference, ScatterChart
+from openpyxl.chart import BarChart, LineChart, Reference, ScatterChart
 from openpyxl.chart.series_factory import SeriesFactory
 from openpyxl.chart.shapes import GraphicalProperties
 from openpyxl.drawing.line import LineProperties
 from openpyxl.utils import get_column_letter
 
+from mnist_lightning.report.search import Searched
 from mnist_lightning.report.sheets import Cells, cell_of, header_of
 from mnist_lightning.report.style import COLOURS
 from mnist_lightning.report.table import Column
@@ -85,6 +86,39 @@ def add_size_chart(sheet: Any, rows: int, column: int) -> None:
     _axes(chart, "Trainable parameters", "Test accuracy (top-1)")
     chart.x_axis.number_format = "#,##0"
     sheet.add_chart(chart, f"{get_column_letter(column)}{2}")
+
+
+def search_charts(sheet: Any, searched: Searched | None, column: int) -> Cells:
+    """Adds, to the right of the trials' table, how the search went; returns the importances, which have a chart."""
+    if searched is None or not searched.trials:
+        return Cells()
+    rows, place = len(searched.trials), get_column_letter(column + 3)
+    history = ScatterChart()
+    history.style, history.height, history.width = 13, 9, 18
+    trials = Reference(sheet, min_col=1, min_row=2, max_row=rows + 1)
+    for i, (source, title) in enumerate(((3, "trial"), (4, "best so far"))):
+        series = SeriesFactory(Reference(sheet, min_col=source, min_row=2, max_row=rows + 1), trials, title=title)
+        _paint(series, i, line=source == 4)
+        history.series.append(series)
+    history.title = "The search, trial by trial"
+    _axes(history, "Trial", searched.objective.capitalize())
+    history.x_axis.number_format = "0"
+    sheet.add_chart(history, f"{place}1")
+    shares = list(searched.importances.items())
+    if not shares:
+        return {(1, column): cell_of(sheet, f"Which parameters mattered: {searched.why_not}")}
+    head = [Column("Parameter"), Column("Importance", about="share of 1, by PED-ANOVA of the completed trials")]
+    cells = {(1, column + j): cell for j, cell in enumerate(header_of(sheet, head))}
+    for i, (name, share) in enumerate(shares, start=2):
+        cells[i, column], cells[i, column + 1] = cell_of(sheet, name), cell_of(sheet, share, "0.00")
+    chart = BarChart()
+    chart.type, chart.height, chart.width = "bar", 7, 18  # cm
+    chart.add_data(Reference(sheet, min_col=column + 1, min_row=1, max_row=len(shares) + 1), titles_from_data=True)
+    chart.set_categories(Reference(sheet, min_col=column, min_row=2, max_row=len(shares) + 1))
+    chart.title = "Which parameters mattered"
+    _axes(chart, "", "Importance")
+    sheet.add_chart(chart, f"{place}20")
+    return cells
 
 
 def _axes(chart: Any, x: str, y: str) -> None:

@@ -12,6 +12,7 @@ from mnist_lightning.report.about import DURATIONS
 from mnist_lightning.report.frame import distinct
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.running import Running
+from mnist_lightning.report.search import FEW, Searched
 from mnist_lightning.report.stored import MOST_CURVES, Curve, Stored, thing_of
 from mnist_lightning.report.style import Picture, looks, picture
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # In the page's order: name of the files, heading. A name that is not drawn this time is removed from the directory.
 HEADINGS = {
+    "optimization_history": "The search, trial by trial",
+    "parameter_importance": "Which parameters mattered",
     "accuracy_by_learning_rate": "Accuracy by learning rate and optimizer",
     "heat_map": "The whole grid",
     "accuracy_by_network_size": "Accuracy by network size",
@@ -49,8 +52,13 @@ def draw_figures(ranking: Ranking, stored: Stored) -> Figures:
     """Every figure that can be drawn. Without matplotlib there are none, and the reason says so."""
     if not _can_draw():
         return Figures([], dict.fromkeys(HEADINGS, "figures need matplotlib: pip install matplotlib"))
-    plans = _of_runs(ranking) | _of_curves(ranking, stored.curves) | _of_images(ranking, stored.predictions)
-    in_order = {name: plans[name] for name in HEADINGS}
+    plans = (
+        _of_search(stored.searched)
+        | _of_runs(ranking)
+        | _of_curves(ranking, stored.curves)
+        | _of_images(ranking, stored.predictions)
+    )
+    in_order = {name: plans[name] for name in HEADINGS if name in plans}
     drawn = [picture(name, HEADINGS[name], *plan) for name, plan in in_order.items() if isinstance(plan, tuple)]
     return Figures(drawn, {name: plan for name, plan in in_order.items() if isinstance(plan, str)})
 
@@ -75,6 +83,28 @@ def running_picture(running: Sequence[Running]) -> Picture | None:
     dotted = " Dotted: on the training images, during the epoch." if len(shown) <= MOST_DOTTED else ""
     caption = f"{of}Solid: validation.{dotted}"
     return picture("running_curves", "Learning curves so far", caption, lambda: running_curves(shown))
+
+
+def _of_search(searched: Searched | None) -> dict[str, Plan | str]:
+    """Those of a search alone: a grid does not miss them."""
+    if searched is None:
+        return {}
+    from mnist_lightning.report import figures_search
+
+    history: Plan | str = "no trial was completed"
+    if searched.completed:
+        caption = f"Each point is a trial, the line the best so far. Below: those that gave none. {searched.sentence}"
+        history = (caption, lambda: figures_search.optimization_history(searched))
+    importance: Plan | str = searched.why_not
+    if not searched.why_not:
+        n = len(searched.completed)
+        caution = " Of so few it is hardly more than a hint." if n < FEW else ""
+        told = (
+            f"By PED-ANOVA of the {n:,} completed trials: how differently the best tenth of them are spread along each "
+            f"parameter, compared with all.{caution}"
+        )
+        importance = (told, lambda: figures_search.parameter_importance(searched))
+    return {"optimization_history": history, "parameter_importance": importance}
 
 
 def _of_runs(ranking: Ranking) -> dict[str, Plan | str]:

@@ -32,7 +32,8 @@ def settings(frame: pd.DataFrame, column: str = "accuracy_test") -> pd.DataFrame
 
     Means over the runs that finished, under the names of their columns; of `column`, by which settings are ranked, also
     the sample `deviation` between runs, `lowest` and `highest`. Whole numbers: `runs` that finished, `all_runs`
-    that there should be, by the plan or by the records, `lost` the records of runs that did not finish, `diverged`.
+    that there should be, by the plan or by the records, `lost` the records of runs that did not finish and were not
+    pruned, `diverged`.
     `collapsed`, `not_yet` and `unclear` are shares of the runs that finished. NaN where there is no run, or for the
     deviation no second one.
     """
@@ -44,6 +45,7 @@ def settings(frame: pd.DataFrame, column: str = "accuracy_test") -> pd.DataFrame
         **{name: values[name] for name in _AVERAGED},
         **{name: share.astype("float64").where(done) for name, share in shares.items()},
         diverged=frame["status"] == "diverged",
+        lost=~(done | (frame["status"] == "pruned")),
         ranked=values[column],
     )
     result = of_runs.groupby("setting", as_index=False).agg(
@@ -54,7 +56,7 @@ def settings(frame: pd.DataFrame, column: str = "accuracy_test") -> pd.DataFrame
         highest=("ranked", "max"),
         runs=("finished", "sum"),
         all_runs=("finished", "size"),
-        lost=("finished", lambda finished: int((~finished).sum())),
+        lost=("lost", "sum"),
         planned=("planned", "max"),
         diverged=("diverged", "sum"),
     )  # pyright: ignore[reportCallIssue] - names of results are free

@@ -62,9 +62,9 @@ def status_json(
         "directory": str(root.resolve()),
         "state": what,
         "planned": state.planned,
-        **{status: counts[status] for status in ("completed", "diverged", "failed")},
+        **{status: counts[status] for status in ("completed", "diverged", "failed", "pruned")},
         "running": [_run(run) for run in now],
-        "missing": len(state.unfinished) - state.count("running"),
+        "missing": len(state.unfinished) - state.count("running") + state.undrawn,
         **{what.replace(" ", "_"): state.count(what) for what in ("interrupted", "never begun", "refused")},
     }
     return (json.dumps(told, indent=1, allow_nan=False) + "\n").encode()

@@ -27,6 +27,7 @@ from mnist_lightning.report.inline_svg import data_address, inline
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.runs_table import cell_text, runs_table
+from mnist_lightning.report.search import trials_table
 from mnist_lightning.report.state import State
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
@@ -86,6 +87,8 @@ def page(ranking: Ranking, stored: Stored, figures: Figures, directory: Path | N
         versus=versus,
         versus_ran=_ran(versus),
         about_the_study=(WHAT_ACCURACY_IS, *MISPRINTS),
+        trials=_with_links(trials_table(stored.searched), stored.linked),
+        searched=stored.searched,
         failures=_with_links(tables.failures_table(ranking, stored.state), stored.linked),
         about=_about(ranking, stored),
     )  # fmt: skip

@@ -12,8 +12,9 @@ from mnist_lightning.config.keys import loss_label
 from mnist_lightning.config.labels import labels
 from mnist_lightning.errors import UserError, one_line
 from mnist_lightning.records import locks
-from mnist_lightning.records.plan import is_run_name, planned_runs, take_stock
+from mnist_lightning.records.plan import is_run_name, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import RECORD, RunResult, find_results, to_json
+from mnist_lightning.records.search import read_search
 
 MOST_NAMED = 6
 _LONGEST_NAME = 100
@@ -67,11 +68,12 @@ class State:
     refused: list[UserError] = field(default_factory=list)
     places: Mapping[str, str] = field(default_factory=dict)
     renamed: dict[str, RunResult] = field(default_factory=dict)
+    undrawn: int = 0  # trials of a search that are still to be drawn
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is known to be missing."""
-        return not self.unfinished
+        return not self.unfinished and not self.undrawn
 
     def count(self, *what: str) -> int:
         """How many planned runs without a record are in one of these states."""
@@ -83,6 +85,7 @@ class State:
         detail = [f"{n:,} {word}" for what, word in words.items() if (n := self.count(what))]
         running, missing = self.count("running"), len(self.unfinished) - self.count("running")
         parts = [f"{running:,} running"] if running else []
+        parts += [f"{self.undrawn:,} not drawn"] if self.undrawn else []
         return parts + ([f"{missing:,} missing" + f" ({', '.join(detail)})" * why] if missing else [])
 
     def odd(self, most: int = MOST_NAMED) -> dict[str, str]:
@@ -134,8 +137,9 @@ def state_of(
     ]
     problems += [str(error).replace(f"{root}/", "") for error in refused.values()]
     own = {id(record) for record in stock.own}
+    search = None if problems or not plan or read_plan(root) else read_search(root)
     return stock.own, State(
-        len(plan) if plan else None,
+        len(plan) + (search.undrawn if search else 0) if plan else None,
         unfinished,
         stock.strangers,
         stock.copies,
@@ -143,6 +147,7 @@ def state_of(
         [*refused.values()],
         {to_json(record): place for place, record in records.items() if id(record) in own and place != record.run_name},
         {} if not plan else _renamed(root, stock.copies, recorded),
+        search.undrawn if search else 0,
     )
 
 

@@ -20,6 +20,7 @@ from mnist_lightning.report.live import Live
 from mnist_lightning.report.provenance import OF_RUN, OF_SWEEP, command_in
 from mnist_lightning.report.ranking import Ranking
 from mnist_lightning.report.running import Running
+from mnist_lightning.report.search import Searched, read_searched
 from mnist_lightning.report.state import State
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
 
@@ -49,6 +50,7 @@ class Stored:
     linked: bool = True  # runs lie in directories of their own, which can be linked to
     comparison: Comparison | None = None  # of the two best settings
     running: list[Running] = field(default_factory=list)
+    searched: Searched | None = None  # of a search
     best: list[Curve] = field(default_factory=list)  # of the best settings, the best first
     live: Live | None = None  # for a page that will be made again
 
@@ -67,6 +69,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
 
     predictions = predictions_of(ranking.best) if ranking.best is not None else None
     comparison = compare(ranking, predictions_of)
+    searched = read_searched(ranking.frame, directory, problems)
 
     def with_curves(chosen: list[tuple[Any, str]]) -> list[Curve]:
         read = [Curve(run, why, read_curve(directory, run.place_on_disk, problems)) for run, why in chosen]
@@ -79,6 +82,7 @@ def read_stored(ranking: Ranking, directory: Path) -> Stored:
         list(dict.fromkeys(problems)),
         linked=not _is_run(directory),
         comparison=comparison,
+        searched=searched,
         best=with_curves([(run, "best") for run in runs(ranking.typical.head(MOST_BEST))]),
     )
 

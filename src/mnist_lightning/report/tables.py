@@ -198,7 +198,7 @@ def failures_table(ranking: Ranking, state: State | None = None) -> Table:
         Column("Why", about="the error, or what the learning curve shows", key="why"),
         record_column("run_name", "Run"),
     ]
-    wrong = ranking.frame[ranking.frame["verdict"] != LEARNED]
+    wrong = ranking.frame[~ranking.frame["verdict"].isin([LEARNED, "pruned"])]
     wrong = wrong.assign(
         what=wrong["verdict"], order=wrong["verdict"].map({verdict: -i for i, verdict in enumerate(VERDICTS)})
     )

@@ -13,6 +13,7 @@ from mnist_lightning.report.findings import FAILS, counted, findings
 from mnist_lightning.report.frame import frame_of, runs
 from mnist_lightning.report.ranking import BY_VALIDATION, Ranking
 from mnist_lightning.report.running import Running, running_runs
+from mnist_lightning.report.search import read_searched
 from mnist_lightning.report.state import MOST_NAMED, State, in_terminal
 from mnist_lightning.report.table import shown
 from mnist_lightning.report.verdicts import COLLAPSED, LEARNED, NOT_YET, UNCLEAR
@@ -96,7 +97,8 @@ def _padded(row: Sequence[str], widths: Sequence[int], words: int) -> list[str]:
 
 
 def _failures(ranking: Ranking) -> list[str]:
-    wrong = ranking.unranked.sort_values(["status", "run_name"])
+    unranked = ranking.unranked
+    wrong = unranked[unranked["status"] != "pruned"].sort_values(["status", "run_name"])
     lines: list[str] = []
     for r in runs(wrong.head(MOST_FAILURES)):
         seed = f" seed {r.seed}" if ranking.several_seeds else ""
@@ -152,7 +154,9 @@ def closing(
     """What to print when a report is written: the leaderboard, what is missing, and where the files are."""
     state = state or State()
     ranking = Ranking(frame_of(results, directory, state.places))
-    lines = [_leaderboard(ranking), *_standing(ranking, state, directory)]
+    searched = read_searched(ranking.frame, directory, [], judged=False) if directory else None
+    best = _wrapped(searched.sentence) if searched else []
+    lines = [_leaderboard(ranking), *best, *_standing(ranking, state, directory)]
     named = {"report.html": "page", "results.xlsx": "workbook", "results-2.xlsx": _SECOND}
     for path in sorted(paths, key=lambda p: p.name):
         if path.name in named:

@@ -18,7 +18,7 @@ from mnist_lightning.report.curves import Columns, place_of, read_curve, run_dir
 
 LEARNED, NOT_YET, COLLAPSED, UNCLEAR = "learned", "not yet learned", "collapsed", "unclear"
 NO_ACCURACY = "no accuracy"
-VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "diverged", "failed")
+VERDICTS = (LEARNED, NOT_YET, COLLAPSED, UNCLEAR, NO_ACCURACY, "pruned", "diverged", "failed")
 DIGITS = 10  # classes, where a record says nothing else
 # share of ten classes' test images: twice what guessing gets, so that a small test set cannot blur it
 GUESSING = 0.20

@@ -119,7 +119,7 @@ class Watched:
         older = self.drawn if kept and told != self.drawn_of else None
         made = Live(datetime.now().astimezone(), older, at_work=_is_at_work(self.root, state))
         self.figures = write_live(results, self.root, state, made, kept)
-        recorded = len(results) if state.planned is None else state.planned - len(state.unfinished)
+        recorded = len(results) if state.planned is None else state.planned - len(state.unfinished) - state.undrawn
         of = "" if state.planned is None else f" of {state.planned}"
         self.tell(f"{made.as_of:%H:%M:%S}  {recorded}{of} runs have a record")
         cost = time.process_time() - paid

@@ -17,12 +17,13 @@ from openpyxl.writer.excel import ExcelWriter
 
 from mnist_lightning.report import tables
 from mnist_lightning.report.about import about_table
-from mnist_lightning.report.charts import add_size_chart, optimizer_charts
+from mnist_lightning.report.charts import add_size_chart, optimizer_charts, search_charts
 from mnist_lightning.report.curve_sheet import add_curves
 from mnist_lightning.report.curves import link
 from mnist_lightning.report.findings import RULE, findings_table
 from mnist_lightning.report.published import MISPRINTS, WHAT_ACCURACY_IS
 from mnist_lightning.report.ranking import Ranking
+from mnist_lightning.report.search import trials_table
 from mnist_lightning.report.sheets import BOLD, Cells, arrange, cell_of, header_of, put_table
 from mnist_lightning.report.stored import Stored
 from mnist_lightning.report.table import Table
@@ -52,6 +53,9 @@ def workbook_bytes(ranking: Ranking, stored: Stored) -> bytes:
         add_curves(book, stored.best)
     if (findings := findings_table(ranking.frame)).rows:  # last: the others keep their places
         _with_note(book, findings, RULE)
+    if stored.searched:
+        trials, beside = trials_table(stored.searched), len(trials_table(stored.searched).columns) + 2
+        _with_note(book, trials, charts=lambda sheet: search_charts(sheet, stored.searched, beside))
     book.active = 0
     book.properties.creator, book.properties.created = "mnist-lightning", _EPOCH
     out = io.BytesIO()

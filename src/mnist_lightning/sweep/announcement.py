@@ -12,6 +12,7 @@ from mnist_lightning.progress.screen import meanwhile
 from mnist_lightning.progress.words import duration
 from mnist_lightning.progress.work import work_of
 from mnist_lightning.records.results import RunResult
+from mnist_lightning.records.search import Search
 
 _WORTH_TIMING = 5e12  # of work: a minute or more on a CPU, so that a second of it may be spent on the forecast
 # Arguments of the Trainer that may make a run shorter than its epochs: then nothing is foretold
@@ -39,10 +40,21 @@ def announcement(
     return f"{what}, {_epochs(configs)} of {_images(configs)}{device}{time}"
 
 
-def search_announcement(trials: int, drawn: Sequence[str]) -> str:
-    """`20 trials, each with its own lr, num_channels`."""
+def drawn_announcement(trials: int, drawn: Sequence[str]) -> str:
+    """`20 trials, each with its own lr, num_channels`: of a sweeper that is not ours."""
     what = f"{trials:,} trial{'s' * (trials != 1)}" if trials else "a search"
     return f"{what}, each with its own {', '.join(short_keys(drawn).values())}" if drawn else what
+
+
+def search_announcement(search: Search, space: str, first: RunConfig, launcher: str = "basic") -> str:
+    """`20 trials by tpe for the highest test accuracy: lr (0.001 to 0.1), 5 epochs of mnist, on cpu, 32-true`."""
+    how = "highest" if search.direction == "maximize" else "lowest"
+    on = "validation" if search.objective == "accuracy_val" else "test"
+    trials, sampler = search.total, search.sampler.partition(" ")[0]
+    pruner = "" if search.pruner_given is None else f", {search.pruner.partition(' ')[0]} prunes"
+    device = f", {_device([first])}" if launcher in _HERE else f", by {launcher}"
+    what = f"{trials:,} trial{'s' * (trials != 1)} by {sampler} for the {how} {on} accuracy{pruner}: {space}"
+    return f"{what}, {_epochs([first])} of {_images([first])}{device}"
 
 
 def _epochs(configs: Sequence[RunConfig]) -> str:

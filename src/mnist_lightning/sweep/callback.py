@@ -12,12 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lightning.errors import ConfigError, PassedOn, UserError
 from mnist_lightning.records.plan import PLAN, read_plan
-from mnist_lightning.sweep.announcement import search_announcement
+from mnist_lightning.sweep.announcement import drawn_announcement
 from mnist_lightning.sweep.progress import TELLING, Progress
 from mnist_lightning.sweep.search import drawn_keys
 from mnist_lightning.sweep.sweep import Sweep, current
 
 GRID_SWEEPER = "hydra_plugins.mnist_lightning_sweeper.GridSweeper"
+SEARCH_SWEEPER = "hydra_plugins.mnist_lightning_sweeper.SearchSweeper"
+_OURS = (GRID_SWEEPER, SEARCH_SWEEPER)  # they plan, announce and refuse for themselves
 
 
 class CollectResults(Callback):
@@ -46,11 +48,11 @@ class CollectResults(Callback):
 def _show_search(sweep: Sweep, config: DictConfig) -> None:
     """Shows from now on which runs of a search are at work, of which there is no plan."""
     root = Path(config.hydra.sweep.dir)
-    if OmegaConf.select(config, "hydra.sweeper._target_") != GRID_SWEEPER:
+    if OmegaConf.select(config, "hydra.sweeper._target_") not in _OURS:
         trials = OmegaConf.select(config, "hydra.sweeper.n_trials")
         drawn = drawn_keys(config)
         sweep.progress = Progress(trials if isinstance(trials, int) else 0, drawn=drawn)
-        print(search_announcement(sweep.progress.planned, drawn), flush=True)
+        print(drawn_announcement(sweep.progress.planned, drawn), flush=True)
         launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
         mode = str(OmegaConf.select(config, "progress"))
         if OmegaConf.select(config, "report.live"):
@@ -59,9 +61,9 @@ def _show_search(sweep: Sweep, config: DictConfig) -> None:
 
 
 def _refuse_search_in_grid(config: DictConfig) -> None:
-    """Ends the command where a sweeper that plans nothing, as Optuna's, would put its runs among a grid's."""
+    """Ends the command where a sweeper that plans nothing, as other plugins' do, would put its runs among a grid's."""
     target = OmegaConf.select(config, "hydra.sweeper._target_")
-    if current() is None or target == GRID_SWEEPER:
+    if current() is None or target in _OURS:
         return
     try:
         root = str(OmegaConf.select(config, "hydra.sweep.dir"))

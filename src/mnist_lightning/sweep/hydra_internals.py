@@ -38,7 +38,7 @@ __all__ = [
     "called_with",
     "completions_by",
     "files_read_within",
-    "forget_launchers",
+    "forget",
     "processes_started_by",
     "submissions_by",
 ]
@@ -118,15 +118,17 @@ def apply_override(override: Override, config: DictConfig) -> None:
     ConfigLoaderImpl._apply_overrides_to_config([override], config)
 
 
-def forget_launchers(store: ConfigStore, names: Sequence[str]) -> None:
-    """Removes the launcher plugins' own entries of these names, for which conf/hydra/launcher/ has files.
+def forget(store: ConfigStore, kind: str, names: Sequence[str]) -> None:
+    """Removes other plugins' own entries of these names, for which we have files or entries.
 
-    Hydra would check the file against the entry and warn that this is deprecated, in every worker again. The
-    entries are made when the plugins are found, so they are found first.
+    Hydra would check a file in conf/hydra/launcher/ against the entry and warn that this is deprecated, in every
+    worker again. The entries are made when the plugins are found, so they are found first.
     """
     Plugins.instance()
     for name in names:
-        store.repo["hydra"]["launcher"].pop(name, None)
+        known = store.repo["hydra"].get(kind, {})
+        known.pop(name, None)
+        known.pop(f"{name}.yaml", None)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from mnist_lightning.sweep import slurm
 from mnist_lightning.sweep.announcement import announcement
 from mnist_lightning.sweep.attempts import attempts, begin, end
 from mnist_lightning.sweep.progress import Progress, line, of_worker
+from mnist_lightning.sweep.pruning import judge_of
 from mnist_lightning.sweep.sweep import Sweep, current, is_final, refuse_other_directory, refuse_retraining, shown
 
 
@@ -48,7 +49,7 @@ def run_job(composed: DictConfig) -> float:
         _freeze_imports()
     result = (run_in_sweep if in_sweep else _run_alone)(config, run_dir, started_in)
     tell(result, run_dir)
-    return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # Optuna ends a search for a NaN
+    return result.accuracy_test if math.isfinite(result.accuracy_test) else 0.0  # some sweepers end for a NaN
 
 
 def _freeze_imports() -> None:
@@ -92,7 +93,7 @@ def _enter_submitit() -> str:
 
 
 def _is_planned(config: RunConfig, sweep_dir: Path) -> bool:
-    """Whether there is a plan, with which the configuration was checked; Optuna has none.
+    """Whether there is a plan, with which the configuration was checked; a search has none.
 
     Raises RuntimeError for one that is not in it: Hydra has composed what `Compositions` did not.
     """
@@ -141,7 +142,8 @@ def _train(config: RunConfig, run_dir: Path, started_in: Path, *, checked: bool)
         if sweep.is_run and sweep.progress:
             print(folded(announcement([config])), flush=True)
             sweep.progress.begin({run_dir: config}, config.progress)
-    return train_checked(config, run_dir, continue_interrupted=True, base=started_in)
+    judge = judge_of(config.fingerprint, run_dir.parent) if not is_alone and not checked else None
+    return train_checked(config, run_dir, continue_interrupted=True, base=started_in, judge=judge)
 
 
 def _recorded(

@@ -15,6 +15,7 @@ from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedE
 from mnist_lightning.records.durable import write_durably
 from mnist_lightning.records.plan import PLAN, read_plan
 from mnist_lightning.records.results import FINAL, RECORD, RunResult, load
+from mnist_lightning.records.search import SEARCH
 
 _VERSIONS = {"version": "mnist-lightning", "python_version": "Python", "torch_version": "torch"} | {
     f"{name}_version": name for name in ("torchvision", "lightning")
@@ -41,7 +42,7 @@ def commit_plan(root: Path, configs: Sequence[RunConfig], data: dict[str, str], 
             raise DataError(
                 f"data={name}: not the data this sweep began with; restore them, or choose another hydra.sweep.dir"
             )
-    return _other_versions(stored.get("versions"), versions)
+    return other_versions(PLAN, stored.get("versions"), versions)
 
 
 def _runs(configs: Iterable[RunConfig]) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def refuse_other_plan(root: Path, configs: Iterable[RunConfig]) -> dict[str, Any
     And RefusedError for one that was edited. A look, without torch.
     """
     if not (stored := read_plan(root)):
+        if (root / SEARCH).is_file():
+            raise ConfigError(f"hydra.sweep.dir={root}: holds a search ({SEARCH}); choose another directory")
         return {}
     wanted = json.loads(json.dumps(_runs(configs), default=str))
     _refuse_edited(root / PLAN, stored["runs"], wanted)
@@ -93,12 +96,12 @@ def _refuse_edited(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -
             raise RefusedError(f"{path}: {what}; restore it, or delete it and run again")
 
 
-def _other_versions(before: Any, now: dict[str, str]) -> list[str]:
-    """The sentence that says which versions a sweep was begun with, if they are others now."""
+def other_versions(name: str, before: Any, now: dict[str, str]) -> list[str]:
+    """The sentence that says which versions a sweep, as its file `name` has it, was begun with, if others are here."""
     before = before if isinstance(before, dict) else {}
     changed = [(name, str(before[name]), now[name]) for name in now if before.get(name) and now[name]]
     told = [f"{_VERSIONS.get(name, name)} {old}, now {new}" for name, old, new in changed if old != new]
-    return [one_line(f"{PLAN}: begun with {'; '.join(told)}: what is stored stays as it is")] if told else []
+    return [one_line(f"{name}: begun with {'; '.join(told)}: what is stored stays as it is")] if told else []
 
 
 def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> str:

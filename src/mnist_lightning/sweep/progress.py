@@ -14,6 +14,7 @@ from mnist_lightning.progress.watch import Watch, watched
 from mnist_lightning.records.plan import read_plan
 from mnist_lightning.records.results import RECORD, RunResult, load
 from mnist_lightning.records.run_directory import TRACEBACK
+from mnist_lightning.records.search import read_search
 from mnist_lightning.sweep.attempts import has_ended
 from mnist_lightning.sweep.search import called
 
@@ -32,7 +33,7 @@ class Progress:
 
     planned: int = 0
     stored_at_start: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     done: int = 0
     watch: Watch | None = None
     drawn: Sequence[str] = ()
@@ -59,6 +60,12 @@ class Progress:
                 has_ended=has_ended if others_train else None, on_end=self._found, name=self._called,
             )  # fmt: skip
             self.watch.start()
+
+    def found(self, done: int) -> None:
+        """Notes how many runs are done, those of other processes among them."""
+        self.done = done
+        if self.watch:
+            self.watch.ended = done
 
     def finished(self, result: RunResult, run_dir: Path) -> None:
         """Counts a run that has got its record, and prints its line; once."""
@@ -91,7 +98,7 @@ def line(result: RunResult, label: str | None = None, progress: Progress | None 
         is_alone = progress is not None and not (progress.planned or progress.drawn)
         parts += [f"failed: {result.error}", f"see {'' if is_alone else f'{result.run_name}/'}{TRACEBACK}"]
     else:
-        diverged = "diverged, " if result.status == "diverged" else ""
+        diverged = f"{result.status}, " if result.status in ("diverged", "pruned") else ""
         test = "test " if result.val_size else ""  # the tables rank by that on images held out
         parts += [f"{diverged}{test}accuracy {result.accuracy_test:.4f}", f"{result.duration_seconds:.1f} s"]
     if progress is None or not (progress.planned or progress.done > 1):
@@ -105,7 +112,9 @@ def line(result: RunResult, label: str | None = None, progress: Progress | None 
 
 def of_worker(sweep_dir: Path) -> Progress:
     """The counts as a worker finds them on the disk, for the line in its log."""
-    return Progress(len(read_plan(sweep_dir).get("runs", {})), count_records(sweep_dir))
+    search = read_search(sweep_dir)
+    planned = search.total if search else len(read_plan(sweep_dir).get("runs", {}))
+    return Progress(planned, count_records(sweep_dir))
 
 
 def count_records(sweep_dir: Path) -> int:

@@ -15,17 +15,10 @@ from typing import IO
 
 from mnist_lightning.config import RunConfig
 from mnist_lightning.config.labels import labels
-from mnist_lightning.errors import (
-    EXIT_OK,
-    EXIT_REFUSED,
-    EXIT_RUNS_MISSING,
-    BusyError,
-    ConfigError,
-    OutputError,
-)
+from mnist_lightning.errors import BusyError, ConfigError, OutputError
 from mnist_lightning.records import locks
 from mnist_lightning.records.durable import remove_orphans, write_durably
-from mnist_lightning.records.plan import planned_runs, read_plan, take_stock
+from mnist_lightning.records.plan import planned_runs
 from mnist_lightning.records.results import FINAL, RECORD, Found, RunResult, find_results
 from mnist_lightning.records.run_directory import (
     GROUPS,
@@ -38,6 +31,7 @@ from mnist_lightning.records.run_directory import (
 from mnist_lightning.records.versions import versions
 from mnist_lightning.sweep.attempts import expect
 from mnist_lightning.sweep.live import LivePage
+from mnist_lightning.sweep.outcome import outcome_of
 from mnist_lightning.sweep.plan import check_space, checked_data, commit_plan, once_each, refuse_other_plan
 from mnist_lightning.sweep.progress import Progress
 
@@ -243,36 +237,19 @@ class Sweep:
         """Whether this process planned or began something, or there is a plan or a record in the directory."""
         if self.planned or self.directory is None or not self.directory.is_dir():
             return bool(self.planned)
-        return bool(read_plan(self.directory) or self._found().records or self._began_alone())
+        return bool(planned_runs(self.directory) or self._found().records or self._began_alone())
 
     def _began_alone(self) -> bool:
         """Whether this is a single run that passed all checks: then its configuration is written."""
         return self.is_run and self.directory is not None and (self.directory / "config.yaml").is_file()
 
     def outcome(self) -> tuple[int, str]:
-        """The exit code and the last line, from what is on disk beside what was planned.
-
-        Without a plan every record counts; with one those of its runs, and the others are only named.
-        """
+        """The exit code and the last line, from what is on disk beside what was planned, see `outcome_of`."""
         assert self.directory is not None
-        found, planned = self._found(), self.planned | planned_runs(self.directory)
-        stock = take_stock(planned, found.records)
-        recorded = {r.fingerprint for r in stock.own}
-        completed = {r.fingerprint for r in stock.own if r.status == "completed"}
-        wanted = set(planned) or recorded
-        if not wanted and self._began_alone():
-            wanted = {"the run itself"}
-        counts = {status: sum(r.status == status for r in stock.own) for status in ("failed", "diverged")}
-        counts |= {"missing": len(wanted - recorded), "not of this plan": len(stock.strangers)}
-        copies = len(stock.copies)
-        counts |= {"copy" if copies == 1 else "copies": copies, "damaged": len(found.refused)}
-        wrong = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        if self.retraining:
-            wrong = "not trained anew"
-        everything = bool(wanted) and wanted <= completed and not self.retraining
-        line = f"{len(completed)} of {len(wanted)} done" + (f" ({wrong})" if wrong else "")
-        code = EXIT_REFUSED if found.refused else EXIT_OK
-        return (code if everything else EXIT_RUNS_MISSING), f"{line}: {shown(self.directory)}"
+        code, line = outcome_of(
+            self.directory, self.planned, self._found(), alone=self._began_alone(), retraining=self.retraining
+        )
+        return code, f"{line}: {shown(self.directory)}"
 
 
 # Hydra makes callbacks, sweepers and launchers itself and hands them nothing of ours: they find the sweep here.

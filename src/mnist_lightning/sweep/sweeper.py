@@ -65,7 +65,7 @@ class GridSweeper(BasicSweeper):
         sweep, root = current() or Sweep(), Path(self.launcher.sweep_dir)
         sweep.directory = None  # until the plan is accepted: an earlier sweep there is not ours to collect
         try:
-            _require_named_directories(self.config)
+            require_named_directories(self.config)
             refuse_other_directory(self.config.hydra.overrides.hydra, in_sweep=True)
             self.launcher.check()
             read_files.cache_clear()
@@ -99,7 +99,7 @@ def _one_of_each_data_set(batches: Iterable[Iterable[list[str]]]) -> list[list[s
     return list(first.values())
 
 
-def _require_named_directories(config: DictConfig) -> None:
+def require_named_directories(config: DictConfig) -> None:
     """Raises ConfigError for a `hydra.sweep.subdir` of the user's: records are found by the name of their run."""
     subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # pyright: ignore - a DictConfig gives a dictionary
     if subdir != "${mnist_lightning.run_name:}":

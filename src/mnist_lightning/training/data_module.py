@@ -77,6 +77,14 @@ class MNISTDataModule(L.LightningDataModule):
         Labels are whole numbers [N] from 0 to `num_classes` - 1, by default the largest that occurs. The module's
         `in_channels`, `image_size` and `num_classes` are what a network for them needs. Raises DataError for anything
         else and ConfigError where more images are asked for than there are.
+
+        >>> import torch
+        >>> images, labels = torch.rand(60, 3, 12, 12), torch.arange(60) % 4
+        >>> data = MNISTDataModule.from_tensors(images[:40], labels[:40], images[40:], labels[40:])
+        >>> data.in_channels, data.image_size, data.num_classes
+        (3, 12, 4)
+        >>> data.dataset.test
+        Split(20 images float32 3x12x12, labels 0 to 3)
         """
         sizes = {"batch_size": batch_size, "train_size": train_size, "test_size": test_size, "val_size": val_size}
         module = cls(transform=transform, seed=seed, **sizes)  # pyright: ignore[reportArgumentType] - by name

@@ -23,7 +23,6 @@ from mnist_lightning.config import (
     check_values,
 )
 from mnist_lightning.config.components import TARGET
-from mnist_lightning.config.keys import section_from
 from mnist_lightning.data.datasets import scale
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.losses import LOSSES, Loss
@@ -124,8 +123,7 @@ class MNISTClassifier(Scheduled):
             raise ConfigError([Problem("net", None, f"the weights are of {network.get(TARGET)}", GIVE_NET)])
         self.loss_function = _loss(loss, loss_options, criterion)
         own_loss = isinstance(self.loss_function, OwnLoss)
-        named = {k: v for k, v in (schedule or {}).items() if k != "epochs"}
-        self.schedule = section_from(SchedulerConfig, named if schedule and scheduler == "none" else scheduler)
+        self.follow(scheduler, schedule)
         ignored = ["loss_options", "criterion", "net", "network", "scheduler", "schedule"]
         ignored += ["loss"] * own_loss + ["num_channels", "num_conv", "num_dense"] * (net is not None)
         self.save_hyperparameters(ignore=ignored)  # plain types only: they must load with weights_only=True

@@ -18,7 +18,7 @@ from mnist_lightning.data.datasets import Dataset
 from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.losses import probabilities
 from mnist_lightning.records.predictions import make_predictions, save_predictions
-from mnist_lightning.records.results import RunResult, save
+from mnist_lightning.records.results import RunResult, Status, save
 from mnist_lightning.records.run_directory import BEST, LAST, TRACEBACK, finish_retraining, home_of
 from mnist_lightning.records.versions import versions
 from mnist_lightning.training.checkpoints import sha256
@@ -43,6 +43,7 @@ class Trained:
     device: torch.device
     engine: str = "lightning"
     group_size: int = 1
+    pruned_by: str = ""  # the pruner of a search that has ended it before its last epoch
 
     @property
     def is_diverged(self) -> bool:
@@ -70,13 +71,14 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
     columns: dict[str, Any] = _columns_of(config) | trained.train
     columns |= {f"{name}_test": value for name, value in trained.test.items()}
     columns |= {"train_size": len(dataset.train), "test_size": len(dataset.test), "data_sha256": dataset.sha256}
+    status, error = _ended(config, trained)
     columns["num_classes"] = dataset.shape.num_classes
     shared = ("epochs", "best_epoch", "num_parameters", "samples_per_second", "precision", "engine", "group_size")
     columns |= {name: getattr(trained, name) for name in shared}
     return RunResult(
         **columns,
-        status="diverged" if trained.is_diverged else "completed",
-        error=f"loss is not finite in epoch {trained.epochs}" if trained.is_diverged else "",
+        status=status,
+        error=error,
         loss_val=trained.val["loss"],
         accuracy_val=trained.val["accuracy"],
         device=device_name(trained.device),
@@ -85,6 +87,16 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
         checkpoint_sha256=last,
         best_checkpoint_sha256=sha256(path / BEST),
     )
+
+
+def _ended(config: RunConfig, trained: Trained) -> tuple[Status, str]:
+    """How a trained run ended, and why so."""
+    if trained.is_diverged:
+        return "diverged", f"loss is not finite in epoch {trained.epochs}"
+    if trained.pruned_by:
+        of = f"{trained.epochs} of {config.trainer.max_epochs}"
+        return "pruned", one_line(f"pruned after epoch {of} ({trained.pruned_by})")
+    return "completed", ""
 
 
 def failed_record(config: RunConfig, error: BaseException) -> RunResult:

@@ -45,6 +45,7 @@ from mnist_lightning.training.data_module import EVALUATION_BATCH, MNISTDataModu
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
 from mnist_lightning.training.lightning_modules import MNISTClassifier
+from mnist_lightning.training.pruning import Judge, Pruning
 from mnist_lightning.training.record import Trained, store
 from mnist_lightning.training.run_log import RunLog, TakesLoggers
 from mnist_lightning.training.runtime import (
@@ -123,9 +124,17 @@ def train(
 
 
 def train_checked(
-    config: RunConfig, path: Path, *, continue_interrupted: bool = False, base: Path | None = None
+    config: RunConfig,
+    path: Path,
+    *,
+    continue_interrupted: bool = False,
+    base: Path | None = None,
+    judge: Judge | None = None,
 ) -> RunResult:
-    """Trains a configuration that `check` has passed, beside a finished record of it if there is one; see `train`."""
+    """Trains a configuration that `check` has passed, beside a finished record of it if there is one; see `train`.
+
+    A run that the `judge` of a search prunes stops, and has the status `pruned`.
+    """
     started = time.perf_counter()
     place = place_of(path, config.fingerprint)
     interrupted = interrupted_checkpoint(config, place) if continue_interrupted else None
@@ -135,7 +144,7 @@ def train_checked(
     try:
         with prepared([(config, place)]) as moved, RunLog(config) as log:
             given = moved.get(given.absolute(), given) if given else None
-            trained, dataset = _trained(config, place, interrupted, given, started, log)
+            trained, dataset = _trained(config, place, interrupted, given, started, log, judge)
         return store(config, trained, dataset, place)
     finally:
         forget_heartbeat(path)
@@ -176,28 +185,41 @@ def _make_room(place: Path) -> dict[Path, Path]:
 
 
 def _trained(
-    config: RunConfig, place: Path, interrupted: Path | None, given: Path | None, started: float, log: RunLog
+    config: RunConfig,
+    place: Path,
+    interrupted: Path | None,
+    given: Path | None,
+    started: float,
+    log: RunLog,
+    judge: Judge | None,
 ) -> tuple[Trained, Dataset]:
     """Trains from the interrupted run's checkpoint; if its state is none that can be gone on from, anew."""
     if interrupted is not None:
         watch = FitWatch(config.seed)
         try:
-            return _fit_and_evaluate(config, place, interrupted, watch, started, log)
+            return _fit_and_evaluate(config, place, interrupted, watch, started, log, judge)
         except Exception as error:
             if watch.began or is_out_of_memory(error):
                 raise
             print(one_line(f"{interrupted}: cannot be gone on from, the run starts anew ({error})"), flush=True)
-    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log)
+    return _fit_and_evaluate(config, place, given, FitWatch(config.seed), started, log, judge)
 
 
 def _fit_and_evaluate(
-    config: RunConfig, path: Path, checkpoint: Path | None, watch: FitWatch, started: float, log: RunLog
+    config: RunConfig,
+    path: Path,
+    checkpoint: Path | None,
+    watch: FitWatch,
+    started: float,
+    log: RunLog,
+    judge: Judge | None,
 ) -> tuple[Trained, Dataset]:
     torch.manual_seed(config.seed)  # for callbacks of the user's; weights and batches have their own generators
     data = MNISTDataModule.from_config(config)
     module = MNISTClassifier.from_config(config, data.dataset.shape)
     beats = Heartbeats(path, [config.run_name])
-    trainer = build_trainer(config, path, watch, beats, last=TakesLoggers(log))
+    pruning = [Pruning(judge)] if judge else []
+    trainer = build_trainer(config, path, watch, beats, *pruning, last=TakesLoggers(log))
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except RefusedError as error:
@@ -216,6 +238,7 @@ def _fit_and_evaluate(
         epochs=trainer.current_epoch,
         best_epoch=watch.best_epoch,
         diverged=watch.diverged,
+        pruned_by=judge.name if judge and pruning[0].pruned_at else "",
         num_parameters=count_parameters(module),
         seconds=time.perf_counter() - started,
         samples_per_second=watch.samples_per_second(len(dataset.train)),

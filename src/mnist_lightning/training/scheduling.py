@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from mnist_lightning.config import RunConfig, SchedulerConfig
+from mnist_lightning.config import SCHEDULERS, RunConfig, SchedulerConfig
+from mnist_lightning.config.keys import section_from
+from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.schedules import NEED_LENGTH, build_schedule, warmed_up
 
 
@@ -28,16 +30,26 @@ class Scheduled(L.LightningModule):
     """Follows `schedule`: after each epoch or update as Lightning does, by a metric before the checkpoint is saved."""
 
     schedule: SchedulerConfig
+    schedule_is_stored = False  # a checkpoint's, and not given again
 
     def __init__(self) -> None:
         super().__init__()
         self.used_lr = 0.0  # of the last update
         self.validated = False  # in this epoch
 
+    def follow(self, given: Any, stored: Mapping[str, Any] | None = None) -> None:
+        """Takes the schedule that is given, as `RunConfig` takes it, or else the one that a checkpoint has stored."""
+        named = {k: v for k, v in (stored or {}).items() if k != "epochs"}
+        self.schedule_is_stored = stored is not None and given == "none"
+        self.schedule = section_from(SchedulerConfig, named if self.schedule_is_stored else given)
+
     def scheduled(self, optimizer: Optimizer) -> OptimizerLRScheduler:
         """What `configure_optimizers` returns of an optimizer."""
         if self.schedule.name == "none":
             return optimizer
+        if self.schedule_is_stored and self.schedule.name not in SCHEDULERS:
+            what, way_out = "is named by a checkpoint, not by you", "give it again as scheduler"
+            raise ConfigError([Problem("scheduler", self.schedule.name, what, way_out)])
         by_step = self.schedule.interval == "step"
         length = self.trainer.estimated_stepping_batches if by_step else self.trainer.max_epochs or 1
         scheduler = build_schedule(self.schedule, optimizer, int(length))

@@ -62,7 +62,8 @@ def commands() -> list[Block]:
     """Every command of ours in a block, and those in a sentence that have no placeholder, without its comment."""
     found = []
     for page in PAGES:
-        for number, line in enumerate(page.read_text().splitlines(), 1):
+        whole = re.sub(r" \\\n *", " ", page.read_text())  # a command of several lines is one
+        for number, line in enumerate(whole.splitlines(), 1):
             in_block = re.match(r"(?:    |\$ )(?:.*&& )?((?:python -m mnist_lightning|mnist-lightning)\S* ?.*)", line)
             in_sentence = re.findall(r"`((?:python -m mnist_lightning[\w.]*|mnist-lightning(?:-\w+)?) [^`]+)`", line)
             found += [Block(page.stem, number, text) for text in ([in_block[1]] if in_block else in_sentence)]
@@ -113,6 +114,9 @@ def arguments_of(command: str) -> tuple[list[str], str]:
         return [module, *rest], ""
     if "experiment=quickstart" in rest:
         return [module, *rest, *SMALL], "minutes: the same runs, smaller"
+    if "hydra/sweeper=optuna" in rest:
+        kept = [word for word in rest if not word.startswith("hydra.sweeper.n_trials=")]
+        return [module, *kept, "data=synthetic", *SMALL, "hydra.sweeper.n_trials=2"], "hours: two small trials"
     if "data=synthetic" in rest:
         return [module, *rest, *(SMALL[1:3] if "data.train_size=320" not in rest else SMALL[2:3])], "seconds: smaller"
     first = [re.sub(r"^([^,{[(]*=[^,{[(]+),.*", r"\1", word) for word in rest if word != "-m"]

@@ -46,7 +46,7 @@ BAD = [
     ),
     ("model.num_conv=2.5", 2, "model.num_conv=2.5: not a whole number; use 0 or more"),
     ("optimizer=adamm", 2, r"optimizer=adamm: unknown; did you mean adam\?"),
-    ("optimizer=torch.optim.Nope", 2, "optimizer=torch.optim.Nope: cannot be imported"),
+    ("optimizer=torch.optim.Nope", 2, "optimizer=torch.optim.Nope: torch.optim has no Nope"),
     ("optimizer=os.system", 2, "optimizer=os.system: not a torch Optimizer"),
     ("optimizer.options.momentun=1", 2, r"optimizer.options={'momentun': 1}: refused by RMSprop"),
     ("loss=mes", 2, r"loss=mes: unknown; did you mean mse\?"),

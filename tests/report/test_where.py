@@ -112,10 +112,10 @@ def test_about_says_that_diverged_runs_are_kept() -> None:
         name: dict(about_table(Ranking(frame_of([record()])), stored).rows)["To resume"]
         for name, stored in {
             "sweep": Stored(state=State(planned=1)),
-            "search": Stored(),
+            "no plan": Stored(),
             "run": Stored(linked=False),
         }.items()
     }
     assert "diverged ones too, since training again would give the same" in told["sweep"]
     assert "a run that is stored is kept, also if it diverged" in told["run"]
-    assert "given again draws as many new trials" in told["search"]
+    assert "There is no plan" in told["no plan"]

@@ -54,7 +54,7 @@ def p_loss(logits: Tensor, labels: Tensor, power: float = 2.0) -> Tensor:
 
 def a_number(logits: Tensor, labels: Tensor) -> Tensor:
     """A loss that is a Python number, whatever it says it returns."""
-    return float(nn.functional.cross_entropy(logits, labels))  # pyright: ignore[reportReturnType] - the mistake
+    return nn.functional.cross_entropy(logits, labels).item()  # pyright: ignore[reportReturnType] - the mistake
 
 
 def unreduced(logits: Tensor, labels: Tensor) -> Tensor:

@@ -84,3 +84,15 @@ def test_a_difference_says_the_keys_and_values_of_the_first_configuration() -> N
     assert difference(one, other) == "lr=0.1, num_dense=2"
     assert difference(other, one) == "lr=0.001, num_dense=1"
     assert difference(one, one) == ""
+
+
+def test_a_weight_decay_of_keras_is_told_by_the_key_it_was_given_by() -> None:
+    given = {decay: RunConfig(OptimizerConfig("adam", {"weight_decay": decay})) for decay in (0, 0.01)}
+    configs = {decay: config.identity() for decay, config in given.items()}
+    assert labels(configs) == {0: "weight_decay=0", 0.01: "weight_decay=0.01"}
+    assert varying(configs.values()) == {"optimizer.options.weight_decay": 2}
+    assert label_by(configs[0.01], ["optimizer.options.weight_decay"]).endswith(" weight_decay=0.01")
+    torchs = RunConfig(OptimizerConfig("nadam", {"weight_decay": 0.1, "decoupled_weight_decay": True}))
+    keys = ("weight_decay", "decoupled_weight_decay")
+    told = label_by(torchs.identity(), [f"optimizer.options.{key}" for key in keys])
+    assert told.endswith(" weight_decay=0.1 decoupled_weight_decay=true")

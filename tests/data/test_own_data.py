@@ -201,7 +201,7 @@ ODD = {
     "fraction": "item 0 of its part train is no image with its class (TypeError",
     "several labels": "item 0 of its part train is no image with its class (TypeError",
     "negative": "train_labels: hold -1; classes are numbered from 0",
-    "sizes": "item 2 of its part train is no image with its class (ValueError: images of several sizes, [4, 4] and [4,",
+    "sizes": "item 1 of its part train is [4, 5], not [4, 4] as item 0; make all images of one size",
     "text": "item 0 of its part train is no image with its class",
     "the same": "gives the same images for testing as for training; let it tell them apart",
     "unscaled": "train_images: whole numbers to 255 as floats; give uint8, or divide them by 255",

@@ -11,7 +11,7 @@ import torch
 
 from mnist_lightning.config import SchedulerConfig
 from mnist_lightning.errors import ConfigError
-from mnist_lightning.numerics.schedules import build_schedule, warmed_up
+from mnist_lightning.numerics.schedules import build_schedule, check_schedule, warmed_up
 
 LR, LENGTH = 0.5, 9
 FORMULAS: dict[str, Callable[[int], float]] = {
@@ -98,3 +98,25 @@ def test_what_is_no_schedule_is_refused(keys: dict[str, Any], what: str) -> None
     with pytest.raises(ConfigError) as caught:
         build_schedule(SchedulerConfig(**keys), sgd(), LENGTH)
     assert what in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error"),
+    [
+        ("cosine", {"T_max": "ten"}, "TypeError: unsupported operand"),
+        ("cosine", {"T_max": 0}, "ZeroDivisionError"),
+        ("step", {"step_size": "3"}, "TypeError"),
+        ("plateau", {"patience": "few"}, "TypeError"),
+    ],
+)
+def test_a_schedule_that_cannot_be_stepped_is_refused(name: str, options: dict[str, Any], error: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^scheduler={name}: cannot be stepped \({error}.*\); see its arguments"):
+        check_schedule(SchedulerConfig(name=name, options=options), sgd(), LENGTH)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["none", "cosine", "step", "plateau", "exponential", "linear"])
+def test_each_schedule_of_ours_passes_the_check_without_a_warning(name: str) -> None:
+    optimizer = sgd()
+    check_schedule(SchedulerConfig(name=name), optimizer, 1)
+    assert 0 <= optimizer.param_groups[0]["lr"] <= LR

@@ -68,6 +68,10 @@ def test_function_partial_and_name_are_one_configuration(tiny: Tiny) -> None:
     ("changes", "what"),
     [
         ({"loss": "own_components.unreduced"}, "loss=own_components.unreduced: gives [3], not one number; end it with"),
+        (
+            {"loss": "own_components.a_number"},
+            "loss=own_components.a_number: gives a float, no tensor; compute it from",
+        ),
         ({"loss": "own_components.no_gradient"}, "loss=own_components.no_gradient: has no gradient; compute it from"),
         ({"loss": "torch.nn.functional.relu"}, "loss=torch.nn.functional.relu: cannot take logits [3, 10] and labels"),
         ({"loss": "own_components.Weighted"}, "loss=own_components.Weighted: has weights of its own, and no optimizer"),

@@ -58,6 +58,7 @@ OPTIMIZERS = {
     "torch_rmsprop": "TorchRMSprop",
 }
 KERAS = ("adam", "sgd", "rmsprop", "adamax", "adadelta", "adagrad")  # those of them with Keras' rules
+DECOUPLED = "decoupled_weight_decay"  # what the identity calls their weight_decay
 LOSSES = ("mse", "mae", "cross_entropy")
 
 
@@ -102,7 +103,7 @@ class OptimizerConfig(Section):
         own = super().identity()
         if self.name in KERAS and self.options.get("weight_decay"):
             options = {k: v for k, v in self.options.items() if k != "weight_decay"}
-            own["options"] = {**options, "decoupled_weight_decay": self.options["weight_decay"]}
+            own["options"] = {**options, DECOUPLED: self.options["weight_decay"]}
         return own
 
     @property

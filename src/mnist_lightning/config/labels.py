@@ -8,7 +8,14 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from mnist_lightning.config.components import TARGET
-from mnist_lightning.config.keys import FINGERPRINT_IN_NAME, fingerprint_of, loss_label, optimizer_label
+from mnist_lightning.config.keys import (
+    DECOUPLED,
+    FINGERPRINT_IN_NAME,
+    KERAS,
+    fingerprint_of,
+    loss_label,
+    optimizer_label,
+)
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -34,6 +41,15 @@ def flat(config: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
+def as_given(config: Mapping[str, Any]) -> dict[str, str]:
+    """As `flat`, by the keys that are given, for people: the identity has another one for Keras' weight decay."""
+    texts = flat(config)
+    if texts.get("optimizer.name") not in KERAS:
+        return texts
+    options = "optimizer.options."
+    return {f"{options}weight_decay" if key == options + DECOUPLED else key: text for key, text in texts.items()}
+
+
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
     """Each dotted key by its last word, or whole where two of them end alike; `data.name` is `data`."""
     words = {key: key.removesuffix(".name").removesuffix(f".{TARGET}").rpartition(".")[2] for key in keys}
@@ -43,7 +59,7 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
 
 def varying(configs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many values each dotted key takes, no value being one, of those that take several."""
-    texts = [flat(config) for config in configs]
+    texts = [as_given(config) for config in configs]
     keys = dict.fromkeys(key for known in texts for key in known)
     counts = {key: len({known.get(key) for known in texts}) for key in keys}
     return {key: n for key, n in counts.items() if n > 1}
@@ -58,7 +74,7 @@ def labels(configs: Mapping[Name, Mapping[str, Any]]) -> dict[Name, str]:
     if not vary:
         return {name: label_of(config) for name, config in configs.items()}
     further = short_keys(key for key in vary if not _is_named(key))
-    told = {name: _label(flat(config), vary, further) for name, config in configs.items()}
+    told = {name: _label(as_given(config), vary, further) for name, config in configs.items()}
     alike = Counter(told.values())
     fingerprints = {n: fingerprint_of(c)[:FINGERPRINT_IN_NAME] for n, c in configs.items() if alike[told[n]] > 1}
     return {name: " ".join(filter(None, [text, fingerprints.get(name)])) for name, text in told.items()}
@@ -66,13 +82,13 @@ def labels(configs: Mapping[Name, Mapping[str, Any]]) -> dict[Name, str]:
 
 def label_of(config: Mapping[str, Any]) -> str:
     """The name of a configuration beside which there is no other: `RMSprop mse 0.001 32/2/1`."""
-    texts = flat(config)
+    texts = as_given(config)
     return _label(texts, ("optimizer.name", "loss", "lr", *_network_keys(texts)), {})
 
 
 def difference(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """What sets a configuration apart from the other, by its keys: `lr=0.1, max_epochs=3`; empty for equal ones."""
-    texts = flat(config)
+    texts = as_given(config)
     keys = short_keys(varying([config, other]))
     return ", ".join(f"{short}={texts.get(key, 'null')[:_LONGEST_VALUE]}" for key, short in keys.items())
 
@@ -82,7 +98,7 @@ def label_by(config: Mapping[str, Any], keys: Iterable[str]) -> str:
 
     As `label_of`, and what else was drawn: `RMSprop mse 0.0271 32/2/1 batch_size=32 seed 1`.
     """
-    texts = flat(config)
+    texts = as_given(config)
     further = short_keys(key for key in keys if not _is_named(key) and key in texts)
     return _label(texts, ("optimizer.name", "loss", "lr", *_network_keys(texts), *keys), further)
 

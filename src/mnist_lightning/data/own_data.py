@@ -141,10 +141,12 @@ def _arrays(component: Component, dataset: Any, part: str) -> tuple[torch.Tensor
             image, label = dataset[i]
             images.append(_tensor(image))
             classes.append(operator.index(label))
-        if len(sizes := {tuple(image.shape) for image in images}) > 1:
-            some = " and ".join(str(list(size)) for size in sorted(sizes)[:2])
-            raise ValueError(f"images of several sizes, {some}")
+            if (size := [*images[-1].shape]) != (first := [*images[0].shape]):
+                what = f"item {i} of its part {part} is {size}, not {first} as item 0"
+                raise DataError(f"{KEY}={component}: {what}; make all images of one size")
         return torch.stack(images), torch.tensor(classes)
+    except DataError:
+        raise
     except Exception as error:  # whatever somebody's data set raises
         what = f"item {len(classes)} of its part {part} is no image with its class"
         told = cut(f"{type(error).__name__}: {error}", 80)

@@ -99,8 +99,10 @@ def _check(name: str, options: str, num_classes: int) -> None:
     except Exception as error:  # whatever somebody's loss raises
         what = f"cannot take logits {[*logits.shape]} and labels [3] ({type(error).__name__}: {cut(str(error), 80)})"
         raise ConfigError([Problem("loss", name, what, "mend the loss")]) from error
-    if not isinstance(value, Tensor) or value.ndim:
-        found = [*value.shape] if isinstance(value, Tensor) else type(value).__name__
-        raise ConfigError([Problem("loss", name, f"gives {found}, not one number", "end it with .mean()")])
+    by_torch = "compute it from the logits, by torch alone"
+    if not isinstance(value, Tensor):
+        raise ConfigError([Problem("loss", name, f"gives a {type(value).__name__}, no tensor", by_torch)])
+    if value.ndim:
+        raise ConfigError([Problem("loss", name, f"gives {[*value.shape]}, not one number", "end it with .mean()")])
     if not value.requires_grad:
-        raise ConfigError([Problem("loss", name, "has no gradient", "compute it from the logits, by torch alone")])
+        raise ConfigError([Problem("loss", name, "has no gradient", by_torch)])

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mnist_lightning.config import SchedulerConfig
 from mnist_lightning.config.components import SCHEDULER, Component
+from mnist_lightning.errors import ConfigError, Problem, cut
 
 _HOME = "torch.optim.lr_scheduler."
 NEED_LENGTH = {"cosine": "T_max", "step": "step_size", "linear": "total_iters"}  # and the argument that it decides
@@ -44,6 +46,24 @@ def build_schedule(config: SchedulerConfig, optimizer: Optimizer, length: int) -
     else:
         own = Component(config.name, config.options)
     return own.build("scheduler", SCHEDULER, optimizer, prefix="scheduler.options.")
+
+
+def check_schedule(config: SchedulerConfig, optimizer: Optimizer, length: int) -> None:
+    """Raises ConfigError unless `build_schedule` makes a schedule that can be stepped; changes the learning rates.
+
+    An argument of a wrong type is often noticed in the first step.
+    """
+    schedule = build_schedule(config, optimizer, length)
+    if schedule is None:
+        return
+    waits = isinstance(schedule, ReduceLROnPlateau)
+    try:
+        with catch_warnings():
+            simplefilter("ignore")  # torch's, that nothing was trained before the step
+            schedule.step(1.0) if waits else schedule.step()
+    except Exception as error:  # whatever somebody's schedule raises
+        what = f"cannot be stepped ({type(error).__name__}: {cut(str(error), 80)})"
+        raise ConfigError([Problem("scheduler", config.name, what, "see its arguments")]) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from mnist_lightning.config.keys import all_keys
-from mnist_lightning.config.labels import flat, short_keys
+from mnist_lightning.config.labels import as_given, short_keys
 from mnist_lightning.errors import RefusedError
 from mnist_lightning.records.plan import planned_runs
 from mnist_lightning.records.results import RunResult
@@ -137,7 +137,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _keys(config: Mapping[str, Any]) -> Keys:
     """Every dotted key that has a value, but the seed."""
-    return tuple(sorted((key, text) for key, text in flat(config).items() if key != "seed"))
+    return tuple(sorted((key, text) for key, text in as_given(config).items() if key != "seed"))
 
 
 def _from_columns(record: RunResult) -> Keys:

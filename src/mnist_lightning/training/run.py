@@ -26,7 +26,7 @@ from mnist_lightning.numerics.model import count_parameters
 from mnist_lightning.numerics.networks import check_network
 from mnist_lightning.numerics.optimizers import build_optimizer
 from mnist_lightning.numerics.own_loss import check_loss
-from mnist_lightning.numerics.schedules import build_schedule
+from mnist_lightning.numerics.schedules import check_schedule
 from mnist_lightning.progress.watch import watched
 from mnist_lightning.records.durable import put_aside, write_durably
 from mnist_lightning.records.heartbeat import forget_heartbeat
@@ -67,7 +67,7 @@ def check(config: RunConfig, base: Path | None = None) -> Dataset:
     """
     config.check()  # its values may have been changed since it was made
     optimizer = build_optimizer(config.optimizer, [torch.zeros(1, requires_grad=True)], config.lr)
-    build_schedule(config.scheduler, optimizer, config.trainer.max_epochs)
+    check_schedule(config.scheduler, optimizer, config.trainer.max_epochs)
     check_trainer(config)
     shape = shape_of(config.data)
     check_network(config.model, shape)

@@ -23,7 +23,7 @@ from mnist_lightning.config import (
     schema,
     wrong_type,
 )
-from mnist_lightning.config.keys import LONGEST_NAME, all_keys
+from mnist_lightning.config.keys import LONGEST_NAME, all_keys, section_from
 from mnist_lightning.errors import ConfigError, one_line
 from mnist_lightning.records.plan import is_run_name
 
@@ -255,13 +255,18 @@ def test_the_fingerprint_is_the_same_in_every_version_until_we_mean_otherwise() 
     assert config.fingerprint == "0a683bf43fb5d73f"
 
 
-@pytest.mark.parametrize(
-    "name", ["rmsprop", "torch_rmsprop", "torch.optim.RAdam", "a." + "LongName" * 20, "a.B\n../../x", "a.é"]
-)
+@pytest.mark.parametrize("name", ["rmsprop", "torch_rmsprop", "torch.optim.RAdam", "a." + "LongName" * 20, "a.é"])
 def test_a_run_name_is_short_and_safe_as_a_directory(name: str) -> None:
     config = RunConfig(OptimizerConfig(name), loss="cross_entropy", model=ModelConfig(4096, 4, 100))
     assert re.fullmatch(r"[A-Za-z0-9_-]+\+?[A-Za-z0-9_-]*", config.run_name)
     assert len(config.run_name) <= LONGEST_NAME
+
+
+@pytest.mark.parametrize("name", ["a.B\n../../x", "../../x", ".", "a.", "a..b", "a.b c"])
+def test_what_is_no_dotted_name_is_refused_where_one_may_stand(name: str) -> None:
+    for key in ("optimizer", "loss", "scheduler"):
+        with pytest.raises(ConfigError, match="unknown; use one of"):
+            section_from(RunConfig, {key: name})
 
 
 def test_fresh_directories_never_collide_within_a_second() -> None:

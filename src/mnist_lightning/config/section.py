@@ -126,7 +126,7 @@ def _range_problem(value: Any, f: Field[Any]) -> str:
     """Why `value` is outside the key's range, or an empty string."""
     rule = f.metadata
     if rule["choices"] and value is not None:
-        return "" if value in rule["choices"] or (rule["dotted"] and "." in value) else "unknown"
+        return "" if value in rule["choices"] or (rule["dotted"] and _is_dotted(value)) else "unknown"
     if isinstance(value, float) and not math.isfinite(value):
         return "not a finite number"
     if not isinstance(value, (int, float)):
@@ -156,6 +156,11 @@ def remedy(value: Any, f: Field[Any], hint: Any) -> str:
         return f"{guess} ({legal})"
     legal = legal or " or ".join(example_of(t) for t in options if t is not type(None))
     return f"use {legal}" + (", or null" if type(None) in options else "")
+
+
+def _is_dotted(value: str) -> bool:
+    first, *rest = value.split(".")
+    return bool(rest) and all(part.isidentifier() for part in (first, *rest))
 
 
 def example_of(kind: Any) -> str:

@@ -63,10 +63,14 @@ def seen(browser: Browser, script: str, seconds: float = 40) -> Any:
 
 
 def on_canvas(browser: Browser, stroke: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points of the window, by shares of the canvas, which is scrolled into sight."""
-    browser.run("document.getElementById('canvas').scrollIntoView({block: 'center'})")
+    """Points of the window, by shares of the canvas, which is scrolled into sight and lies still there."""
     box = "(r => [r.x, r.y, r.width])(document.getElementById('canvas').getBoundingClientRect())"
-    x, y, side = browser.run(box)
+    before, (x, y, side) = None, (0.0, 0.0, 0.0)
+    while before != (x, y, side):
+        browser.run("document.getElementById('canvas').scrollIntoView({block: 'center'})")
+        before = x, y, side
+        time.sleep(0.1)  # a page that has got another size is laid out anew, the charts last
+        x, y, side = browser.run(box)
     return [(x + side * a, y + side * b) for a, b in stroke]
 
 

@@ -1,4 +1,4 @@
-"""A sweep of the user's own network, optimizer, loss and schedules that is killed ends as an undisturbed one."""
+"""A killed sweep of the user's network, optimizer, loss and schedules, images augmented, ends as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 Start = Callable[..., Command]
 GRID = ["-m", "model._target_=own_components.Dropping", "+model.share=0.25,0.5", "optimizer=own_components.Heavy"]
 GRID += ["optimizer.options.friction=0.2", "loss=own_components.p_loss", "scheduler=cosine,plateau", "lr=0.05"]
-GRID += ["scheduler.warmup_steps=4", "trainer.max_epochs=3", "callback=early_stopping"]
+GRID += ["scheduler.warmup_steps=4", "transform=light", "trainer.max_epochs=3", "callback=early_stopping"]
 GRID += ["model.num_channels=32", "model.num_conv=2", "model.num_dense=1"]  # as by default: the tests' are smaller
 GRID += ["callbacks=[{_target_:fault_callbacks.Slow,seconds:0.05}]"]
 

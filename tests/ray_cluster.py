@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from commands import ENVIRONMENT
+from mnist_lightning.records.locks import waiting
 
 _CLUSTER = """
 import sys
@@ -23,8 +27,21 @@ _NODES = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(sum
 
 
 @contextmanager
+def ray_alone() -> Iterator[None]:
+    """Keeps other tests from Ray for the block: who starts it without an address joins what runs on this machine."""
+    with waiting(Path(tempfile.gettempdir()) / f"mnist_lightning_tests_{getpass.getuser()}" / "ray.lock"):
+        yield
+
+
+@contextmanager
 def ray_cluster() -> Iterator[str]:
-    """Runs the cluster for the block; gives its address."""
+    """Runs the cluster for the block, in which no other test may use Ray; gives its address."""
+    with ray_alone(), _running_cluster() as address:
+        yield address
+
+
+@contextmanager
+def _running_cluster() -> Iterator[str]:
     cluster = subprocess.Popen(
         [sys.executable, "-c", _CLUSTER],
         stdin=subprocess.PIPE,

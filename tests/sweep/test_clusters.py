@@ -17,7 +17,7 @@ import pytest
 from commands import TESTS, Command, wait_for
 from mnist_lightning.records import locks
 from mnist_lightning.records.results import load_results
-from ray_cluster import joining, nodes_alive, ray_cluster
+from ray_cluster import joining, nodes_alive, ray_alone, ray_cluster
 from slurm_cluster import ask, empty_queue, slurm
 
 pytestmark = pytest.mark.faults
@@ -87,11 +87,12 @@ def test_a_signal_ends_a_sweep_on_ray_with_its_workers_within_ten_seconds(
     number: signal.Signals, code: int, word: str, again: signal.Signals | None, start: Start, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="Ray runs the workers: pip install 'mnist-lightning[ray]'")
-    command = start(*LONG_RUNS, *RAY, real=True)
-    wait_until_begun(tmp_path / "here", 2, command)
-    command.send(number)
-    assert_ends_in_time(command, code, word, again)
-    wait_for(lambda: not workers(tmp_path), 10)
+    with ray_alone():
+        command = start(*LONG_RUNS, *RAY, real=True)
+        wait_until_begun(tmp_path / "here", 2, command)
+        command.send(number)
+        assert_ends_in_time(command, code, word, again)
+        wait_for(lambda: not workers(tmp_path), 10)
 
 
 def test_a_signal_ends_the_tasks_on_somebody_elses_ray_cluster_and_leaves_the_cluster(

@@ -77,8 +77,8 @@ def on_canvas(browser: Browser, stroke: list[tuple[float, float]]) -> list[tuple
 def test_a_digit_drawn_by_pointer_moves_is_recognised_and_the_picture_that_the_network_sees_is_shown(
     browser: Browser,
 ) -> None:
-    for stroke in FOUR:
-        browser.stroke(on_canvas(browser, stroke))
+    for line in [on_canvas(browser, stroke) for stroke in FOUR]:
+        browser.stroke(line)
     said = seen(browser, f"/^4, [01][.][0-9]{{2}}$/.test({SAID}) && {SAID}")
     assert float(said.partition(", ")[2]) > 0.8
     image = "(i => i.complete && [i.naturalWidth, i.naturalHeight].join())(document.getElementById('seen-image'))"
@@ -130,8 +130,8 @@ def test_two_runs_are_asked_side_by_side_and_one_without_a_checkpoint_cannot_be_
     boxes = "Array.from(document.querySelectorAll('#runs-table tbody input'))"
     assert browser.run(f"{boxes}.map(b => [b.checked, b.disabled].join()).join(' ')") == "true,false false,false"
     browser.run(f"{boxes}[1].click()")
-    for stroke in FOUR:
-        browser.stroke(on_canvas(browser, stroke))
+    for line in [on_canvas(browser, stroke) for stroke in FOUR]:
+        browser.stroke(line)
     labels = [row["label"] for row in serving.state()["rows"]]
     said = seen(browser, f"{SAID}.split('; ').length === 2 && {SAID}")
     assert [part.partition(": 4, ")[0] for part in said.split("; ")] == labels
@@ -146,8 +146,8 @@ def test_a_damaged_checkpoint_is_a_line_beside_the_answer_of_the_others(browser:
     whole = best.read_bytes()
     best.write_bytes(whole[: len(whole) // 2])
     browser.run("document.querySelectorAll('#runs-table tbody input')[1].click()")
-    for stroke in FOUR:
-        browser.stroke(on_canvas(browser, stroke))
+    for line in [on_canvas(browser, stroke) for stroke in FOUR]:
+        browser.stroke(line)
     lost = seen(browser, "document.querySelector('#answers td.lost')?.textContent")
     assert lost.startswith(f"{name}/checkpoints/best.ckpt: refused, ")
     assert ": 4, " in browser.run(SAID)

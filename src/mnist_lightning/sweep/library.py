@@ -53,9 +53,9 @@ def sweep(
 
     A run that fails or diverges is a row of the result, and no error. KeyboardInterrupt and whatever else ends the
     sweep (SIGTERM: SystemExit(143)) is passed on when the report of what is there has been written; the same call
-    resumes. Raises ConfigError
-    (values, another grid's directory), DataError, OutputError, RefusedError, UnreadableError or BusyError (another
-    process is at work there), whose text is one line; TypeError for a base that is none.
+    resumes. Raises ConfigError (values, another grid's directory), DataError, OutputError, RefusedError,
+    UnreadableError or BusyError (another process is at work there), whose text is one line; TypeError for a base that
+    is none.
 
     >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
     >>> base = RunConfig(model={"num_channels": 2, "num_conv": 0}, data=data, trainer={"max_epochs": 1})

@@ -108,7 +108,7 @@ def _job(composed: DictConfig) -> float:
         with closed_pipes_ignored():
             return run_job(composed)
     except UserError as error:
-        raise PassedOn from error
+        raise PassedOn(error) from error
 
 
 def register(arguments: Sequence[str] = ()) -> None:

@@ -90,8 +90,7 @@ def _in_pythons_words(root: Path) -> Iterator[None]:
     try:
         yield
     except (UserError, PassedOn) as raised:
-        error = raised.__cause__ if isinstance(raised, PassedOn) else raised
-        assert isinstance(error, UserError)
+        error = raised.error if isinstance(raised, PassedOn) else raised
         if _KEY not in str(error):
             raise error from error.__cause__
         told = str(error).replace(f"{_KEY}={root.absolute()}", f"directory={root}").replace(_KEY, "directory")

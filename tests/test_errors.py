@@ -119,6 +119,29 @@ def test_wrong_usage_of_a_command_without_hydra_is_one_line(capfd: pytest.Captur
     assert capfd.readouterr().err == ("mnist-lightning: error: unrecognized arguments: --nonsense; see --help\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "x"], "--port=x: not a whole number; see --help"),
+        (["--port=1.5"], "--port=1.5: not a whole number; see --help"),
+        (["--top", "3"], "--top=3: not possible; use one of 1, 2"),
+        (["--top", "x"], "--top=x: not a whole number; see --help"),
+        (["--json=yes"], "--json=yes: takes no value; write --json alone"),
+        (["--port"], "--port: has no value; see --help"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_named_with_the_way_out(
+    arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    parser = CommandParser(prog="x")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--top", type=int, choices=range(1, 3))
+    parser.add_argument("--json", action="store_true")
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(arguments)
+    assert (ended.value.code, capfd.readouterr().err) == (2, f"mnist-lightning: error: {told}\n")
+
+
 def problem(key: str, value: object) -> Problem:
     return Problem(key, value, "wrong", "do y")
 

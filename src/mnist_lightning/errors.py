@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -100,15 +101,26 @@ class BusyError(UserError):
 
 
 class PassedOn(BaseException):
-    """Carries a UserError, its cause, through Hydra, which would print and go on after an Exception."""
+    """Carries a UserError through Hydra, which would print and go on after an Exception.
+
+    As its argument: another process gets no causes.
+    """
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """The error, what it was raised from, or while handling, and so on."""
+    """The error, what it was raised from, or while handling, and so on; what is passed on comes after its carrier."""
     chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+    while (cause := _cause_of(chain[-1])) is not None and cause not in chain:
         chain.append(cause)
     return chain
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    return error.error if isinstance(error, PassedOn) else error.__cause__ or error.__context__
 
 
 def cut(text: str, limit: int) -> str:
@@ -165,9 +177,20 @@ def exit_code_of(work: Callable[[], None]) -> int:
     return EXIT_OK
 
 
+# What argparse says of an option, and what we say; the groups are the option, its value, and what it may be
+_COMPLAINTS = {
+    r"argument (\S+): invalid int value: '(.*)'": "{0}={1}: not a whole number; see --help",
+    r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)": "{0}={1}: not possible; use one of {2}",
+    r"argument (\S+): ignored explicit argument '(.*)'": "{0}={1}: takes no value; write {0} alone",
+    r"argument (\S+): expected one argument": "{0}: has no value; see --help",
+}
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line, like the main command's; for the commands without Hydra."""
 
     def error(self, message: str) -> NoReturn:
         """Ends the command for wrong usage."""
-        self.exit(EXIT_BAD_INPUT, one_line(f"mnist-lightning: error: {message}; see --help") + "\n")
+        found = ((re.fullmatch(pattern, message), told) for pattern, told in _COMPLAINTS.items())
+        line = next((told.format(*match.groups()) for match, told in found if match), f"{message}; see --help")
+        self.exit(EXIT_BAD_INPUT, one_line(f"mnist-lightning: error: {line}") + "\n")

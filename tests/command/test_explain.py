@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 
 from mnist_lightning.command.explain import Failure, explain
-from mnist_lightning.errors import DataError
+from mnist_lightning.errors import DataError, OutputError, PassedOn
 
 
 def raised(error: BaseException, cause: BaseException) -> BaseException:
@@ -114,3 +115,12 @@ def test_a_chain_of_errors_that_leads_back_to_itself_has_an_end() -> None:
     assert Failure(first).chain == [first, second]
     assert Failure(first).of(KeyError) is second
     assert Failure(first).of(OSError) is None
+
+
+def test_an_error_of_the_users_from_a_worker_process_is_told_although_its_cause_is_lost_on_the_way() -> None:
+    told = "here/metrics.csv: cannot be written (No space left on device); free the disk or choose another directory"
+    error = PassedOn(OutputError(told))
+    error.__cause__ = error.error
+    arrived = pickle.loads(pickle.dumps(error))
+    arrived.__cause__ = RuntimeError("the text of the worker's traceback, as joblib gives it")
+    assert explain(Failure(arrived)) == (5, told)

@@ -72,6 +72,25 @@ BAD = [
     ("data=synthetic hydra.sweep.dir=x", 2, r"hydra.sweep.dir=x: is for sweeps \(-m\); a single run's directory is"),
     ("-m lr=0.1,0.2 --cfg job", 2, "lr=0.1,0.2: several values; --cfg shows one run, give it one"),
     ("-m optimizer=adam,adamm", 2, r"optimizer=adamm: unknown; did you mean adam\?"),
+    ("--help trainr", 2, r"--help trainr: no such help; did you mean trainer\?"),
+    ("--help data", 2, "--help data: no such help; --help alone explains every key, and --help trainer Lightning's"),
+    (
+        "-m hydra/sweeper=optuna hydra/sweeper/pruner=median",
+        2,
+        "hydra/sweeper/pruner=median: is written with dots; hydra.sweeper.pruner=median",
+    ),
+    (
+        "-m hydra/sweeper=optuna hydra.sweeper.pruner.n_warmup_steps=2",
+        2,
+        r"hydra.sweeper.pruner.n_warmup_steps=2: a pruner's arguments stand in braces; "
+        r"hydra.sweeper.pruner={_target_:NAME,n_warmup_steps:2}",
+    ),
+    (
+        "-m hydra/sweeper=optuna hydra.sweeper.n_trails=3",
+        2,
+        r"hydra.sweeper.n_trails=3: no such key; did you mean hydra.sweeper.n_trials\?",
+    ),
+    ("-m hydra.sweeper.n_trials=3", 2, "hydra.sweeper.n_trials=3: is for a search; add -m hydra/sweeper=optuna"),
 ]
 
 

@@ -114,6 +114,36 @@ def test_a_schedule_that_cannot_be_stepped_is_refused(name: str, options: dict[s
         check_schedule(SchedulerConfig(name=name, options=options), sgd(), LENGTH)
 
 
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        (
+            {"name": "cosine", "monitor": "val_loss"},
+            "scheduler.monitor=val_loss: scheduler=cosine watches nothing, as plateau does; leave it out",
+        ),
+        ({"monitor": "val_loss"}, "scheduler.monitor=val_loss: scheduler=none watches nothing, as plateau does;"),
+        (
+            {"name": "torch.optim.lr_scheduler.ExponentialLR", "options": {"gamma": 0.9}, "monitor": "val_loss"},
+            "scheduler.monitor=val_loss: scheduler=torch.optim.lr_scheduler.ExponentialLR watches nothing",
+        ),
+        ({"interval": "step"}, "scheduler.interval=step: scheduler=none has none; leave it out"),
+        (
+            {"name": "torch.optim.lr_scheduler.ReduceLROnPlateau", "interval": "step"},
+            "scheduler.interval=step: torch.optim.lr_scheduler.ReduceLROnPlateau waits for a validation; use epoch",
+        ),
+    ],
+)
+def test_a_key_that_the_schedule_does_not_use_is_refused_before_training(keys: dict[str, Any], what: str) -> None:
+    config = SchedulerConfig(**keys)  # what was stored with it is read
+    with pytest.raises(ConfigError) as caught:
+        check_schedule(config, sgd(), LENGTH)
+    assert what in str(caught.value)
+
+
+def test_plateau_takes_another_metric() -> None:
+    check_schedule(SchedulerConfig("plateau", monitor="val_accuracy", interval="epoch"), sgd(), LENGTH)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["none", "cosine", "step", "plateau", "exponential", "linear"])
 def test_each_schedule_of_ours_passes_the_check_without_a_warning(name: str) -> None:

@@ -229,6 +229,27 @@ def test_what_cannot_be_swept_is_refused_in_a_line(
     assert list(tmp_path.iterdir()) == []
 
 
+WAY_OUT = "the grid is the second argument: sweep({}, {'lr': [0.1, 0.01]}, 'directory')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({"lr": [0.1, 0.01]}, "here"), f"lr=[0.1, 0.01]: several values in the base; {WAY_OUT}"),
+        (({"lr": [0.1, 0.01]}, Path("here")), f"lr=[0.1, 0.01]: several values in the base; {WAY_OUT}"),
+        (({"seed": range(2)},), f"seed=range(0, 2): several values in the base; {WAY_OUT}"),
+        (({"lr": 0.1}, "here"), f"grid=here: no dictionary of keys and their values; {WAY_OUT}"),
+    ],
+)
+def test_a_grid_given_as_the_base_is_told_where_it_belongs(
+    arguments: tuple[Any, ...], message: str, base: RunConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sweep(*arguments)
+    assert str(caught.value) == message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_grid_names_each_problem_once() -> None:
     with pytest.raises(ConfigError) as caught:
         configurations(None, {"lr": [0.1, -1, 0], "sed": [1], "model.num_conv": [9, 1]})

@@ -66,6 +66,8 @@ OTHERS = {
     "lr=interval(0.001,1)": "holds another search (lr 0.001 to 0.1 -> 0.001 to 1)",
     "seed=1,2": "holds another search (seed not drawn -> 1, 2)",
     "trainer.max_epochs=2": "holds another search (trainer.max_epochs 1 -> 2)",
+    "optimizer.options.weight_decay=0.1": "holds another search (optimizer.options.weight_decay unset -> 0.1)",
+    "optimizer.options.weight_decay=0.1,0.2": "holds another search (optimizer.options.weight_decay not drawn -> 0.1,",
     "hydra.sweeper.direction=minimize": "holds another search (direction maximize -> minimize)",
     "hydra.sweeper.study_name=mine": "holds the study mnist_lightning; give its name and storage, or",
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mnist_lightning.config import DataConfig, RunConfig, fingerprint_of
+from mnist_lightning.config import DataConfig, OptimizerConfig, RunConfig, fingerprint_of
 from mnist_lightning.errors import ConfigError, DataError, RefusedError
 from mnist_lightning.records.plan import PLAN, is_run_name, planned_runs, read_plan, take_stock
 from mnist_lightning.records.results import RunResult, save
@@ -111,6 +111,13 @@ def test_a_key_that_only_one_of_two_grids_has_is_told_as_unset_in_the_other(tmp_
         commit(tmp_path / name, grids[0])
         with pytest.raises(ConfigError, match=rf"holds another sweep \(data.train_size {told}\); choose another"):
             commit(tmp_path / name, grids[1])
+
+
+def test_a_weight_decay_that_differs_is_told_by_the_key_it_was_given_by(tmp_path: Path) -> None:
+    decays = [RunConfig(OptimizerConfig("adam", {"weight_decay": decay})) for decay in (0.1, 0.2)]
+    commit(tmp_path, decays[:1])
+    with pytest.raises(ConfigError, match=r"holds another sweep \(optimizer.options.weight_decay 0.1 -> 0.2\); choose"):
+        commit(tmp_path, decays[1:])
 
 
 def test_a_plan_that_was_lost_is_written_again_and_that_is_said(tmp_path: Path) -> None:

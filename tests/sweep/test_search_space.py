@@ -106,11 +106,13 @@ WRONG = {
         ("optuna.pruners.MedianPruner", "not an optuna sampler; give a name such as optuna.samplers.TPESampler"),
         ("os.system", "not an optuna sampler"),
         ({"_target_": "tpe", "seed": -1}, "not a whole number of 32 bits; use 0 or more"),
-        ({"_target_": "random", "x": 1}, "unexpected keyword argument 'x'; see its arguments"),
+        ({"_target_": "random", "x": 1}, ".x=1: RandomSampler has no such argument; it takes seed"),
+        ({"_target_": "tpe", "sed": 1}, ".sed=1: TPESampler has no such argument; did you mean seed?"),
     ],
     "pruner": [
         ("medain", "unknown; did you mean median?"),
         ({"_target_": "median", "n_startup_trials": -1}, "see its arguments"),
+        ({"_target_": "median", "n_warmup_step": 1}, "no such argument; did you mean n_warmup_steps?"),
         ("optuna.samplers.TPESampler", "not an optuna pruner"),
     ],
 }

@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mnist_lightning import MNISTClassifier, RunConfig, RunResult, train
+from mnist_lightning import MNISTClassifier, RunConfig, RunResult, train, train_many
 from mnist_lightning.errors import ConfigError, OutputError, UnreadableError
 from mnist_lightning.records.epochs import read_epochs
 from mnist_lightning.records.results import RECORD, load, save
@@ -263,6 +263,37 @@ def test_ctrl_c_reaches_who_called_train_and_the_next_one_too(tiny: Tiny, tmp_pa
         with pytest.raises(KeyboardInterrupt):
             train(tiny(), tmp_path / "run")
         assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_test_start"])
+def test_sigterm_ends_the_program_of_who_called_train_with_143_and_the_run_goes_on(
+    hook: str, tiny: Tiny, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    handler, config = signal.getsignal(signal.SIGTERM), tiny()
+
+    def terminate(module: MNISTClassifier, *arguments: Any) -> None:
+        if module.current_epoch:  # the second one, or the end
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MNISTClassifier, hook, terminate)
+        with pytest.raises(SystemExit) as ended:
+            train(config, tmp_path / "run")
+    assert (ended.value.code, signal.getsignal(signal.SIGTERM)) == (143, handler)
+    assert read_checkpoint(tmp_path / "run" / LAST)["epoch"] == (0 if hook == "on_train_batch_start" else 1)
+    again = train(config, tmp_path / "run", continue_interrupted=True)
+    assert losses(again) == losses(train(config, tmp_path / "whole"))
+
+
+def test_sigterm_ends_the_program_of_who_called_train_many_with_143(
+    tiny: Tiny, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    from mnist_lightning.fused.engine import FusedClassifier
+
+    monkeypatch.setattr(FusedClassifier, "on_train_epoch_start", lambda module: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        train_many([tiny(lr=0.1), tiny(lr=0.2)], [tmp_path / "a", tmp_path / "b"])
+    assert ended.value.code == 143
 
 
 def test_a_callback_that_leaves_by_sys_exit_still_does(tiny: Tiny, tmp_path: Path, monkeypatch: Patch) -> None:

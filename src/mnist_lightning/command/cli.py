@@ -15,12 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_lightning.command.completion import completions
 from mnist_lightning.command.explain import Failure, explain
-from mnist_lightning.command.help import help_text, versions_text
+from mnist_lightning.command.help import TOPIC, help_text, versions_text
 from mnist_lightning.command.overrides import for_hydra, refuse_early, to_resume
 from mnist_lightning.command.signals import Interrupted, closed_pipes_ignored, signals_raised
 from mnist_lightning.command.yaml_files import refused_in_one_line
 from mnist_lightning.config import conf_dir, fresh_directory, parse, schema
-from mnist_lightning.errors import UserError, one_line
+from mnist_lightning.config.section import near_miss
+from mnist_lightning.errors import ConfigError, UserError, one_line
 from mnist_lightning.sweep.callback import GRID_SWEEPER, SEARCH_SWEEPER
 from mnist_lightning.sweep.hydra_internals import called_with, completions_by, files_read_within, forget
 from mnist_lightning.sweep.search_names import KEYS, SAMPLERS
@@ -107,7 +108,7 @@ def _job(composed: DictConfig) -> float:
         with closed_pipes_ignored():
             return run_job(composed)
     except UserError as error:
-        raise PassedOn from error
+        raise PassedOn(error) from error
 
 
 def register(arguments: Sequence[str] = ()) -> None:
@@ -149,9 +150,19 @@ def _run_name(*, _root_: DictConfig) -> str:
     return parse({k: v for k, v in OmegaConf.to_container(_root_, resolve=False).items() if k != "hydra"}).run_name  # pyright: ignore - a DictConfig gives a dictionary
 
 
+def _topic(arguments: Sequence[str]) -> str:
+    """The word beside --help, if there is one. Raises ConfigError for one of which there is no help."""
+    words = [a for a in arguments if not a.startswith("-") and "=" not in a]
+    for word in words:
+        if word != TOPIC:
+            way_out = near_miss(word, [TOPIC]) or f"--help alone explains every key, and --help {TOPIC} Lightning's"
+            raise ConfigError(f"--help {word}: no such help; {way_out}")
+    return words[0] if words else ""
+
+
 def _run(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
-        print(help_text(trainer="trainer" in arguments))
+        print(help_text(trainer=_topic(arguments) == TOPIC))
         return 0
     if "--version" in arguments:
         print(versions_text())

@@ -20,6 +20,7 @@ from mnist_lightning.command import yaml_files
 from mnist_lightning.config import suggest_key, takes_list, unresolved, wrong_type
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_OUTPUT, UserError, chain_of, cut
+from mnist_lightning.sweep.search_names import KEYS as SEARCH_KEYS
 
 Error = TypeVar("Error", bound=BaseException)
 Explanation = tuple[int, str] | None
@@ -161,7 +162,25 @@ def _no_such_key(text: str, arguments: Sequence[str]) -> str | None:
     if override is None:
         return None
     key = override[1].lstrip("+")
-    return f"{key}={_value_of(key, arguments)}: no such key; {suggest_key(key) or 'see --help for the keys'}"
+    value = _value_of(key, arguments)
+    what, way_out = _of_a_search(key, value) or ("no such key", suggest_key(key) or "see --help for the keys")
+    return f"{key}={value}: {what}; {way_out}"
+
+
+def _of_a_search(key: str, value: str) -> tuple[str, str] | None:
+    """What is wrong with a key of a search that Hydra does not find, and the way out; None if it is none."""
+    name = re.sub(r"^hydra[./]sweeper[./]", "", key)
+    first, _, argument = name.partition(".")
+    if name == key:
+        return None
+    if key.startswith("hydra/") and name in SEARCH_KEYS:
+        return "is written with dots", f"hydra.sweeper.{name}={value}"
+    if first == "pruner" and argument:
+        return "a pruner's arguments stand in braces", f"hydra.sweeper.pruner={{_target_:NAME,{argument}:{value}}}"
+    if first in {*SEARCH_KEYS, "sampler"} - {"params"}:  # which a grid has, too
+        return "is for a search", "add -m hydra/sweeper=optuna"
+    guess = near_miss(f"hydra.sweeper.{first}", [f"hydra.sweeper.{known}" for known in SEARCH_KEYS], cutoff=0.85)
+    return ("no such key", guess) if guess else None
 
 
 def _hydras_key(failure: Failure) -> str | None:

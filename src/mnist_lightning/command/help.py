@@ -35,7 +35,8 @@ _KEYS = (
     "Keys and their defaults (optimizer.options.X=..., scheduler.options.X=..., loss_options.X=... and logger.X=... "
     "take further arguments, and so does +model.X=... of a network of your own):"
 )
-_FOLDED = "trainer.X=...: its other arguments: {names}; --help trainer explains each"
+TOPIC = "trainer"  # --help trainer
+_FOLDED = f"trainer.X=...: its other arguments: {{names}}; --help {TOPIC} explains each"
 _TRAINER = "Every argument of lightning.Trainer but logger and callbacks; null is Lightning's default:"
 _CHOICES = "Choices, each a file of conf/ that sets some keys:"
 _LAUNCHERS = "Launchers, -m hydra/launcher=X: where the runs of a grid are trained"

@@ -20,6 +20,7 @@ from mnist_lightning.config.keys import (
 Name = TypeVar("Name", bound=Hashable)
 
 SIZES = ("model.num_channels", "model.num_conv", "model.num_dense")
+_WEIGHT_DECAY, _DECOUPLED = "optimizer.options.weight_decay", f"optimizer.options.{DECOUPLED}"
 _MODEL = "model."
 _NETWORK = f"{_MODEL}{TARGET}"  # a network of the user's, whose arguments stand beside it
 _NAMED = ("optimizer.name", "loss", "lr", "seed")  # what a label says without its key, besides the network
@@ -44,10 +45,17 @@ def flat(config: Mapping[str, Any]) -> dict[str, str]:
 def as_given(config: Mapping[str, Any]) -> dict[str, str]:
     """As `flat`, by the keys that are given, for people: the identity has another one for Keras' weight decay."""
     texts = flat(config)
-    if texts.get("optimizer.name") not in KERAS:
-        return texts
-    options = "optimizer.options."
-    return {f"{options}weight_decay" if key == options + DECOUPLED else key: text for key, text in texts.items()}
+    return {given_key(key, texts.get("optimizer.name")): text for key, text in texts.items()}
+
+
+def given_key(key: str, optimizer: str | None) -> str:
+    """The key that stands for a key of the identity where a configuration with this optimizer is given."""
+    return _WEIGHT_DECAY if key == _DECOUPLED and optimizer in KERAS else key
+
+
+def identity_keys(key: str) -> set[str]:
+    """The keys of the identity that a key may stand for where it is given."""
+    return {key, _DECOUPLED} if key == _WEIGHT_DECAY else {key}
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:

@@ -33,7 +33,7 @@ from mnist_lightning.records.results import RunResult
 from mnist_lightning.records.run_directory import GROUPS, finished_result, forget_retraining, home_of, place_of
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.run import check, prepared, train_checked
-from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored
+from mnist_lightning.training.runtime import is_out_of_memory, leave_ignored, termination_passed_on
 from mnist_lightning.training.trainer import plain_arguments
 
 
@@ -67,7 +67,7 @@ def train_many(
     for i in chosen:
         check(configs[i])
     todo, places = [configs[i] for i in chosen], [paths[i] for i in chosen]
-    with _watched(todo, places) as watch:
+    with termination_passed_on(), _watched(todo, places) as watch:
         for group, results in train_groups(todo, places, continue_interrupted=continue_interrupted):
             for i, result in zip(group.indices, results, strict=True):
                 done = result or train_checked(todo[i], places[i], continue_interrupted=continue_interrupted)

@@ -51,12 +51,13 @@ def build_schedule(config: SchedulerConfig, optimizer: Optimizer, length: int) -
 def check_schedule(config: SchedulerConfig, optimizer: Optimizer, length: int) -> None:
     """Raises ConfigError unless `build_schedule` makes a schedule that can be stepped; changes the learning rates.
 
-    An argument of a wrong type is often noticed in the first step.
+    An argument of a wrong type is often noticed in the first step. Keys that the schedule does not use are refused.
     """
     schedule = build_schedule(config, optimizer, length)
+    waits = isinstance(schedule, ReduceLROnPlateau)
+    _refuse_unused(config, waits)
     if schedule is None:
         return
-    waits = isinstance(schedule, ReduceLROnPlateau)
     try:
         with catch_warnings():
             simplefilter("ignore")  # torch's, that nothing was trained before the step
@@ -64,6 +65,20 @@ def check_schedule(config: SchedulerConfig, optimizer: Optimizer, length: int) -
     except Exception as error:  # whatever somebody's schedule raises
         what = f"cannot be stepped ({type(error).__name__}: {cut(str(error), 80)})"
         raise ConfigError([Problem("scheduler", config.name, what, "see its arguments")]) from error
+
+
+def _refuse_unused(config: SchedulerConfig, waits: bool) -> None:
+    """Raises ConfigError for keys that change nothing, given whether the schedule waits for a metric.
+
+    Not when the configuration is made: what was stored with them must be read.
+    """
+    if config.monitor is not None and not waits:
+        what = f"scheduler={config.name} watches nothing, as plateau does"
+        raise ConfigError([Problem("scheduler.monitor", config.monitor, what, "leave it out")])
+    if config.interval is not None and config.name == "none":
+        raise ConfigError([Problem("scheduler.interval", config.interval, "scheduler=none has none", "leave it out")])
+    if config.interval == "step" and waits:
+        raise ConfigError([Problem("scheduler.interval", "step", f"{config.name} waits for a validation", "use epoch")])
 
 
 @contextmanager

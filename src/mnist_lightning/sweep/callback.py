@@ -71,7 +71,7 @@ def _refuse_search_in_grid(config: DictConfig) -> None:
             what = f"holds a planned grid ({PLAN}), and a search's runs are not of it"
             raise ConfigError(f"hydra.sweep.dir={root}: {what}; choose another directory")
     except UserError as error:
-        raise PassedOn from error
+        raise PassedOn(error) from error
     except (OmegaConfBaseException, OSError):  # as above
         return
 
@@ -82,6 +82,6 @@ def _find(key: str, config: DictConfig) -> None:
         try:
             sweep.find(key, str(OmegaConf.select(config, key)))
         except UserError as error:
-            raise PassedOn from error
+            raise PassedOn(error) from error
         except (OmegaConfBaseException, OSError):  # Hydra will run into the same, and that is explained
             return

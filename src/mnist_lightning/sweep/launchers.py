@@ -48,7 +48,7 @@ class BasicLauncher:
         try:
             result = run_in_sweep(config, run_dir, Path())
         except UserError as error:  # for the whole sweep; an Exception would be taken for a worker's death
-            raise PassedOn from error
+            raise PassedOn(error) from error
         tell(result, run_dir)
 
 
@@ -80,7 +80,7 @@ class JoblibLauncher(BasicLauncher):
         parallel = Parallel(self.n_jobs, backend="loky", pre_dispatch="n_jobs", batch_size=1)  # pyright: ignore[reportArgumentType] - its annotation is wrong
         for error in parallel(work):
             if error is not None:
-                raise PassedOn from error
+                raise PassedOn(error) from error
         return []
 
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from mnist_lightning.config import RunConfig, fresh_directory
+from mnist_lightning.config import RunConfig, fresh_directory, takes_list
 from mnist_lightning.config.changes import changed
 from mnist_lightning.config.keys import RunKeys
 from mnist_lightning.data.files import look, read_files
-from mnist_lightning.errors import EXIT_TERMINATED, OutputError, PassedOn, UserError
+from mnist_lightning.errors import EXIT_TERMINATED, ConfigError, OutputError, PassedOn, Problem, UserError
 from mnist_lightning.report.state import read_state
 from mnist_lightning.sweep.grid import configurations
 from mnist_lightning.sweep.launcher import PersistentLauncher
@@ -66,10 +66,22 @@ def sweep(
     >>> [(result.optimizer, result.loss_func, result.status) for result in done.results]
     [('Adam', 'mae', 'completed'), ('SGD', 'mae', 'completed')]
     """
+    _refuse_misplaced(base, grid)
     root = Path(directory if directory is not None else fresh_directory())
     configs = configurations(changed({} if base is None else base, keys), grid or {})
     with _in_pythons_words(root), Sweep() as leader:
         return _swept(leader, root, configs, launcher, n_jobs)
+
+
+def _refuse_misplaced(base: object, grid: object) -> None:
+    """Raises ConfigError for a grid in the place of the base, or a directory in that of the grid."""
+    way_out = "the grid is the second argument: sweep({}, {'lr': [0.1, 0.01]}, 'directory')"
+    given = base.items() if isinstance(base, Mapping) and not isinstance(grid, Mapping) else ()
+    for key, value in given:
+        if isinstance(value, (list, tuple, range)) and not takes_list(str(key)):
+            raise ConfigError([Problem(str(key), value, "several values in the base", way_out)])
+    if grid is not None and not isinstance(grid, Mapping):
+        raise ConfigError([Problem("grid", grid, "no dictionary of keys and their values", way_out)])
 
 
 @contextmanager
@@ -78,8 +90,7 @@ def _in_pythons_words(root: Path) -> Iterator[None]:
     try:
         yield
     except (UserError, PassedOn) as raised:
-        error = raised.__cause__ if isinstance(raised, PassedOn) else raised
-        assert isinstance(error, UserError)
+        error = raised.error if isinstance(raised, PassedOn) else raised
         if _KEY not in str(error):
             raise error from error.__cause__
         told = str(error).replace(f"{_KEY}={root.absolute()}", f"directory={root}").replace(_KEY, "directory")

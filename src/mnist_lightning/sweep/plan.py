@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.config import DataConfig, RunConfig, fingerprint_of
+from mnist_lightning.config.labels import given_key
 from mnist_lightning.data.files import look
 from mnist_lightning.errors import ConfigError, DataError, OutputError, RefusedError, UserError, one_line
 from mnist_lightning.records.durable import write_durably
@@ -113,18 +114,18 @@ def _differences(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -
 
 
 def _values(plan: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
-    """Every dotted key with all its values in the plan."""
+    """Every dotted key, as it is given, with all its values in the plan."""
     values: dict[str, set[str]] = {}
 
-    def walk(prefix: str, node: Any) -> None:
+    def walk(prefix: str, node: Any, optimizer: str) -> None:
         if isinstance(node, dict) and node:
             for key, value in node.items():
-                walk(f"{prefix}.{key}" if prefix else key, value)
+                walk(f"{prefix}.{key}" if prefix else key, value, optimizer)
         else:
-            values.setdefault(prefix, set()).add(json.dumps(node).strip('"'))
+            values.setdefault(given_key(prefix, optimizer), set()).add(json.dumps(node).strip('"'))
 
     for run in plan:
-        walk("", run["config"])
+        walk("", run["config"], run["config"]["optimizer"]["name"])
     return values
 
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler
 
-from mnist_lightning.config.components import ComponentError, Kind, code_of
+from mnist_lightning.config.components import Component, ComponentError, Kind, code_of
 from mnist_lightning.config.section import near_miss
 from mnist_lightning.errors import ConfigError, one_line
 from mnist_lightning.sweep.search_names import PRUNERS, SAMPLERS
@@ -40,7 +40,7 @@ class Samplers:
 
     def __init__(self, given: Any, space: Space) -> None:
         arguments = _arguments(_SAMPLER, given, SAMPLERS)
-        self._kind = _class(_SAMPLER, arguments.pop("_target_"), _OF_SAMPLERS)
+        self._kind = _class(_SAMPLER, arguments, _OF_SAMPLERS)
         self._seed = arguments.pop("seed", None)
         if self._seed is not None and not (isinstance(self._seed, int) and 0 <= self._seed < 2**32):
             raise ConfigError(f"{_SAMPLER}.seed={self._seed}: not a whole number of 32 bits; use 0 or more")
@@ -84,7 +84,7 @@ def pruner_of(given: Any) -> BasePruner | None:
     if given in (None, "none"):
         return None
     arguments = _arguments(_PRUNER, given, PRUNERS)
-    return _made(_PRUNER, _class(_PRUNER, arguments.pop("_target_"), _OF_PRUNERS), arguments)
+    return _made(_PRUNER, _class(_PRUNER, arguments, _OF_PRUNERS), arguments)
 
 
 def pruner_name(given: Any) -> str:
@@ -92,7 +92,7 @@ def pruner_name(given: Any) -> str:
     if given in (None, "none"):
         return "none"
     arguments = _arguments(_PRUNER, given, PRUNERS)
-    kind = _class(_PRUNER, arguments.pop("_target_"), _OF_PRUNERS)
+    kind = _class(_PRUNER, arguments, _OF_PRUNERS)
     return " ".join([_name(kind, PRUNERS), *(f"{k}={v}" for k, v in arguments.items())])
 
 
@@ -113,7 +113,9 @@ def _arguments(key: str, given: Any, known: Mapping[str, str]) -> dict[str, Any]
     return {**given, "_target_": known.get(target, target)}
 
 
-def _class(key: str, dotted: str, kind: Kind) -> type:
+def _class(key: str, arguments: dict[str, Any], kind: Kind) -> type:
+    """Takes the class out of arguments that name it. Raises ConfigError for another kind, or arguments it has not."""
+    dotted = arguments.pop("_target_")
     try:
         found = code_of(dotted, kind)
     except ComponentError as error:
@@ -121,6 +123,9 @@ def _class(key: str, dotted: str, kind: Kind) -> type:
             f"{key}={dotted}: {error}; {error.way_out or f'give a class such as {kind.example}'}"
         ) from error
     assert isinstance(found, type)  # of a kind without functions
+    given = {name: value for name, value in arguments.items() if (name, value) != ("seed", None)}
+    ours = {"search_space": {}} if issubclass(found, GridSampler) else {}
+    Component(dotted, given).check(key, kind, prefix=f"{key}.", **ours)
     return found
 
 

@@ -13,7 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.pruners import BasePruner
 
 from mnist_lightning.config import RunConfig
-from mnist_lightning.config.labels import flat
+from mnist_lightning.config.keys import KERAS
+from mnist_lightning.config.labels import flat, given_key, identity_keys
 from mnist_lightning.data.files import look
 from mnist_lightning.errors import ConfigError, DataError, Problem, UserError
 from mnist_lightning.records.plan import PLAN, read_plan
@@ -163,7 +164,8 @@ def _fixed(settings: Settings, config: RunConfig) -> dict[str, str]:
 
 def _base_names(drawn: Iterable[str]) -> set[str]:
     """The keys of the configuration that these keys of the command line set, a group's among them."""
-    return {name for key in drawn for name in (key.lstrip("+"), f"{key.lstrip('+')}.name")}
+    given = [key.lstrip("+") for key in drawn]
+    return {name for key in given for name in (*identity_keys(key), f"{key}.name")}
 
 
 def _refuse_others(root: Path, search: Search) -> None:
@@ -184,7 +186,7 @@ def _refuse_others(root: Path, search: Search) -> None:
 def _refuse_another(root: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raises ConfigError naming what two searches differ in, DataError for other data."""
     drawn = _base_names([*stored["space"], *wanted["space"]])
-    fixed = ({key: text for key, text in spec["fixed"].items() if key not in drawn} for spec in (stored, wanted))
+    fixed = (_as_given(spec["fixed"], drawn) for spec in (stored, wanted))
     told = [*_differing_keys(stored["space"], wanted["space"]), *_differing_texts(*fixed)]
     told += [
         f"{key} {stored[key]} -> {wanted[key]}" for key in ("direction", "objective") if stored[key] != wanted[key]
@@ -197,6 +199,12 @@ def _refuse_another(root: Path, stored: dict[str, Any], wanted: dict[str, Any]) 
             raise DataError(
                 f"data={name}: not the data this search began with; restore them, or choose another hydra.sweep.dir"
             )
+
+
+def _as_given(fixed: dict[str, str], drawn: set[str]) -> dict[str, str]:
+    """What trials have in common without what is drawn, by the keys that are given."""
+    optimizer = fixed.get("optimizer.name", KERAS[0])
+    return {given_key(key, optimizer): text for key, text in fixed.items() if key not in drawn}
 
 
 def _differing_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

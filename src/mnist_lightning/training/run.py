@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -54,6 +55,7 @@ from mnist_lightning.training.runtime import (
     is_out_of_memory,
     keep_memory,
     quiet_lightning,
+    termination_passed_on,
 )
 from mnist_lightning.training.trainer import FitWatch, build_trainer, check_trainer
 
@@ -101,7 +103,7 @@ def train(
     anew beside it, and takes its place when it is whole. With `continue_interrupted` a run that was cut off in this
     directory, or failed, goes on after its last whole epoch, to the same end as if it had not been.
     Raises TypeError, ConfigError, DataError, RefusedError, UnreadableError or OutputError; whatever else training
-    raises is passed on, Ctrl-C as KeyboardInterrupt.
+    raises is passed on, Ctrl-C as KeyboardInterrupt, SIGTERM as SystemExit(143).
 
     >>> small = {"num_channels": 2, "num_conv": 1, "num_dense": 0}
     >>> data = {"name": "synthetic", "train_size": 320, "test_size": 100}
@@ -119,7 +121,8 @@ def train(
     if stored is not None and not (retrain or config.retrain):
         return stored
     check(config)
-    with watched({path: config}, {path: label_of(config.identity())}, config.progress):
+    shown = watched({path: config}, {path: label_of(config.identity())}, config.progress)
+    with termination_passed_on(), shown:
         return train_checked(config, path, continue_interrupted=continue_interrupted)
 
 
@@ -262,4 +265,6 @@ def evaluate(trainer: L.Trainer, module: MNISTClassifier, split: Split) -> tuple
         trainer.test(module, dataloaders=Batches(split, EVALUATION_BATCH), verbose=False)
     finally:
         hook.remove()
+    if trainer.received_sigterm:  # which Lightning heeds in a training alone
+        raise SIGTERMException
     return {name: value.item() for name, value in module.test_metrics.compute().items()}, torch.cat(logits)

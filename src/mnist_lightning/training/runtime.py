@@ -15,6 +15,9 @@ from functools import cache
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from mnist_lightning.errors import EXIT_TERMINATED
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -86,6 +89,18 @@ def interrupts_raised() -> Iterator[None]:
         with suppress(ValueError):  # not the main thread: there Lightning cannot have replaced it
             signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from error
+
+
+@contextmanager
+def termination_passed_on() -> Iterator[None]:
+    """Ends the program with 143 where SIGTERM has ended a training in the block; Lightning would with 0.
+
+    For the library's functions: the command has its own handler, which Lightning leaves alone.
+    """
+    try:
+        yield
+    except SIGTERMException as error:
+        raise SystemExit(EXIT_TERMINATED) from error
 
 
 @contextmanager

@@ -258,6 +258,20 @@ def _lightnings_refusal(arguments: str) -> str:
     return ""
 
 
+def _log_ended_epoch(trainer: L.Trainer) -> None:
+    """Gives the loggers the metrics of an epoch that has ended, once: Lightning would after its checkpoint is saved.
+
+    Then a run that was killed between the two would go on without the epoch, or be over without its last one.
+    """
+    progress = trainer.fit_loop.epoch_progress.current
+    if progress.processed == progress.completed:  # pyright: ignore - it has both; in the midst of an epoch
+        return
+    trainer._logger_connector.on_epoch_end()
+    trainer.fit_loop.epoch_loop._batches_that_stepped -= 1  # as Lightning does, for the step that the loggers are told
+    trainer._logger_connector.update_train_epoch_metrics()
+    trainer.fit_loop.epoch_loop._batches_that_stepped += 1
+
+
 class FitWatch(Callback):
     """Records the best epoch and the training time and stops a run that diverged. Checkpoints keep its state.
 
@@ -283,6 +297,7 @@ class FitWatch(Callback):
         trainer.should_stop = trainer.should_stop or self.stopped
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        _log_ended_epoch(trainer)
         if trainer.should_stop:  # by early stopping, for one: Lightning forgets it, and would train another epoch
             checkpoint[_STOPPED] = True
 

@@ -7,7 +7,7 @@ Sections, each written to the file when it is done; a repeated command goes on w
 ceilings      bytes a second of a copy, operations a second of a product in bfloat16
 correct       groups against single runs on the CPU in float64, of one seed and of two, with a last batch that is not
               full; in the GPU's own precision against what a rounding error does; a member of NaN beside others, by
-              each method; the update kernels against float64
+              each method; each method, and the kernels of updates, losses and metrics against float64
 convolutions  the study's five shapes forwards and backwards, by each method, as replays of a captured graph
 networks      each network's step (warm replays), validation, final evaluation, and checkpoint
 singles       images a second of single runs after a warm-up, beside the group's
@@ -35,8 +35,6 @@ from benchmarks import fused, roofline
 from benchmarks.common import RESULTS, ROOT, Net, markdown, report, write_json
 
 SECTIONS = ("ceilings", "correct", "convolutions", "networks", "singles", "minutes")
-SHAPES = ((32, 64, 28), (64, 128, 28), (64, 128, 14), (128, 256, 14), (256, 512, 7))  # channels in, out, side
-MEMBERS, BATCH = 18, 64
 LEAST_GAIN = 8  # times single runs
 
 
@@ -125,6 +123,8 @@ def correct(options: argparse.Namespace, before: dict[str, Any]) -> dict[str, An
     """Groups against single runs, a member of NaN, the update kernels; `wrong` says what is not as it must be."""
     if is_null():
         return {"left out": "the null GPU computes nothing", "wrong": []}
+    from benchmarks import kernels_on_gpu
+
     check, seeds, wrong = fused.check(), two_seeds(), []
     if max(check["float64"]) > 1e-9:
         wrong.append(f"float64: a group is {max(check['float64']):.1e} off its single runs on the CPU")
@@ -132,10 +132,13 @@ def correct(options: argparse.Namespace, before: dict[str, Any]) -> dict[str, An
         wrong.append(f"{check['precision']}: {max(check['own precision']):.1e} off, more than rounding makes")
     if max(seeds) > 1e-9:
         wrong.append(f"float64, two seeds: a group is {max(seeds):.1e} off its single runs on the CPU")
-    leaks, kernels = leaking(), by_kernels()
+    leaks, methods = kernels_on_gpu.leaking(), kernels_on_gpu.methods()
+    kernels = {**kernels_on_gpu.updates(), "losses and metrics": kernels_on_gpu.scores()}
     wrong += [f"{method}: a member of NaN reaches another" for method, leaked in leaks.items() if leaked]
-    wrong += [f"update kernel {name}: {off:.1e} off float64" for name, off in kernels.items() if off > 1e-6]
-    return {"check": check, "two seeds": seeds, "leaks": leaks, "kernels": kernels, "wrong": wrong}
+    wrong += [f"{method}: {off:.1e} off float64" for method, off in methods.items() if not off < 0.02]
+    wrong += [f"kernel {name}: {off:.1e} off float64" for name, off in kernels.items() if not off < 2e-6]
+    said = {"check": check, "two seeds": seeds, "leaks": leaks, "methods": methods, "kernels": kernels}
+    return {**said, "wrong": wrong}
 
 
 def two_seeds() -> list[float]:
@@ -148,80 +151,15 @@ def two_seeds() -> list[float]:
     return fused.furthest(fused.trained(here, together=True), fused.trained(cpu, together=False))
 
 
-def layers() -> Iterator[tuple[str, Any, Any]]:
-    """(shape and method, a stacked layer set to that method, an input [G, N, ...] as the step before leaves it)."""
-    import torch
-
-    from mnist_lightning.fused.stacked import StackedConv2d, StackedLinear
-
-    for before, after, side in SHAPES if not is_null() else ((2, 4, 7),):
-        convs = [torch.nn.Conv2d(before, after, 3, padding=1) for _ in range(MEMBERS)]
-        for method in ("loop", "grouped"):
-            layer = StackedConv2d(convs).cuda()
-            layer.method = method
-            outer = (
-                (BATCH, side, side, MEMBERS, before) if method == "grouped" else (MEMBERS, BATCH, side, side, before)
-            )
-            x = torch.randn(outer, device="cuda").bfloat16()
-            x = x.permute(3, 0, 4, 1, 2) if method == "grouped" else x.movedim(-1, 2)
-            yield f"{before}->{after} {side}x{side} {method}", layer, x
-    dense = StackedLinear([torch.nn.Linear(64, 32) for _ in range(MEMBERS)]).cuda()
-    for method in ("loop", "batched"):
-        dense.method = method
-        yield f"dense {method}", dense, torch.randn(MEMBERS, BATCH, 64, device="cuda").bfloat16()
-
-
-def leaking() -> dict[str, bool]:
-    """Whether NaN in one member's input reaches another's output or gradients, for each layer and method."""
-    import torch
-
-    said = {}
-    for name, layer, x in layers():
-        x[1] = torch.nan
-        x.requires_grad_()
-        with torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False):
-            y = layer(x)
-        others = [g for g in range(MEMBERS) if g != 1]
-        gradients = torch.autograd.grad(y.float().sum(), [layer.weight, layer.bias, x])
-        said[name] = not all(bool(t[others].isfinite().all()) for t in (y, *gradients))
-    return said
-
-
-def by_kernels() -> dict[str, float]:
-    """The largest difference of each update kernel from its rule in float64, after three steps."""
-    import torch
-
-    from mnist_lightning.fused import kernels
-    from mnist_lightning.numerics.update_rules import RULES
-
-    worst: dict[str, float] = {}
-    for name in kernels.KERNELS:
-        for n in (10, 1_666 * 333, 1_000_003):
-            lr, t = (
-                torch.tensor([0.1, 0.001], dtype=torch.float64, device="cuda"),
-                torch.zeros((), device="cuda").double(),
-            )
-            p = torch.rand(2, n, device="cuda")
-            state = [torch.full_like(p, start) for start in RULES[name].state.values()]
-            low, wide, own = p.bfloat16(), p.double(), [s.double() for s in state]
-            for step in range(3):
-                t += 1
-                g = (torch.randn(2, n, device="cuda") * 10.0 ** -(2 * step)).bfloat16()
-                kernels.step(name, p, g, state, kernels.KERNELS[name][1](lr, t), low)
-                RULES[name].update(wide, g.double(), *own, lr=lr[:, None], t=t)
-            off = (p.double() - wide).abs().max().item() if torch.equal(low, p.bfloat16()) else 1.0
-            worst[name] = max(worst.get(name, 0.0), off)
-    return worst
-
-
 def convolutions(options: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds of each layer forwards and backwards, as replays."""
     import torch
 
+    from benchmarks import kernels_on_gpu
     from mnist_lightning.fused.capture import captured
 
     said: dict[str, Any] = {}
-    for name, layer, x in layers():
+    for name, layer, x in kernels_on_gpu.layers(is_null()):
         layer.round()
         x.requires_grad_()
 
@@ -300,7 +238,7 @@ def singles(options: argparse.Namespace, before: dict[str, Any]) -> dict[str, An
     fused.trained([config], together=False)  # cuDNN chooses, the GPU wakes up
     alone = fused.trained([config], together=False)[0].samples_per_second
     group = before.get("networks", {}).get("nets", {}).get(net, {}).get("seconds", {})
-    together = MEMBERS * BATCH / group["step"] if group else 0.0
+    together = 18 * 64 / group["step"] if group else 0.0
     gain = together / alone
     wrong = (
         [f"{net}: a group is {gain:.1f} times as fast as a single run, not {LEAST_GAIN}"] if gain < LEAST_GAIN else []

@@ -32,7 +32,7 @@ PER_GROUP = {
     "initial weights, once a seed": 72 / 216,
     "final checkpoints and their checksums, four at a time": 81 / 12 / 4,
     "copying a group's state for its checkpoint, thrice": 3 * 0.4,
-    "capturing ways to compute, to choose": 7 * 0.1,
+    "capturing ways to compute, to choose": 11 * 0.1,
 }
 
 

@@ -117,8 +117,7 @@ def test_every_architecture_with_one_seed_and_two_and_every_rule_complete_on_a_g
     groups = [played["every_rule"]["result"], *played["architectures"]["result"].values()]
     assert len(groups) == 1 + 2 * 12
     assert {(r["status"], r["engine"]) for group in groups for r in group} == {("completed", "fused")}
-    # torch's compiler cannot look into the rounding of betas; Adam, which rounds them too, has a kernel of its own
-    assert [line.split(":")[0] for line in played["out"].splitlines() if "not compiled" in line] == ["adamax"]
+    assert "not compiled" not in played["out"], "every rule has a kernel"
     assert "not captured" not in played["out"]
 
 

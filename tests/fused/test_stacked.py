@@ -74,11 +74,11 @@ def test_gradients_lie_in_the_memory_as_their_parameters_do(seeds: str, conv: st
             assert in_memory_order(p, gradient, torch.full_like(p, 0)) is not None, key
 
 
-@pytest.mark.parametrize("stem", ["loop", "shared", "grouped"])
+@pytest.mark.parametrize("stem", ["loop", "shared", "grouped", "product"])
 def test_a_method_that_does_not_fit_the_input_gives_way_to_one_that_does(stem: str) -> None:
     """Of several seeds the stem is trained on images for each member, and evaluated on images for all."""
     net, members = StackedNet(nets()), nets()
-    net.take_methods({"stem": stem})
+    net.take_methods({"stem": stem, "convs.0": "product"})
     plain = torch.stack([m(IMAGES) for m in members])
     torch.testing.assert_close(net(IMAGES), plain)
     torch.testing.assert_close(net(IMAGES.expand(4, -1, -1, -1, -1)), plain)

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mnist_lightning import RunConfig
-from mnist_lightning.fused import kernels, pooling
+from mnist_lightning.fused import kernels, pooling, products, scoring
 from mnist_lightning.fused.engine import EVALUATED_STEPS, FusedClassifier
 from mnist_lightning.fused.stacked import StackedLayer
 from mnist_lightning.numerics import model
@@ -26,6 +26,7 @@ from null_gpu import device
 from null_gpu.group import classifier
 
 BANDWIDTH = 3.8e12  # bytes a second, of 4.8 by the data sheet
+CACHE = 5e12  # bytes a second of the second cache, through which the programs of a product read their parts
 WIDE, NARROW = 330e12, 170e12  # operations a second of a convolution with above and below 4 GFLOP a member
 GROUPED = (
     250e12  # the same of a small one in groups, where cuDNN has a good kernel for it; it may be three times slower
@@ -47,17 +48,13 @@ def num_bytes(t: Tensor) -> int:
 
 
 class _Launched:
-    """`kernel[grid](*arguments)`, counted."""
+    """`kernel[grid](*arguments)`, counted by `how(grid, *arguments)`."""
 
-    def __init__(self, mode: Counted, positions: tuple[int, ...]) -> None:
-        self.mode, self.positions = mode, positions
+    def __init__(self, how: Any) -> None:
+        self.how = how
 
-    def __getitem__(self, grid: Any) -> _Launched:
-        return self
-
-    def __call__(self, *arguments: Any) -> None:
-        count = sum(num_bytes(arguments[i]) for i in self.positions)
-        self.mode.add(CLASSES[5], count / BANDWIDTH / UPDATE, count)
+    def __getitem__(self, grid: Any) -> Any:
+        return lambda *arguments, **options: self.how(grid, *arguments)
 
 
 class Counted(TorchDispatchMode):
@@ -139,13 +136,31 @@ class Counted(TorchDispatchMode):
             if not t.is_contiguous(memory_format=torch.channels_last):
                 self.add("copies", 2 * num_bytes(t) / BANDWIDTH * 1.3, 2 * num_bytes(t))
 
-    def pooling(self, *positions: int) -> _Launched:
-        """Stands in for a kernel of `pooling.py`: its arguments at these positions are read or written once."""
-        return _Launched(self, positions)
+    def once(self, kind: str, count: int) -> _Launched:
+        """Stands in for a kernel whose first `count` arguments are read or written once."""
 
-    def update(
-        self, name: str, p: Tensor, g: Tensor, state: Sequence[Tensor], rate: Tensor, low: Any, **_: Any
-    ) -> None:
+        def how(grid: Any, *arguments: Any) -> None:
+            size = sum(num_bytes(t) for t in arguments[:count])
+            self.add(kind, size / BANDWIDTH / UPDATE, size)
+
+        return _Launched(how)
+
+    def product(self, terms: int) -> _Launched:
+        """Stands in for a kernel of `products.py`, whose last constants are a program's rows, columns and depth.
+
+        The argument at `terms` says how many numbers each of its sums has, in ninths if it is a convolution.
+        """
+
+        def how(grid: tuple[int, ...], *arguments: Any) -> None:
+            memory, (rows, wide, deep) = sum(num_bytes(t) for t in arguments[:3]), arguments[-3:]
+            steps = grid[0] * grid[1] * grid[2] * -(-arguments[terms] // deep) * (9 if terms == 10 else 1)
+            read = 2 * steps * (rows + wide) * deep  # of two bytes each
+            operations = 2 * steps * rows * wide * deep
+            self.add("convolution", max(operations / WIDE, read / CACHE, memory / BANDWIDTH), memory)
+
+        return _Launched(how)
+
+    def update(self, name: str, p: Tensor, g: Tensor, state: Sequence[Tensor], made: Any, low: Any, **_: Any) -> None:
         """Stands in for `kernels.step`: each number is read and written once."""
         count = num_bytes(g) + 2 * sum(map(num_bytes, (p, *state))) + (0 if low is None else num_bytes(low))
         self.add("optimizer", count / BANDWIDTH / UPDATE, count)
@@ -166,8 +181,11 @@ def counted(module: FusedClassifier) -> Iterator[Counted]:
     with (
         mode,
         mock.patch.object(kernels, "step", mode.update),
-        mock.patch.object(pooling, "_forward", mode.pooling(0, 1, 2, 3)),
-        mock.patch.object(pooling, "_backward", mode.pooling(0, 1, 2, 3)),
+        mock.patch.object(pooling, "_forward", mode.once(CLASSES[5], 4)),
+        mock.patch.object(pooling, "_backward", mode.once(CLASSES[5], 4)),
+        mock.patch.object(scoring, "_scores", mode.once(CLASSES[6], 5)),
+        mock.patch.object(products, "_convolve", mode.product(10)),
+        mock.patch.object(products, "_weights", mode.product(7)),
         mock.patch.object(module.optimizer, "update", updating),
     ):
         yield mode
@@ -175,6 +193,7 @@ def counted(module: FusedClassifier) -> Iterator[Counted]:
 
 METHODS = {
     "together": {"stem": "shared", "convs": "grouped", "denses": "batched"},
+    "product": {"stem": "shared", "convs": "product", "denses": "batched"},
     "loop": {"stem": "shared", "convs": "loop", "denses": "batched"},
 }
 

@@ -21,7 +21,7 @@ from mnist_lightning.fused.optimizers import StackedOptimizer
 from mnist_lightning.fused.rows import Resident, Rows
 from mnist_lightning.fused.stacked import StackedNet
 from mnist_lightning.fused.writer import Writer, on_cpu
-from mnist_lightning.numerics.metrics import METRICS, metric_sums
+from mnist_lightning.numerics.metrics import METRICS
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.training.data_module import EVALUATION_BATCH
 from mnist_lightning.training.record import Trained
@@ -138,12 +138,12 @@ class FusedClassifier(L.LightningModule):
         with self._autocast():
             logits = self.net(images)  # [G,N,K]
         with torch.autocast(self.device.type, enabled=False):
-            flat = iter(torch.autograd.grad(self.losses(logits, labels).sum(), [x for xs in wanted for x in xs]))
+            outcome, begun = self.losses.differentiated(logits, labels, self.train_sums)
+            flat = iter(torch.autograd.grad(outcome, [x for xs in wanted for x in xs], begun))
             gradients = [[next(flat) for _ in xs] for xs in wanted]
             parameters = list(self.net.parameters())
             whole = [g[0] if g[0].shape == p.shape else g for g, p in zip(gradients, parameters, strict=True)]
             self.optimizer.update(parameters, whole, self.net.low())
-            self.train_sums.add_(metric_sums(logits.detach(), labels, self.losses))
 
     def _autocast(self) -> torch.autocast:
         # without its cache of cast weights, which would outlive the graph that made them
@@ -278,14 +278,14 @@ class FusedClassifier(L.LightningModule):
 
     def _evaluate_part(self, split: Split, part: slice, batch: int, keep: bool) -> tuple[Tensor, Tensor]:
         losses = MemberLosses([m.config.loss for m in self.members[part]])
-        sums: float | Tensor = 0.0
+        sums = torch.zeros(len(METRICS), part.stop - part.start, dtype=torch.float64, device=self.device)
         kept = [torch.empty(part.stop - part.start, 0, self.dataset.shape.num_classes, device=self.device)]
         for images, labels in Batches(Split(*self.resident(split)), batch):
             seen = scale(images, self.dtype)  # pyright: ignore[reportArgumentType] - as above
             logits = self.net.part(part, seen)  # [G,N,K]
-            sums = sums + metric_sums(logits, labels, losses)
+            losses.add_scores(logits, labels, sums)
             kept += [logits.float()] * keep
-        return torch.as_tensor(sums / len(split)), torch.cat(kept, dim=1).transpose(0, 1)
+        return sums / len(split), torch.cat(kept, dim=1).transpose(0, 1)
 
     # --- the group's checkpoint
 

@@ -98,10 +98,9 @@ class StackedOptimizer(nn.Module):
             first = self.configs[part.start].optimizer
             rule = RULES[first.name]
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
-            rate: Tensor | None = None  # of an own kernel, made once for all parameters
-            kernels = self._kernels(first.name, options, parameters[0])
-            if kernels is not None:
-                rate = kernels.KERNELS[first.name][1](self.lr[part], self.step, **options)
+            kernels = self._kernels(first.name, parameters[0])
+            # made once for all parameters
+            rates = kernels.rates(first.name, self.lr[part], self.step, **options) if kernels is not None else None
             for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                 state = [getattr(self, f"{number}/{name}/{index}") for name in rule.state]
                 copy = low[index] if low else None
@@ -115,25 +114,25 @@ class StackedOptimizer(nn.Module):
                     assert isinstance(gradient, Tensor)
                     tensors = [p[part], gradient[part], *state]
                     own_copy = None if copy is None else copy[part]
-                    if rate is None or not self._by_kernel(kernels, first.name, tensors, rate, own_copy, options):
+                    if not self._by_kernel(kernels, first.name, tensors, rates, own_copy, options):
                         self._update_together(first.name, part, tensors, own_copy, options)
 
     @staticmethod
-    def _kernels(name: str, options: dict[str, Any], p: Tensor) -> Any:
-        """The module of the update kernels, if it has one for this rule, these options and such a parameter."""
+    def _kernels(name: str, p: Tensor) -> Any:
+        """The module of the update kernels, if it has one for this rule and such a parameter."""
         own = own_kernels() if p.device.type == "cuda" and p.dtype == torch.float32 else None
-        return own.updates if own is not None and own.updates.serves(name, options) else None
+        return own.updates if own is not None and name in own.updates.KERNELS else None
 
     @staticmethod
     def _by_kernel(
-        kernels: Any, name: str, tensors: list[Tensor], rate: Tensor, low: Tensor | None, options: dict[str, Any]
+        kernels: Any, name: str, tensors: list[Tensor], rates: Any, low: Tensor | None, options: dict[str, Any]
     ) -> bool:
-        """Updates by our own kernel, if the numbers of all tensors are in one order in the memory."""
+        """Updates by our own kernel, if there is one and the numbers of all tensors are in one order in the memory."""
         views = in_memory_order(*tensors, *([] if low is None else [low]))
-        if views is None:
+        if kernels is None or views is None:
             return False
         p, gradient, *state = views[: len(tensors)]
-        kernels.step(name, p, gradient, state, rate, None if low is None else views[-1], **options)
+        kernels.step(name, p, gradient, state, rates, None if low is None else views[-1], **options)
         return True
 
     def _update_together(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnist_lightning.fused.capture import captured
-from mnist_lightning.fused.own_kernels import own_kernels
+from mnist_lightning.fused.own_kernels import kernels_for
 from mnist_lightning.numerics.model import ConvDenseNet, dense
 
 Method = Callable[[Tensor, Tensor, Any], Tensor]  # input, weights, and biases; a convolution does without them, too
@@ -45,6 +45,13 @@ def _conv_grouped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = x.permute(1, 3, 4, 0, 2).flatten(3).movedim(-1, 1)  # [N,GC,H,W]
     y = functional.conv2d(y, weight.flatten(0, 1), None if bias is None else bias.flatten(), padding=1, groups=members)
     return y.unflatten(1, (members, -1)).transpose(0, 1)
+
+
+def _conv_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """One product over all members by our own kernel. [G,N,C,H,W] -> [G,N,C',H,W]."""
+    own = kernels_for(x)
+    assert own is not None, "applicable without own kernels"
+    return own.products.convolved(x, weight, bias)
 
 
 def _dense_loop(x: Tensor, weights: MemberTensors, biases: MemberTensors) -> Tensor:
@@ -129,7 +136,7 @@ class StackedLayer(nn.Module):
 class StackedConv2d(StackedLayer):
     """A 3x3 convolution of G members: [N, C, H, W], seen by all, or [G, N, C, H, W] -> [G, N, C', H, W]."""
 
-    together: ClassVar = {"grouped": _conv_grouped, "shared": _conv_shared}
+    together: ClassVar = {"grouped": _conv_grouped, "shared": _conv_shared, "product": _conv_product}
     loop = staticmethod(_conv_loop)
 
     def _set(self, weight: Tensor, bias: Tensor) -> None:
@@ -140,7 +147,11 @@ class StackedConv2d(StackedLayer):
         return _unbound_innermost(weight)
 
     def applicable(self, x: Tensor) -> list[str]:
-        return ["loop", "shared"] if x.ndim == 4 else ["loop", "grouped"]
+        if x.ndim == 4:
+            return ["loop", "shared"]
+        # a product of bfloat16, where there are weights of that type too, and not of images
+        by_kernel = self.low is not None and x.dtype == self.low.dtype and kernels_for(x) is not None
+        return ["loop", "grouped", *["product"] * by_kernel]
 
 
 class StackedLinear(StackedLayer):
@@ -165,14 +176,27 @@ class StackedNet(ConvDenseNet):
         self.denses = nn.ModuleList(StackedLinear(layers) for layers in zip(*(m.denses for m in members), strict=True))
         self.output = StackedLinear([m.output for m in members])
 
+    def rectified(self, conv: nn.Module, x: Tensor) -> Tensor:
+        """Convolves [N, C, H, W] or [G, N, C, H, W], and rectifies; on a GPU with bias and ReLU in one kernel."""
+        y = self._by_kernel(conv, x, 1)
+        return super().rectified(conv, x) if y is None else y
+
     def pooled(self, conv: nn.Module, x: Tensor) -> Tensor:
         """Convolves [G, N, C, H, W], pools and rectifies; on a GPU with bias, pooling and ReLU in one kernel."""
-        own = own_kernels() if x.device.type == "cuda" and x.dtype != torch.float64 else None
+        y = self._by_kernel(conv, x, 2)
+        return super().pooled(conv, x) if y is None else y
+
+    def _by_kernel(self, conv: nn.Module, x: Tensor, side: int) -> Tensor | None:
+        own = kernels_for(x)
         if own is None or not isinstance(conv, StackedConv2d):
-            return super().pooled(conv, x)
+            return None
         y = conv.computed(x, None)
-        kernel = own.pooling.pooled if own.pooling.fits(y) else own.pooling.plain
-        return kernel(y, conv.biases())
+        if not own.pooling.fits(y):
+            return own.pooling.plain(y, conv.biases(), side)
+        layers = [self.stem, *self.convs]
+        following = layers[layers.index(conv) + 1 :][:1]
+        outermost = not any(layer.method == "grouped" for layer in following)  # as the next convolution reads it
+        return own.pooling.pooled(y, conv.biases(), side, outermost=outermost)
 
     def split(self) -> None:
         """Splits all layers; to be called again whenever the parameters are moved or replaced."""

@@ -77,13 +77,17 @@ class ConvDenseNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Computes logits [N, K] of float images [N, C, H, W]; in a stack [G, N, K]."""
-        x = torch.relu(self.stem(channels_innermost(images)))  # [N,C,H,W]
+        x = self.rectified(self.stem, channels_innermost(images))  # [N,C,H,W]
         for conv in self.convs:
             x = self.pooled(conv, x)  # [N,2C,H/2,W/2]
         x = x.flatten(-3)
         for layer in self.denses:
             x = torch.relu(layer(x))
         return self.output(x)  # [N,K]
+
+    def rectified(self, conv: nn.Module, x: Tensor) -> Tensor:
+        """Convolves [N, C, H, W] and rectifies -> [N, C', H, W]; in a stack with a leading [G]."""
+        return torch.relu(conv(x))
 
     def pooled(self, conv: nn.Module, x: Tensor) -> Tensor:
         """Convolves [N, C, H, W], pools and rectifies -> [N, C', H // 2, W // 2]; in a stack with a leading [G].

@@ -104,7 +104,7 @@ def test_on_somebody_elses_ray_cluster_a_workers_death_costs_no_run_and_a_signal
     with ray_cluster() as address:
         killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
         arguments = ["-m", *joining(address), "seed=0,1", killer, f"hydra.sweep.dir={tmp_path / 'four'}"]
-        code, out, err = start(*arguments, real=True).wait(300)
+        code, out, err = start(*arguments, real=True).wait(500)
         assert code == 0, out + err
         assert [r.status for r in load_results(tmp_path / "four")] == ["completed"] * 4
         command = start(*LONG_RUNS, *joining(address), f"hydra.sweep.dir={root}", real=True)

@@ -129,6 +129,7 @@ def nested() -> type[nn.Module]:
     [
         (own_components.Net(), "a Net, not a class or function; give the class, with arguments as functools.partial"),
         (nested(), "nested.<locals>.Inner cannot be found by its name; define it at the top of a module"),
+        ([].append, "list.append cannot be found by its name; define it at the top of a module"),
         (lambda: None, "<lambda> cannot be found by its name; define it at the top of a module"),
         (partial(LOOSE, width=nn.ReLU), "an argument is type, not a plain value; use numbers"),
         (partial(LOOSE, width={"_target_": "a.B"}), "an argument is {'_target_': 'a.B'}, not a plain"),

@@ -60,6 +60,8 @@ REFUSED = [
     ({"trainer": {"num_nodes": 2}}, "trainer.num_nodes=2: one run trains on one device; leave it out; runs go side"),
     ({"trainer": {"num_nodes": "two"}}, "trainer.num_nodes=two: one run trains on one device"),
     ({"trainer": {"strategy": "ddp"}}, "trainer.strategy=ddp: one run trains on one device; leave it out"),
+    ({"trainer": {"deterministic": "yes"}}, "trainer.deterministic=yes: unknown; use true, false or warn"),
+    ({"trainer": {"min_epochs": 21}}, "trainer.min_epochs=21: too large; use at most trainer.max_epochs=20"),
     ({"data": {"batch_size": 0}}, "data.batch_size=0: too small"),
     ({"data": {"train_size": 5, "val_size": 5}}, "data.val_size=5: leaves nothing to train on; use less than"),
     ({"data": {"name": "minst"}}, r"data.name=minst: unknown; did you mean mnist\?"),

@@ -15,6 +15,7 @@ from mnist_lightning.numerics.model import (
     count_parameters,
     dense_widths,
     initialise,
+    max_pool,
     parameters_of,
 )
 
@@ -135,11 +136,19 @@ def test_a_network_is_built_for_convolutions_whose_channels_lie_innermost() -> N
 
 
 def test_images_are_the_same_with_their_channel_innermost() -> None:
-    for shape in ((3, 1, 28, 28), (2, 3, 1, 28, 28)):  # of one network, of a stack
+    for shape in ((3, 1, 28, 28), (2, 3, 1, 28, 28), (3, 3, 28, 28)):  # of one network, of a stack, in colours
         images = torch.rand(shape)
         assert torch.equal(channels_innermost(images), images)
         assert channels_innermost(images).shape == shape
-        assert channels_innermost(images).stride()[-3:] == (1, 28, 1)
+        assert channels_innermost(images).stride()[-3:] == (1, 28 * shape[-3], shape[-3])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (1, 3, 4, 0, 2)], ids=["a network after another", "interleaved"])
+def test_a_stack_is_pooled_as_its_members_are_in_either_order_of_the_memory(order: tuple[int, ...]) -> None:
+    stack = torch.rand(2, 3, 4, 6, 6)  # [G,N,C,H,W]
+    back = [order.index(i) for i in range(5)]
+    laid_out = stack.permute(order).contiguous().permute(back)
+    assert torch.equal(max_pool(laid_out), torch.stack([torch.nn.functional.max_pool2d(x, 2) for x in stack]))
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)], ids=["one row", "rows", "stacks of rows"])

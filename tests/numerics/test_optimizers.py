@@ -240,6 +240,28 @@ def test_a_large_parameter_in_another_order_of_the_memory_is_updated_alike() -> 
     assert torch.equal(*moved)
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_whose_rate_and_step_are_tensors_updates_a_stack_as_its_networks_alone(name: str) -> None:
+    """As in a captured step of a GPU, which cannot change numbers."""
+    rule, rates = RULES[name], (0.1, 0.003)
+    options = {"weight_decay": 0.02} if "weight_decay" in rule.options else {}
+    start, gradients = torch.randn(2, 6, dtype=torch.float64), torch.randn(3, 2, 6, dtype=torch.float64)
+
+    def after(rows: Any, lr: Any, step: Callable[[int], Any]) -> torch.Tensor:
+        p = start[rows].clone()
+        state = [torch.full_like(p, value) for value in rule.state.values()]
+        for t, gradient in enumerate(gradients, start=1):
+            rule.update(p, gradient[rows], *state, lr=lr, t=step(t), **options)
+        return p
+
+    def tensor(x: Any) -> torch.Tensor:
+        return torch.tensor(x, dtype=torch.float64)
+
+    together = after(slice(None), tensor(rates).view(2, 1), tensor)
+    alone = torch.stack([after(i, rate, lambda t: t) for i, rate in enumerate(rates)])
+    torch.testing.assert_close(together, alone)
+
+
 def test_a_rule_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RULES["adam"].state = {}  # pyright: ignore[reportAttributeAccessIssue] - that it is refused is the test

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from mnist_lightning.errors import OutputError
-from mnist_lightning.records.durable import durable_file, put_aside, sync_directory, write_durably
+from mnist_lightning.records.durable import durable_file, keep_changed, put_aside, sync_directory, write_durably
 
 
 def open_files() -> int:
@@ -89,3 +90,15 @@ def test_on_windows_which_opens_no_directory_none_is_synced(tmp_path: Path, monk
         sync_directory(tmp_path / "nowhere")
     monkeypatch.setattr("mnist_lightning.records.durable.os", SimpleNamespace(name="nt"))
     sync_directory(tmp_path / "nowhere")
+
+
+def test_a_file_that_somebody_has_changed_is_kept_under_the_first_free_name_and_ours_is_not(tmp_path: Path) -> None:
+    path, ours = tmp_path / "table.csv", {hashlib.sha256(b"ours").hexdigest()}
+    assert keep_changed(path, ours) is None
+    path.write_bytes(b"ours")
+    assert keep_changed(path, ours) is None
+    for name in ("table.bak.csv", "table.bak2.csv", "table.bak3.csv"):
+        path.write_text(name)
+        assert keep_changed(path, ours) == tmp_path / name
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["table.bak.csv", "table.bak2.csv", "table.bak3.csv"]
+    assert all(p.read_text() == p.name for p in tmp_path.iterdir())

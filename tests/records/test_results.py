@@ -93,6 +93,7 @@ NO_RECORDS = [
     '{"fingerprint": 3}',
     '{"fingerprint": "a", "loss": "x"}',
     '{"fingerprint": "a", "best_epoch": 1.5}',
+    '{"fingerprint": "a", "status": "nearly"}',
 ]
 
 
@@ -116,6 +117,14 @@ def test_all_records_of_a_sweep_are_loaded_by_name_and_one_of_a_run(tmp_path: Pa
     (tmp_path / "unfinished").mkdir()
     assert [r.run_name for r in load_results(tmp_path)] == ["a", "b", "c"]
     assert [r.run_name for r in load_results(tmp_path / "b")] == ["b"]
+
+
+def test_a_damaged_record_among_a_sweeps_is_refused_by_name(tmp_path: Path) -> None:
+    for name in "ab":
+        save(replace(RESULT, run_name=name), tmp_path / name)
+    (tmp_path / "b" / "result.json").write_text("{")
+    with pytest.raises(RefusedError, match=r"b/result.json: no whole record \("):
+        load_results(tmp_path)
 
 
 def test_a_file_is_not_called_no_directory_at_all(tmp_path: Path) -> None:

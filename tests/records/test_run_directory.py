@@ -36,6 +36,7 @@ from mnist_lightning.records.run_directory import (
     refuse_another_runs,
     stored_result,
 )
+from mnist_lightning.records.search import SEARCH, read_search
 
 OLD = RunResult(run_name="run", fingerprint="ab12", status="completed", seed=1)
 NEW = replace(OLD, seed=2)
@@ -96,9 +97,33 @@ def test_an_error_of_the_disk_is_no_damage_of_a_record_or_a_plan(
         patch.setattr(os, "open", failing)
         with pytest.raises(UnreadableError, match=rf"result.json: cannot be read \({os.strerror(number)}\); repeat"):
             stored_result(tmp_path / "run")
+        with pytest.raises(UnreadableError, match=rf"search.json: cannot be read \({os.strerror(number)}\); repeat"):
+            read_search(tmp_path)
         patch.setattr(Path, "read_text", failing)
         with pytest.raises(UnreadableError, match=r"plan.json: cannot be read \("):
             read_plan(tmp_path)
+    assert load(record).seed == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_where_the_system_cannot_tell_whether_a_record_is_there_it_is_not_called_missing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = save(OLD, tmp_path / "run")
+    stat = Path.stat
+
+    def failing(path: Path, **how: Any) -> os.stat_result:
+        if path == record:
+            raise OSError(number, os.strerror(number))
+        return stat(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", failing)
+        patch.setattr(Path, "lstat", failing)
+        with pytest.raises(UnreadableError, match=rf"{tmp_path}: cannot be read \({os.strerror(number)}\); repeat"):
+            load_results(tmp_path)
+        with pytest.raises(UnreadableError, match=r"result.json: cannot be read \("):
+            stored_result(tmp_path / "run")
     assert load(record).seed == 1
 
 
@@ -111,6 +136,14 @@ def test_a_damaged_record_of_a_single_run_is_kept_inside_its_directory(tmp_path:
     assert finished_result(tmp_path / "run", "ab12") is None
     assert (tmp_path / "run" / QUARANTINE / "run" / RECORD).read_text() == "damaged"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", [PLAN, SEARCH])
+def test_a_sweeps_directory_is_no_place_for_a_single_run(name: str, tmp_path: Path) -> None:
+    assert finished_result(tmp_path, "ab12") is None
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ConfigError, match=f"^{tmp_path}: holds a sweep; choose another directory, or that of one of"):
+        finished_result(tmp_path, "ab12")
 
 
 def test_another_runs_record_and_a_file_in_place_of_the_directory_are_refused(tmp_path: Path) -> None:

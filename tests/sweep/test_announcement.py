@@ -70,7 +70,13 @@ def test_a_long_sweep_is_foretold_by_a_timed_second_of_its_longest_run(monkeypat
     stored = [(small, RunResult(status="completed", duration_seconds=10.0))]
     assert announcement([large], "basic", stored).endswith("as the stored ones took")
     limited = made(data=DataConfig(), trainer=replace(CPU, limit_train_batches=5))
-    for told in (announcement([large], "joblib"), announcement([large, limited]), announcement(GRID)):
+    own = made(data=DataConfig(_target_="torchvision.datasets.EMNIST"), model=ModelConfig(64))
+    for told in (
+        announcement([large, own]),
+        announcement([large], "joblib"),
+        announcement([large, limited]),
+        announcement(GRID),
+    ):
         assert "about" not in told
     monkeypatch.setattr(pace, "seconds_per_work", lambda config: None)
     assert "about" not in announcement([large]), "nothing could be timed"

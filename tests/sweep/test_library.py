@@ -210,6 +210,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"lr": [0.1, -1], "sed": [1]}, {}, r"sed=1: no such key; did you mean seed\? \(also wrong: lr=-1.0\)"),
     ({"lr": 0.1}, {}, r"lr=0.1: not a list of values; give {'lr': \[a, b\]}"),
     ({"optimizer": "adam,sgd"}, {}, "optimizer=adam,sgd: not a list of values"),
+    ({"model": [OmegaConf.create({"num_channels": "${oc.env:NOPE}"})]}, {}, "num_channels: .*NOPE.*; write the value"),
     ({"lr": []}, {}, r"lr=\[\]: has no values; give at least one"),
     ({"seed": range(1000), "lr": [0.1] * 1000}, {}, r"sweep: 1,000,000 runs, more than 100,000 \(1,000 values of seed"),
     ({"seed": count()}, {}, r"sweep: 100,001 runs, more than 100,000"),

@@ -96,6 +96,40 @@ def test_a_search_among_the_records_of_others_is_refused(run: Run, tiny_argument
     assert not list(Path("here").glob("*search*"))
 
 
+REFUSED = {
+    "n_jobs": (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs=0: no number of trials; use 1 or more"),
+    "fused": (
+        ["hydra.sweeper.pruner=median", "hydra/launcher=fused"],
+        "hydra.sweeper.pruner: runs that are trained together end together; use another launcher",
+    ),
+    "subdir": (
+        ["hydra.sweep.subdir=mine"],
+        "hydra.sweep.subdir=mine: a run's directory is named after the run; set hydra.sweep.dir instead",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_search_that_cannot_be_made_is_refused_in_one_line_before_anything_is(
+    name: str, run: Run, tiny_arguments: list[str]
+) -> None:
+    arguments, line = REFUSED[name]
+    code, out, err = run(*SEARCH, *tiny_arguments, *arguments)
+    assert (code, out, err) == (2, "", f"mnist-lightning: error: {line}\n")
+    assert not Path("here").exists()
+
+
+@pytest.mark.parametrize("arguments", [SEARCH, ["-m", "seed=0,1", "hydra.sweep.dir=here"]], ids=["search", "grid"])
+def test_what_lies_in_the_place_of_hydras_file_is_refused_and_stays(
+    arguments: list[str], run: Run, tiny_arguments: list[str]
+) -> None:
+    Path("here/multirun.yaml").mkdir(parents=True)
+    code, out, err = run(*arguments, *tiny_arguments)
+    assert (code, out) == (5, "")
+    assert "here/multirun.yaml: not a regular file; delete it, or choose another directory\n" in err
+    assert Path("here/multirun.yaml").is_dir()
+
+
 def test_another_sampler_or_pruner_is_harmless_and_said(run: Run, tiny_arguments: list[str]) -> None:
     two = [a.replace("n_trials=3", "n_trials=1") for a in SEARCH]
     assert run(*two, *tiny_arguments, *SEEDED)[0] == 0

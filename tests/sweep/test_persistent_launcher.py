@@ -70,6 +70,14 @@ def test_what_a_launchers_plugin_says_of_its_settings_is_quoted_in_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_grid_in_batches_is_planned_and_said_once_and_every_run_is_done(run: Run, tiny_arguments: list[str]) -> None:
+    batches = ["seed=0,1,0", "hydra.sweeper.max_batch_size=1", "hydra.sweep.dir=here"]
+    code, out, err = run("-m", *tiny_arguments, *batches)
+    assert (code, err, out.splitlines()[-1]) == (0, "", "2 of 2 done: here"), out
+    assert out.count("1 of 3 runs are repetitions and will run once\n") == 1
+    assert {result.seed for result in load_results("here")} == {0, 1}
+
+
 def test_on_a_machine_of_a_slurm_cluster_a_run_is_what_it_is_elsewhere(
     run: Run, tiny_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,15 @@ def test_nobody_judges_a_grid_a_search_without_a_pruner_or_a_run_that_it_has_not
     other.release()
 
 
+def test_a_trial_that_failed_is_trained_once_more_without_a_judge(tmp_path: Path) -> None:
+    study = study_in(tmp_path, settings_of(n_trials=1, pruner=MEDIAN))
+    study.begin()
+    (trial,) = study.next(1)
+    record(trial, tmp_path, "failed", "RuntimeError: no")
+    study.settle()
+    assert judge_of(trial.fingerprint, tmp_path) is None
+
+
 def test_a_pruned_run_keeps_its_curve_and_its_record_says_when_and_by_what(
     tiny: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

@@ -7,7 +7,9 @@ import re
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from mnist_lightning.config import RunConfig
 from mnist_lightning.errors import ConfigError
+from mnist_lightning.sweep import search_samplers
 from mnist_lightning.sweep.search_names import PRUNERS, SAMPLERS
 from mnist_lightning.sweep.search_samplers import Samplers, pruner_name, pruner_of
 from mnist_lightning.sweep.search_space import Space, space_of, text_of, values_of
@@ -45,6 +47,7 @@ def test_a_range_has_the_values_that_it_has_in_a_grid_and_whole_numbers_stay_who
     assert [values_of(d) for d in found.values()] == [[2, 4, 6, 8], [1.0, 1.5, 2.0], [1, 2, 3]]
     assert space("model.num_conv=interval(1,3)").job({"model.num_conv": 2}) == ["model.num_conv=2"]
     assert values_of(space("lr=interval(1,2)").drawn["lr"]) is None
+    assert values_of(space("lr=interval(0.5,0.5)", "seed=1,2").drawn["lr"]) == [0.5]
 
 
 def test_what_has_one_value_is_the_same_for_all_and_each_end_is_looked_at_before_the_first_trial() -> None:
@@ -74,6 +77,7 @@ REFUSED = {
     "lr=range(1,1)": "has no value; the end is not one of them, so that range(1,4) is 1, 2, 3",
     "seed=tag(log,range(1,9,2))": "a logarithmic range has no steps; use tag(log,interval(low,high))",
     "lr=tag(log,range(1.5,9))": "a logarithmic range of fractions; use tag(log,interval(low,high))",
+    "lr=range(0,inf)": "is not finite; use range(start,stop,step)",
     "seed=interval(0.5,3.2)": "its ends are no whole numbers; use interval(1,3)",
 }
 
@@ -126,6 +130,21 @@ def test_every_sampler_has_a_name_and_is_seeded_anew_for_each_trial(name: str) -
     assert (samplers.name, samplers.described) == (name, f"{name} seed=3")
     assert type(samplers.of_trial(4)).__name__ == SAMPLERS[name].rpartition(".")[2]
     assert Samplers(name, space("lr=0.1,0.2")).described == name
+
+
+def test_a_sampler_whose_package_is_not_installed_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_samplers, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^hydra.sweeper.sampler=cmaes: needs cmaes; pip install cmaes$"):
+        Samplers("cmaes", space("lr=0.1,0.2"))
+
+
+def test_a_pruner_is_refused_where_nothing_is_validated_by_which_it_would_decide() -> None:
+    config = RunConfig(trainer={"limit_val_batches": 0})
+    with pytest.raises(
+        ConfigError, match=r"^hydra.sweeper.pruner=median: no validation loss to prune by \(trainer.lim"
+    ):
+        settings_of(pruner="median").refuse_for(config)
+    settings_of(pruner="none").refuse_for(config)
 
 
 @pytest.mark.parametrize("name", PRUNERS)

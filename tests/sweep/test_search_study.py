@@ -127,6 +127,21 @@ def test_a_failed_trial_is_told_as_one_and_trained_once_more_by_the_next_command
     ]
 
 
+def test_a_trial_that_failed_and_is_pruned_when_it_is_trained_again_teaches_the_sampler_nothing(tmp_path: Path) -> None:
+    study = study_in(tmp_path, settings_of(n_trials=1))
+    study.begin()
+    (first,) = study.next(1)
+    record(first, tmp_path, "failed", "RuntimeError: no")
+    study.settle()
+    again = study_in(tmp_path, settings_of(n_trials=1))
+    again.begin()
+    assert [t.number for t in again.next(1)] == [0]
+    record(first, tmp_path, "pruned")
+    again.settle()
+    assert [t.state for t in again.study.trials] == [TrialState.FAIL]
+    assert again.done() == 1
+
+
 def test_a_deleted_run_is_trained_again_and_a_diverged_one_is_the_worst_there_can_be(tmp_path: Path) -> None:
     trials = searched_whole(tmp_path, settings_of(n_trials=3))
     shutil.rmtree(tmp_path / trials[1].run_name)

@@ -123,6 +123,8 @@ def test_a_loss_with_buffers_follows_the_network_and_is_no_part_of_it() -> None:
     module = MNISTClassifier(2, 1, 0, loss=nn.CrossEntropyLoss(weight=torch.ones(10))).double()
     value = module.loss_function(torch.zeros(2, 10, dtype=torch.float64), torch.tensor([0, 1]))
     assert value.dtype == torch.float64
+    again = module.loss_function(torch.ones(2, 10, dtype=torch.float64), torch.tensor([0, 1]))
+    torch.testing.assert_close(again, value)  # the buffers are where they belong already
     assert all(name.startswith("net.") for name in module.state_dict())
 
 

@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
@@ -16,26 +15,22 @@ from torch import nn
 from mnist_lightning.config import MNIST, ModelConfig, Shape, vanishing
 from mnist_lightning.config.components import NETWORK, TARGET, Component
 from mnist_lightning.errors import ConfigError, Problem, cut
-from mnist_lightning.numerics.model import ConvDenseNet, count_parameters, parameters_of
+from mnist_lightning.numerics.model import count_parameters, parameters_of
 
 KEY = f"model.{TARGET}"
 GIVE_NET = "give the network, its class or its dotted name again as net (--net)"
 Given = nn.Module | Callable[..., nn.Module]  # a network, or what makes one: a class, function or partial
 
 
-def build_network(model: ModelConfig, seed: int | None = None, shape: Shape = MNIST) -> nn.Module:
-    """Makes the network of a configuration: images [N, C, H, W] -> logits [N, K]. A seed fixes its weights.
+def build_network(own: Component, seed: int | None = None, shape: Shape = MNIST) -> nn.Module:
+    """Makes a network of the user's, as `own_component` has it: images [N, C, H, W] -> logits [N, K].
 
-    One of the user's gets `in_channels`, `image_size` and `num_classes` where its signature has them.
-
-    Raises ConfigError for code of the user's that is no network, or whose arguments do not fit.
+    It gets `in_channels`, `image_size` and `num_classes` where its signature has them. A seed fixes its weights. Raises
+    ConfigError for code that is no network, or whose arguments do not fit.
     """
-    component = own_component(model)
-    if component is None:
-        return ConvDenseNet(model.num_channels, model.num_conv, model.num_dense, seed=seed, **shape.arguments())
-    taken = _taken(component.code(KEY, NETWORK), shape.arguments())
+    taken = _taken(own.code(KEY, NETWORK), shape.arguments())
     with seeded(seed):
-        return Component(component.target, {**taken, **component.arguments}).build(KEY, NETWORK)
+        return Component(own.target, {**taken, **own.arguments}).build(KEY, NETWORK)
 
 
 def own_component(model: ModelConfig) -> Component | None:
@@ -86,40 +81,48 @@ def description_of(given: Given) -> dict[str, Any]:
 
 def check_network(model: ModelConfig, shape: Shape = MNIST) -> None:
     """Raises ConfigError unless the network fits such images: the study's in its size; of the user's it is tried."""
-    if model.component is not None:
-        _check(json.dumps(asdict(model), sort_keys=True), shape)
+    if own := own_component(model):
+        _check(_text(own), shape)
     elif problems := vanishing(model.num_conv, shape):
         raise ConfigError(problems)
 
 
 @cache
-def _check(model: str, shape: Shape) -> None:
+def _check(described: str, shape: Shape) -> None:
     """A whole grid asks once for each network."""
-    config = ModelConfig(**json.loads(model))
-    net = build_network(config, 0, shape).eval()
+    own = _described(described)
+    net = build_network(own, 0, shape).eval()
     images = torch.zeros(2, shape.in_channels, shape.height, shape.width)
     try:
         with torch.no_grad(), seeded(0):
             logits = net(images)
     except Exception as error:  # whatever somebody's network raises
         what = f"cannot take images {[*images.shape]} ({type(error).__name__}: {cut(str(error), 80)})"
-        raise ConfigError([Problem(KEY, config.component, what, "mend the network")]) from error
+        raise ConfigError([Problem(KEY, own, what, "mend the network")]) from error
     found = [*logits.shape] if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != [len(images), shape.num_classes]:
         what = f"gives {found} for {len(images)} images, not logits [{len(images)}, {shape.num_classes}]"
-        raise ConfigError([Problem(KEY, config.component, what, f"end it with {shape.num_classes} outputs")])
+        raise ConfigError([Problem(KEY, own, what, f"end it with {shape.num_classes} outputs")])
 
 
 def parameters_in(model: ModelConfig, shape: Shape = MNIST) -> int:
     """Counts the trainable parameters of a configuration's network; one of the user's is made for that, once."""
-    if model.component is None:
-        return parameters_of(model.num_channels, model.num_conv, model.num_dense, shape)
-    return _parameters(json.dumps(asdict(model), sort_keys=True))
+    if own := own_component(model):
+        return _parameters(_text(own), shape)
+    return parameters_of(model.num_channels, model.num_conv, model.num_dense, shape)
 
 
 @cache
-def _parameters(model: str) -> int:
-    return count_parameters(build_network(ModelConfig(**json.loads(model)), seed=0))
+def _parameters(described: str, shape: Shape) -> int:
+    return count_parameters(build_network(_described(described), 0, shape))
+
+
+def _text(own: Component) -> str:
+    return json.dumps(own.identity(), sort_keys=True)
+
+
+def _described(text: str) -> Component:
+    return Component.of(json.loads(text), KEY)
 
 
 @contextmanager

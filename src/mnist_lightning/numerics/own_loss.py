@@ -76,11 +76,6 @@ class UnknownLoss(OwnLoss):
         raise ConfigError([Problem("loss", self.described[TARGET], "is named by a checkpoint, not by you", way_out)])
 
 
-def loss_of(name: str, options: Mapping[str, Any]) -> Loss:
-    """The loss of a configuration."""
-    return LOSSES[name] if name in LOSSES else OwnLoss({TARGET: name, **options})
-
-
 def check_loss(name: str, options: Mapping[str, Any], num_classes: int) -> None:
     """Raises ConfigError unless a loss of the user's gives one number, with a gradient, for logits [N, K]."""
     if name not in LOSSES:

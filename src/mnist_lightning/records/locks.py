@@ -53,14 +53,12 @@ def hold(directory: Path, holder: str = "") -> IO[str] | None:
 def _take(file: IO[str]) -> None:
     """Locks an open file, or raises OSError; not at the first refusal, since who only looks has it for an instant."""
     assert fcntl is not None
-    for wait in (0.01, 0.05, None):
-        try:
+    for wait in (0.01, 0.05):
+        with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
-            if wait is None:
-                raise
-            time.sleep(wait)
+        time.sleep(wait)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def refuse_held(directory: Path) -> None:

@@ -50,12 +50,10 @@ def judge_of(fingerprint: str, sweep_dir: Path) -> SearchJudge | None:
     with quiet_optuna():
         study = open_study(sweep_dir, search.storage, search.study_name, search.direction)
         study.sampler = optuna.samplers.RandomSampler()  # of a pruner's part of the study; nothing is drawn
-        if (pruner := pruner_of(search.pruner_given)) is None:
+        pruner, frozen = pruner_of(search.pruner_given), study.get_trials(deepcopy=False)[number]
+        if pruner is None or frozen.state.is_finished():  # one that failed is trained once more as it would have been
             return None
         study.pruner = pruner
-        frozen = study.get_trials(deepcopy=False)[number]
-        if frozen.state.is_finished():  # one that failed, and is trained once more as it would have been then
-            return None
         return SearchJudge(search.pruner, optuna.Trial(study, frozen._trial_id), _sign(search))
 
 

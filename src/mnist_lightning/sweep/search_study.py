@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -132,7 +132,8 @@ class SearchStudy:
                 trial.suggest_categorical(key, d.choices)
             elif isinstance(d, IntDistribution):
                 trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log)
-            elif isinstance(d, FloatDistribution):
+            else:
+                assert isinstance(d, FloatDistribution)  # Optuna has no others
                 trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
         return self._frozen(trial.number)
 
@@ -216,8 +217,6 @@ class SearchStudy:
         return stored_result(self._run_dir(trial)) if has_ended(self._run_dir(trial)) else None
 
     def _is_final(self, trial: FrozenTrial) -> bool:
-        if not self._trial(trial).fingerprint:
-            return False
         record = self._record(trial)
         return record is not None and record.status in FINAL
 
@@ -249,14 +248,3 @@ class SearchStudy:
         trials = [self._trial(t) for t in self._own() if t.params.keys() == self.space.drawn.keys()]
         self.search = replace(self.search, trials=trials)
         write_search(self.root, self.search)
-
-
-def spec_of(search: Search, fixed: dict[str, Any], data: dict[str, str]) -> dict[str, Any]:
-    """What two commands must have in common to be of one search."""
-    return {
-        "space": search.space,
-        "direction": search.direction,
-        "objective": search.objective,
-        "fixed": fixed,
-        "data": data,
-    }

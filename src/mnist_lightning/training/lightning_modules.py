@@ -170,7 +170,7 @@ class MNISTClassifier(Scheduled):
             schedule=stored_schedule(config),
             optimizer_options=o.options,
             seed=config.seed,
-            net=None if own is None else build_network(m, config.seed, shape),
+            net=None if own is None else build_network(own, config.seed, shape),
             network=None if own is None else own.identity(),
             **shape.arguments(),
         )

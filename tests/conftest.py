@@ -31,6 +31,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background
 REAL_MNIST = os.environ.get("MNIST_LIGHTNING_DATA", "")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that kill and wait come first: while one process waits the others compute, and no long one is left last."""
+    items.sort(key=lambda item: item.get_closest_marker("faults") is None)
+
+
 class Outcome(NamedTuple):
     code: int
     out: str

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning import load_results
+from mnist_lightning import errors, load_results
 
-ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SOURCE = str(Path(errors.__file__).parents[1])  # what is tested: src, or where a wheel is installed
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not EXAMPLES.is_dir(), reason="a checkout has examples/")]
 
 
 def run(cwd: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
     done = subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -50,7 +50,7 @@ def test_a_notebook_runs_a_sweep_and_shows_its_frame_and_a_figure(
 ) -> None:
     nbformat = pytest.importorskip("nbformat", reason="pip install nbclient ipykernel")
     nbclient = pytest.importorskip("nbclient", reason="pip install nbclient ipykernel")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.setenv("PYTHONPATH", SOURCE)
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = {kind for cell in notebook.cells for out in cell.get("outputs", []) for kind in out.get("data", {})}
@@ -67,7 +67,7 @@ def test_the_examples_pass_a_strict_type_checker(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES / "other_project", tmp_path, dirs_exist_ok=True)
     shutil.copy(EXAMPLES / "without_hydra.py", tmp_path)
     (tmp_path / "notebook.py").write_text("# pyright: reportUnusedExpression=false\n" + python)
-    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT / "src")], "reportMissingTypeStubs": False}
+    settings = {"typeCheckingMode": "strict", "extraPaths": [SOURCE], "reportMissingTypeStubs": False}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     done = subprocess.run([sys.executable, "-m", "pyright", "-p", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from commands import Command, wait_for
 from mnist_lightning.records.results import load_results
 from mnist_lightning.sweep.sweep import Sweep
 
@@ -24,26 +25,16 @@ Run = Callable[..., tuple[int, str, str]]
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_a_signal_ends_a_sweep_with_its_table_and_the_way_to_resume(
-    number: signal.Signals, code: int, word: str, tiny_arguments: list[str], tmp_path: Path
+    number: signal.Signals, code: int, word: str, start: Callable[..., Command], tmp_path: Path
 ) -> None:
-    arguments = ["-m", *tiny_arguments, "hydra.sweep.dir=here", "trainer.max_epochs=2,100000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnist_lightning", *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    process.stdout.readline()  # the first run is done, the second one will not end by itself
-    for _ in range(600):
-        if len(list((tmp_path / "here").glob("*/checkpoints/last.ckpt"))) == 2:
-            break
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    """Ctrl-C of a real interpreter."""
+    arguments = ["-m", "hydra.sweep.dir=here", "trainer.max_epochs=2,100000"]
+    command = start(*arguments, real=number == signal.SIGINT)
+    begun = "*/checkpoints/last.ckpt"  # the first run is done, the second one will not end by itself
+    wait_for(lambda: len(list((tmp_path / "here").glob(begun))) == 2 or command.poll() is not None, 120, command)
+    command.send(number)
+    found, _, err = command.wait(60)
+    assert found == code
     last = err.splitlines()[-1]
     assert last.startswith(f"{word}: 1 of 2 done (1 missing): here; resume: python -m mnist_lightning -m ")
     assert len(pd.read_excel(tmp_path / "here" / "results.xlsx")) == 1
@@ -59,7 +50,7 @@ HARD = [
 def test_what_is_printed_to_resume_goes_on_in_the_same_directory_when_a_shell_runs_it(
     grid: list[str], run: Run, tiny_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though the command named no directory, so that it got a fresh one."""
+    """Though the command named no directory, so that it got a fresh one. A run's line is split here as a shell does."""
 
     def fit(*_: object, **options: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -73,9 +64,14 @@ def test_what_is_printed_to_resume_goes_on_in_the_same_directory_when_a_shell_ru
     (directory,) = (p.parent if grid else p for p in Path("outputs").glob("*/*_*") if p.is_dir())
     said = f"terminated: 0 of {2 if grid else 1} done ({2 if grid else 1} missing): {directory}; resume: "
     assert line.startswith(said)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(line.removeprefix(said), shell=True, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
-    assert done.returncode == 0
+    if grid:
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        typed = line.removeprefix(said)
+        done = subprocess.run(typed, shell=True, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        assert done.returncode == 0
+    else:
+        python, *arguments = shlex.split(line.removeprefix(said))
+        assert (python, arguments[:2], run(*arguments[2:])[0]) == ("python", ["-m", "mnist_lightning"], 0)
     assert len(load_results(directory)) == (2 if grid else 1)
     assert len(list(Path("outputs").iterdir())) == 1
 

@@ -78,7 +78,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_of_mnists_test_images_98_of_100_are_right(way: str, network: Path, real_mnist: Path, tmp_path: Path) -> None:
-    images, labels = mnist_test_images(real_mnist, every=10)
+    images, labels = mnist_test_images(real_mnist, every=25 if way == "on paper" else 10)  # large pictures take long
     random = np.random.default_rng(3)
     answers = said(network, (WAYS[way](image, random) for image in images), tmp_path)
     assert np.mean([answer.digit for answer in answers] == labels) >= FEWEST_OF_MNIST

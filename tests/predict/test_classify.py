@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -237,15 +238,11 @@ def test_the_function_gives_predictions_and_raises_or_hands_over_what_is_wrong()
         predict("3.png", "3.png")
 
 
-def started(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mnist_lightning.predict", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, **options)  # pyright: ignore[reportCallIssue, reportArgumentType] - options by name
-
-
 @pytest.mark.usefixtures("here")
 def test_a_reader_who_has_read_enough_is_no_error() -> None:
     ends = os.pipe()
-    process = started("trained.ckpt", *["3.png"] * 200, stdout=ends[1])
+    command = [sys.executable, "-m", "mnist_lightning.predict", "trained.ckpt", *["3.png"] * 200]
+    process = subprocess.Popen(command, stdout=ends[1], stderr=subprocess.PIPE)
     os.close(ends[1])
     os.close(ends[0])
     assert process.communicate()[1] == b""
@@ -253,11 +250,12 @@ def test_a_reader_who_has_read_enough_is_no_error() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_terminal_without_our_letters_gets_escapes() -> None:
+def test_a_terminal_without_our_letters_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy("3.png", "é.png")
-    process = started("trained.ckpt", "é.png", stdout=subprocess.PIPE, env=os.environ | {"PYTHONIOENCODING": "ascii"})
-    out, err = process.communicate()
-    assert (out[:12], err) == (b"\\xe9.png: 3 ", b"")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["trained.ckpt", "é.png"]) == 0
+    assert written.getvalue()[:12] == b"\\xe9.png: 3 "
 
 
 @pytest.mark.usefixtures("here")

@@ -20,11 +20,10 @@ import pytest
 from commands import Command, wait_for
 from mnist_lightning.records.results import load, load_results
 from mnist_lightning.training.checkpoints import read_checkpoint
-from ray_cluster import joining, ray_cluster
 
 LONG = os.environ.get("MNIST_TEST_LONG") == "1"
 KILLS = {"basic": 25, "joblib": 25} if LONG else {"basic": 5, "joblib": 1}  # joblib's workers import everything anew
-SIGNALS = 20 if LONG else 4
+SIGNALS = 20 if LONG else 3
 ROUNDS = 20 if LONG else 2
 pytestmark = pytest.mark.faults
 Start = Callable[..., Command]
@@ -230,16 +229,6 @@ def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_comp
     assert {s: len(rs) for s, rs in by_status.items()} == {"completed": 1, "failed": 1}
     assert all("its worker died 2 times" in r.error for r in by_status["failed"])
     assert out.splitlines()[-1] == "1 of 2 done (1 failed): here"
-
-
-def test_four_runs_survive_the_death_of_a_worker_on_a_ray_cluster_of_two_nodes(start: Start, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray runs the cluster: pip install 'mnist-lightning[ray]'")
-    killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
-    with ray_cluster() as address:
-        arguments = ["-m", *joining(address), "seed=0,1", killer, f"hydra.sweep.dir={tmp_path / 'here'}"]
-        code, out, err = start(*arguments, real=True).wait(300)
-    assert code == 0, out + err
-    assert [r.status for r in load_results(tmp_path / "here")] == ["completed"] * 4
 
 
 def test_a_run_that_leaves_quietly_is_not_taken_for_done(start: Start, tmp_path: Path) -> None:

@@ -169,8 +169,8 @@ def study(sizes: Sequence[int]) -> list[RunConfig]:
     return [c for lr in (0.001, 0.01, 0.1) for c in configs(sizes, rates=(lr,), data=data, trainer=trainer)]
 
 
-def one_budget(root: Path) -> Any:
-    return {"64/3/3": counting.steps(study((64, 3, 3)))}
+def two_budgets(root: Path) -> Any:
+    return {"/".join(map(str, sizes)): counting.steps(study(sizes)) for sizes in ((32, 2, 1), (64, 3, 3))}
 
 
 def all_budgets(root: Path) -> Any:

@@ -69,13 +69,16 @@ def test_top_k_names_so_many_digits_the_most_probable_first(capsys: Captured) ->
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("k", ["0", "11", "many"])
-def test_no_other_number_of_digits_is_taken(k: str, capsys: Captured) -> None:
+@pytest.mark.parametrize(
+    ("k", "what"),
+    [("0", "not possible; use one of 1, "), ("11", "not possible; use one of 1, "), ("many", "not a whole number")],
+)
+def test_no_other_number_of_digits_is_taken(k: str, what: str, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["trained.ckpt", "5.png", "--top", k])
     line = capsys.readouterr().err
     assert (ended.value.code, line.count("\n")) == (2, 1)
-    assert line.startswith("mnist-lightning: error: argument --top: invalid ")
+    assert line.startswith(f"mnist-lightning: error: --top={k}: {what}")
 
 
 @pytest.mark.usefixtures("here")

@@ -225,7 +225,7 @@ def test_what_cannot_be_served_is_one_line_with_the_way_out(tmp_path: Path) -> N
         (str(tmp_path), "--port", "70000"): "--port=70000: no port; choose one from 1024 to 65535",
         (str(tmp_path / "no"),): f"{tmp_path / 'no'}: no such directory; give the directory of a sweep or of a run",
         (str(tmp_path / "file"),): f"{tmp_path / 'file'}: a file, not a directory; give the directory",
-        ("--port", "x"): "argument --port: invalid int value: 'x'; see --help",
+        ("--port", "x"): "--port=x: not a whole number; see --help",
     }.items():
         done = command(
             *arguments, cwd=tmp_path, code=f"import sys; from {main.__module__} import main; sys.exit(main())"

@@ -34,16 +34,18 @@ from benchmarks.worker import Worker, WorkerError
 
 Row = dict[str, Any]
 MEASURED = "keras,plain-torch,lightning,ours-32,ours"
-PEERS = ("keras", "lightning")
+PEERS = ("keras", "lightning", "before", "before-32")
 PAUSE_SECONDS = 0.2  # OpenMP's and TensorFlow's threads spin for a while after their last piece of work
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if "before" in options.contenders and not options.against:
+        raise SystemExit("--contenders before: give the other checkout with --against")
     unknown = [name for name in options.contenders.split(",") if name not in CONTENDERS]
     if unknown:
         raise SystemExit(f"--contenders: {unknown[0]} is none of {', '.join(CONTENDERS)}")
-    settings = {k: v for k, v in vars(options).items() if k not in ("json", "keras_python", "data_root")}
+    settings = {k: v for k, v in vars(options).items() if k not in ("json", "keras_python", "data_root", "against")}
     result = report("throughput", {**settings, "batch": BATCH}) | {"rows": [], "summary": {}}
     with data_root(options.data, options.data_root) as root:
         for case in options.cases.split(","):
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", choices=("mnist", "synthetic"), default="mnist")
     parser.add_argument("--data-root", help="torchvision's root directory of MNIST; default $MNIST_LIGHTNING_DATA")
     parser.add_argument("--keras-python", default=sys.executable, help="an interpreter that has tensorflow")
+    parser.add_argument("--against", type=Path, help="another checkout, for the contenders before and before-32")
     parser.add_argument("--both", action="store_true", help="measure `ours` also where auto is 32-true")
     parser.add_argument("--json", type=Path)
     return parser
@@ -114,7 +117,8 @@ def _start(
     python = options.keras_python if name == "keras" else sys.executable
     if name == "keras" and not _has_tensorflow(python):
         raise WorkerError("tensorflow is not installed (--keras-python)")
-    worker = Worker(python, name, net, optimizer, root, options.threads)
+    source = options.against / "src" if name.startswith("before") else None
+    worker = Worker(python, name, net, optimizer, root, options.threads, source)
     row |= {"facts": worker.facts, "precision": worker.facts["precision"]}
     if name == "ours" and row["precision"] == "32-true" and "ours-32" in workers and not options.both:
         worker.close()

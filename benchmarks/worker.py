@@ -61,14 +61,23 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """The other end of the pipes."""
+    """The other end of the pipes. With `source` the library is imported from there."""
 
-    def __init__(self, python: str, name: str, net: Net, optimizer: str, root: Path, threads: int) -> None:
+    def __init__(
+        self,
+        python: str,
+        name: str,
+        net: Net,
+        optimizer: str,
+        root: Path,
+        threads: int,
+        source: Path | None = None,
+    ) -> None:
         self.said = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed in `close`
         self.process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", name, str(net), optimizer, str(root)],
             cwd=ROOT,
-            env=environment(threads),
+            env=environment(threads) | ({"PYTHONPATH": f"{source}{os.pathsep}{ROOT}"} if source else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,

@@ -83,6 +83,51 @@ def test_epoch_metrics_are_means_over_all_images() -> None:
     )
 
 
+def test_many_batches_are_summed_up_as_each_by_itself_would_be() -> None:
+    logits, labels = torch.randn(70, 4, 10), torch.randint(10, (70, 4))
+    metric = EpochMetrics("mse")
+    for batch in zip(logits, labels, strict=True):
+        metric.update(*batch)
+    torch.testing.assert_close(
+        torch.stack([*metric.compute().values()]),
+        metric_sums(logits.flatten(0, 1), labels.flatten(), LOSSES["mse"]) / 280,
+    )
+    metric.reset()
+    metric.update(logits[0], labels[0])
+    torch.testing.assert_close(
+        torch.stack([*metric.compute().values()]), metric_sums(logits[0], labels[0], LOSSES["mse"]) / 4
+    )
+
+
+def test_the_loss_of_a_users_function_is_the_mean_of_its_batches() -> None:
+    def largest(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return logits.max()
+
+    metric, logits = EpochMetrics(largest), torch.arange(40.0).view(2, 2, 10)
+    for batch in logits:
+        metric.update(batch, torch.zeros(2, dtype=torch.int64))
+    assert metric.compute()["loss"] == (19 + 39) / 2
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_gradients_are_clipped_in_each_precision(optimizer: str, tmp_path: Path) -> None:
+    for precision in ("32-true", "bf16-mixed"):
+        data = MNISTDataModule("synthetic", train_size=64, test_size=64)
+        trainer = L.Trainer(
+            max_epochs=1,
+            precision=precision,
+            gradient_clip_val=0.5,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(MNISTClassifier(2, 1, 0, optimizer=optimizer, seed=0), data)
+        assert trainer.global_step == 1
+
+
 @pytest.mark.parametrize("wrong", [{"optimizer": "adamm"}, {"lr": 0.0}, {"loss": "mes"}, {"num_conv": 5}], ids=str)
 def test_bad_arguments_are_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import torch
 import torchmetrics
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -42,9 +43,15 @@ from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
 from mnist_lightning.training.data_module import MNISTDataModule
 from mnist_lightning.training.scheduling import Scheduled, stored_schedule
 
+_TOGETHER = 32  # batches whose metrics are added up at once
+
 
 class EpochMetrics(torchmetrics.Metric):
-    """The study's metrics over all batches since `reset`: {loss, mse, mae, accuracy, binary_accuracy}."""
+    """The study's metrics over all batches since `reset`: {loss, mse, mae, accuracy, binary_accuracy}.
+
+    Batches are collected, and a few dozen of them added up at once: one by one that takes a twentieth of a small
+    network's step. The mean of a loss of the user's may be over something else than images, so its batches stay apart.
+    """
 
     full_state_update = False
     sums: Tensor
@@ -53,13 +60,32 @@ class EpochMetrics(torchmetrics.Metric):
     def __init__(self, loss: str | Loss) -> None:
         super().__init__()
         self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
+        self.together = _TOGETHER if self.loss_function in LOSSES.values() else 1
+        self.waiting: list[tuple[Tensor, Tensor]] = []
         self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: logits [N, 10], labels int64 [N]."""
-        self.sums = self.sums + metric_sums(logits, labels, self.loss_function)
-        self.images = self.images + labels.shape[0]
+        self.waiting.append((logits, labels))
+        if len(self.waiting) >= self.together:
+            self._add()
+
+    def _add(self) -> None:
+        if self.waiting:
+            logits, labels = (torch.cat(tensors) for tensors in zip(*self.waiting, strict=True))
+            self.waiting.clear()
+            self.sums = self.sums + metric_sums(logits, labels, self.loss_function)
+            self.images = self.images + labels.shape[0]
+
+    def sync_context(self, *arguments: Any, **options: Any) -> Any:
+        """Adds what waits before processes exchange their sums, which they do before each `compute`."""
+        self._add()
+        return super().sync_context(*arguments, **options)
+
+    def reset(self) -> None:
+        self.waiting.clear()
+        super().reset()
 
     def compute(self) -> dict[str, Tensor]:
         return dict(zip(METRICS, (self.sums / self.images).unbind(), strict=True))
@@ -226,8 +252,12 @@ class MNISTClassifier(Scheduled):
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test_{k}": v for k, v in self.test_metrics.compute().items()}, sync_dist=True)
 
+    def _clips_scaled(self) -> bool:
+        """Whether Lightning would refuse to clip the gradients of a fused optimizer: it takes them for scaled ones."""
+        if self._trainer is None or not isinstance(plugin := self.trainer.precision_plugin, MixedPrecision):
+            return False
+        return plugin.scaler is not None or bool(self.trainer.gradient_clip_val)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        # with a gradient scaler a fused optimizer would refuse to have its gradients clipped
-        scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        optimizer = build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not scaled)
+        optimizer = build_optimizer(self.optimizer_config, self.parameters(), self.lr, fused=not self._clips_scaled())
         return self.scheduled(optimizer)

@@ -153,6 +153,7 @@ def test_the_studys_twelve_networks_keep_to_their_budgets(scenes: Scenes) -> Non
 
 
 @pytest.mark.faults
+@pytest.mark.skipif(not LONG, reason="twenty seconds: with MNIST_TEST_LONG=1")
 def test_each_precision_completes(scenes: Scenes) -> None:
     played = scenes("precisions")
     ended = played["precisions"]["result"]

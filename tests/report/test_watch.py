@@ -28,6 +28,7 @@ from mnist_lightning.report.watch import Pace, Watched
 from mnist_lightning.report.write import write_live
 from report_cases import planned
 
+LONG = os.environ.get("MNIST_TEST_LONG") == "1"
 AT_ONCE = Pace(every=0.0, share=1e9, share_of_figures=1e9, no_figures=0.0)
 
 
@@ -222,7 +223,9 @@ def _watching(directory: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)][: 1 + 2 * LONG]
+)
 def test_a_signal_ends_a_watch_quietly_and_leaves_a_page_that_loads_itself_no_more(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -103,10 +103,10 @@ def test_on_somebody_elses_ray_cluster_a_workers_death_costs_no_run_and_a_signal
     root = tmp_path / "here"
     with ray_cluster() as address:
         killer = f"callbacks=[],[{{_target_:fault_callbacks.KillWorker,marker:{tmp_path}/once}}]"
-        arguments = ["-m", *joining(address), "seed=0,1", killer, f"hydra.sweep.dir={tmp_path / 'four'}"]
+        arguments = ["-m", *joining(address), killer, f"hydra.sweep.dir={tmp_path / 'two'}"]
         code, out, err = start(*arguments, real=True).wait(500)
         assert code == 0, out + err
-        assert [r.status for r in load_results(tmp_path / "four")] == ["completed"] * 4
+        assert [r.status for r in load_results(tmp_path / "two")] == ["completed"] * 2
         command = start(*LONG_RUNS, *joining(address), f"hydra.sweep.dir={root}", real=True)
         wait_until_begun(root, 2, command)
         command.send(signal.SIGTERM)
@@ -250,7 +250,7 @@ def test_a_command_that_was_killed_finds_its_jobs_and_submits_none_twice(
     assert max(int(job.partition("_")[0]) for job in everything) == int(number)
 
 
-@pytest.mark.parametrize("how", ["requeue", "TERM", "USR2"][: 2 + LONG])
+@pytest.mark.parametrize("how", ["requeue", "TERM", "USR2"][: 1 + 2 * LONG])
 def test_a_preempted_job_goes_on_after_its_last_whole_epoch_to_the_same_end(
     how: str, cluster: dict[str, str], start: Start, tmp_path: Path
 ) -> None:

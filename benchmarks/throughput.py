@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", choices=("mnist", "synthetic"), default="mnist")
     parser.add_argument("--data-root", help="torchvision's root directory of MNIST; default $MNIST_LIGHTNING_DATA")
     parser.add_argument("--keras-python", default=sys.executable, help="an interpreter that has tensorflow")
-    parser.add_argument("--against", type=Path, help="another checkout with the same modules, for the contenders before and before-32")
+    parser.add_argument(
+        "--against", type=Path, help="another checkout with the same modules, for the contenders before and before-32"
+    )
     parser.add_argument("--both", action="store_true", help="measure `ours` also where auto is 32-true")
     parser.add_argument("--json", type=Path)
     return parser

@@ -174,7 +174,9 @@ def ours(net: Net, optimizer: str, root: Path, gate: Gate, precision: str = "aut
     keep_memory()
     with quiet_lightning(), flushed_denormals(), tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         module, data = MNISTClassifier.from_config(config), MNISTDataModule.from_config(config)
-        trainer = build_trainer(config, Path(temporary), _gate_callback(gate))
+        # not by a callback, which would be one that the training does not know
+        data.on_before_batch_transfer = lambda batch, dataloader_idx: (gate(), batch)[1]
+        trainer = build_trainer(config, Path(temporary))
         gate.ready({"precision": str(trainer.precision), "threads": torch.get_num_threads()})
         trainer.fit(module, data)
 

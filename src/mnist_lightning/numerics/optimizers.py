@@ -19,15 +19,103 @@ from torch.optim import Optimizer
 from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.config.components import OPTIMIZER, Component
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.update_rules import EPSILON, RULES, Rule, float32, update_in_pieces
+from mnist_lightning.numerics.copies import Copies
+from mnist_lightning.numerics.one_pass import update_in_one_pass, updates_in_one_pass
+from mnist_lightning.numerics.update_rules import (
+    EPSILON,
+    PIECE,
+    RULES,
+    Rule,
+    float32,
+    update_in_pieces,
+    update_together,
+)
 
 Parameters = Iterable[Tensor]
+_Given = tuple[Tensor, Tensor, list[Tensor]]  # parameter, gradient, state
 
 
-class _RuleOptimizer(Optimizer):
+class FollowsRule(Optimizer):
+    """An optimizer whose update one of `RULES` says in full, so that it may be done in one pass, see `in_one_pass`."""
+
+    rule_name: str
+    is_fused = True  # in one pass without us, by torch's kernel
+    one_pass = False
+    copies: Copies | None = None  # of the weights: they have the gradients, and follow the weights
+
+    @property
+    def rule(self) -> Rule:
+        return RULES[self.rule_name]
+
+    def in_one_pass(self, copies: Copies | None = None) -> bool:
+        """Updates in one pass from now on, if this machine can compile it for all parameters; returns whether.
+
+        With `copies` the gradients are theirs, and they follow the weights. An option that the rule does not have, as
+        Adam's amsgrad, forbids it.
+        """
+        known = {"params", "lr", "initial_lr", "fused", "foreach", "differentiable", "capturable", *self.rule.options}
+        if any(value for group in self.param_groups for key, value in group.items() if key not in known):
+            return False
+        self.one_pass = all(
+            updates_in_one_pass(self.rule_name, dtype, low=copies is not None, **self._options(group))
+            for group in self.param_groups
+            for dtype in {p.dtype for p in group["params"]}
+        )
+        self.copies = copies if self.one_pass else None
+        return self.one_pass
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        if self.copies is None:  # theirs are forgotten once they are used
+            super().zero_grad(set_to_none)
+
+    def by_operations(self) -> None:
+        """Updates by torch's operations again."""
+        self.one_pass, self.copies = False, None
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        """Updates every parameter that has a gradient, or whose copy has one."""
+        rule, copies = self.rule, self.copies
+        for group in self.param_groups:
+            lr, options = group["lr"], self._options(group)
+            small: dict[float, list[_Given]] = {}
+            for p in group["params"]:
+                low = None if copies is None else copies.of(p)
+                grad = p.grad if low is None else low.grad
+                if grad is None:
+                    continue
+                state: dict[str, Any] = self.state[p] if rule.state else {}
+                if not state:
+                    state["step"] = self._no_steps()
+                    state |= {name: torch.full_like(p, start) for name, start in rule.state.items()}
+                state["step"] += 1
+                t, slots = float(state["step"]), [state[name] for name in rule.state]
+                if p.numel() <= PIECE or p.device.type != "cpu":
+                    small.setdefault(t, []).append((p, grad.to(p.dtype), slots))
+                elif self.one_pass:
+                    update_in_one_pass(self.rule_name, p, grad, slots, lr=lr, t=t, low=low, **options)
+                else:
+                    update_in_pieces(rule, p, grad, slots, lr=lr, t=t, **options)
+            for t, given in small.items():
+                update_together(rule, *zip(*given, strict=True), lr=lr, t=t, **options)
+                if copies is not None:
+                    copies.follow([p for p, _, _ in given])
+        if copies is not None:
+            copies.are_current()
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {name: group.get(name, default) for name, default in self.rule.options.items()}
+
+    @staticmethod
+    def _no_steps() -> Any:
+        """Where the steps of a parameter are counted from: as torch does, which counts in tensors."""
+        return torch.zeros(())
+
+
+class _RuleOptimizer(FollowsRule):
     """Applies one of `RULES` to each parameter by itself; a subclass names the rule, which has the defaults."""
 
-    rule: Rule
+    is_fused = False
 
     def __init__(self, params: Parameters, lr: float = 1e-3, **options: Any) -> None:
         if unknown := sorted(options.keys() - self.rule.options.keys()):
@@ -36,23 +124,15 @@ class _RuleOptimizer(Optimizer):
             raise ValueError(f"lr is {lr}, but must be a positive number")
         super().__init__(params, {"lr": lr, **self.rule.options, **options})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         """Updates every parameter that has a gradient; returns the loss of the closure, if one is given."""
         loss = _loss_of(closure)
-        for group in self.param_groups:
-            options = {name: group.get(name, default) for name, default in self.rule.options.items()}
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["step"] = 0
-                    state |= {name: torch.full_like(p, start) for name, start in self.rule.state.items()}
-                state["step"] += 1
-                slots = [state[name] for name in self.rule.state]
-                update_in_pieces(self.rule, p, p.grad, slots, lr=group["lr"], t=state["step"], **options)
+        self._update()
         return loss
+
+    @staticmethod
+    def _no_steps() -> int:
+        return 0
 
 
 @contextmanager
@@ -80,22 +160,22 @@ def _loss_of(closure: Callable[[], float] | None) -> float | None:
 class KerasRMSprop(_RuleOptimizer):
     """`update_rules.rmsprop`: epsilon inside the root."""
 
-    rule = RULES["rmsprop"]
+    rule_name = "rmsprop"
 
 
 class KerasAdamax(_RuleOptimizer):
     """`update_rules.adamax`."""
 
-    rule = RULES["adamax"]
+    rule_name = "adamax"
 
 
 class KerasAdadelta(_RuleOptimizer):
     """`update_rules.adadelta`: epsilon inside both roots, as in torch, with Keras' rho and epsilon."""
 
-    rule = RULES["adadelta"]
+    rule_name = "adadelta"
 
 
-class KerasAdam(torch.optim.Adam):
+class KerasAdam(torch.optim.Adam, FollowsRule):
     """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): torch's kernels with Keras' "epsilon hat".
 
     torch divides sqrt(v) by sqrt(1 - b2^t) before it adds its eps, so Keras' eps is torch's multiplied by that
@@ -103,11 +183,16 @@ class KerasAdam(torch.optim.Adam):
     rate of the step carries that difference.
     """
 
+    rule_name = "adam"
+
     def __init__(self, params: Parameters, lr: float = 1e-3, *, eps: float = EPSILON, **options: Any) -> None:
         super().__init__(params, lr=lr, eps=eps, **options)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = _loss_of(closure)  # before the groups are changed: the closure may read them
+        if self.one_pass:
+            self._update()
+            return loss
         with _decayed(self):
             asked = [(group["lr"], group["eps"]) for group in self.param_groups]
             for group in self.param_groups:
@@ -128,11 +213,16 @@ class KerasAdam(torch.optim.Adam):
         return next((int(self.state[p]["step"]) for p in group["params"] if self.state.get(p)), 0)
 
 
-class KerasSGD(torch.optim.SGD):
+class KerasSGD(torch.optim.SGD, FollowsRule):
     """torch's kernels, without momentum unless asked for: as in Keras, and so is `weight_decay`."""
+
+    rule_name = "sgd"
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = _loss_of(closure)
+        if self.one_pass:
+            self._update()
+            return loss
         with _decayed(self):
             super().step()
         return loss

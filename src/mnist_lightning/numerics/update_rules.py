@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,14 +26,23 @@ Betas = tuple[float, float]
 Scalar = float | Tensor  # a Python number, or a tensor that broadcasts: a captured GPU step cannot change numbers
 
 
+def _same_rate(lr: float, t: float, **options: Any) -> float:
+    """The learning rate at step t: lr, whatever the step is."""
+    return lr
+
+
 @dataclass(frozen=True)
 class Rule:
-    """An update rule: `update(p, grad, *state, lr=, t=, **options)` changes p and its state in place; t is from 1."""
+    """An update rule: `update(p, grad, *state, lr=, t=, **options)` changes p and its state in place; t is from 1.
+
+    What it does at step t it does at step infinity with the learning rate `rate(lr, t, **options)`, weight decay apart.
+    """
 
     update: Callable[..., None]
     state: dict[str, float]  # {name: start value}
+    rate: Callable[..., float] | None = _same_rate  # None: t changes more than the rate
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         """The options it takes, with their defaults."""
         parameters = inspect.signature(self.update).parameters.values()
@@ -58,8 +68,8 @@ def _moments(m: Tensor, v: Tensor, grad: Tensor, betas: Betas) -> None:
     v.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
 
 
-def _decay(p: Tensor, lr: Scalar, weight_decay: float) -> None:
-    """w -= lr d w before the update, apart from the gradient: `BaseOptimizer._apply_weight_decay` of Keras 3."""
+def decay(p: Tensor, lr: Scalar, weight_decay: float) -> None:
+    """w -= lr d w, for w [...], before the update and apart from it: `BaseOptimizer._apply_weight_decay` of Keras 3."""
     if weight_decay:
         kept = 1 - lr * weight_decay
         p.mul_(kept.to(p.dtype) if isinstance(kept, Tensor) else kept)
@@ -67,7 +77,7 @@ def _decay(p: Tensor, lr: Scalar, weight_decay: float) -> None:
 
 def sgd(p: Tensor, grad: Tensor, *, lr: Scalar, t: Scalar, weight_decay: float = 0.0) -> None:
     """w -= lr g, for w and g [...]; with `weight_decay` d first w -= lr d w, as in each of Keras' rules here."""
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     torch_sgd(p, grad, lr=lr, t=t)
 
 
@@ -91,9 +101,19 @@ def rmsprop(
     weight_decay: float = 0.0,
 ) -> None:
     """v = rho v + (1 - rho) g^2;  w -= lr g / sqrt(v + eps), for w, g and v [...]: epsilon inside the root."""
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     v.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     _descend(p, lr, grad, (v + eps).rsqrt_())
+
+
+def _adam_rate(lr: Any, t: Any, betas: Betas = BETAS, **options: Any) -> Any:
+    """lr sqrt(1 - b2^t) / (1 - b1^t)."""
+    return lr * ((1 - float32(betas[1]) ** t) ** 0.5 / (1 - float32(betas[0]) ** t))
+
+
+def _adamax_rate(lr: Any, t: Any, betas: Betas = BETAS, **options: Any) -> Any:
+    """lr / (1 - b1^t)."""
+    return lr / (1 - float32(betas[0]) ** t)
 
 
 def adam(
@@ -109,10 +129,9 @@ def adam(
     weight_decay: float = 0.0,
 ) -> None:
     """w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), all [...]: the "epsilon hat" of Kingma and Ba."""
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     _moments(m, v, grad, betas)
-    correction = (1 - float32(betas[1]) ** t) ** 0.5 / (1 - float32(betas[0]) ** t)
-    _descend(p, lr * correction, m, v.sqrt().add_(eps).reciprocal_())
+    _descend(p, _adam_rate(lr, t, betas), m, v.sqrt().add_(eps).reciprocal_())
 
 
 def adamax(
@@ -128,10 +147,10 @@ def adamax(
     weight_decay: float = 0.0,
 ) -> None:
     """m = b1 m + (1 - b1) g;  u = max(b2 u, |g|);  w -= lr / (1 - b1^t) m / (u + eps), all [...]."""
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     m.lerp_(grad, 1 - betas[0])
-    torch.maximum(u.mul_(betas[1]), grad.abs(), out=u)
-    _descend(p, lr / (1 - float32(betas[0]) ** t), m, (u + eps).reciprocal_())
+    u.mul_(betas[1]).clamp_min_(grad.abs())
+    _descend(p, _adamax_rate(lr, t, betas), m, (u + eps).reciprocal_())
 
 
 def adadelta(
@@ -150,7 +169,7 @@ def adadelta(
 
     All are [...].
     """
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     v.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     x = (d + eps).div_(v + eps).sqrt_().mul_(grad)
     d.mul_(rho).addcmul_(x, x, value=1 - rho)
@@ -159,7 +178,7 @@ def adadelta(
 
 def adagrad(p: Tensor, grad: Tensor, a: Tensor, *, lr: Scalar, t: Scalar, weight_decay: float = 0.0) -> None:
     """a = a + g^2;  w -= lr g / sqrt(a), all [...]: Keras' epsilon is part of a's start value."""
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     a.addcmul_(grad, grad)
     _descend(p, lr, grad, a.rsqrt())
 
@@ -195,24 +214,60 @@ def adamw(
     weight_decay: float = 1e-2,
 ) -> None:
     """w -= lr decay w, then `torch_adam`, all [...]."""
-    _decay(p, lr, weight_decay)
+    decay(p, lr, weight_decay)
     torch_adam(p, grad, m, v, lr=lr, t=t, betas=betas, eps=eps)
 
 
 _MOMENTS = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 # By the names of the optimizer group. torch's NAdam multiplies up a number of its own each step: no rule here
 RULES: dict[str, Rule] = {
-    "adam": Rule(adam, _MOMENTS),
+    "adam": Rule(adam, _MOMENTS, _adam_rate),
     "sgd": Rule(sgd, {}),
     "rmsprop": Rule(rmsprop, {"square_avg": 0.0}),
-    "adamax": Rule(adamax, {"exp_avg": 0.0, "exp_inf": 0.0}),
+    "adamax": Rule(adamax, {"exp_avg": 0.0, "exp_inf": 0.0}, _adamax_rate),
     "adadelta": Rule(adadelta, {"square_avg": 0.0, "acc_delta": 0.0}),
     "adagrad": Rule(adagrad, {"sum": 0.1 + EPSILON}),
-    "adamw": Rule(adamw, _MOMENTS),
-    "torch_adam": Rule(torch_adam, _MOMENTS),
+    "adamw": Rule(adamw, _MOMENTS, None),
+    "torch_adam": Rule(torch_adam, _MOMENTS, None),
     "torch_sgd": Rule(torch_sgd, {}),
     "torch_rmsprop": Rule(torch_rmsprop, {"square_avg": 0.0}),
 }
+
+
+class Together:
+    """Several tensors [...] that a rule treats as if they were one: each of its operations is one call for all."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self.tensors = list(tensors)
+
+    def __getattr__(self, operation: str) -> Callable[..., Together]:
+        """An operation of torch's Tensor, by torch's functions for lists of them, which have no public name."""
+        function = getattr(torch, f"_foreach_{operation}")
+
+        def call(*operands: Any, **options: Any) -> Together:
+            plain = [x.tensors if isinstance(x, Together) else x for x in operands]
+            changed = function(self.tensors, *plain, **options)
+            return self if operation.endswith("_") else Together(changed)
+
+        return call
+
+    def __add__(self, other: Together | float) -> Together:
+        return self.add(other)
+
+
+def update_together(
+    rule: Rule,
+    ps: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    states: Sequence[Sequence[Tensor]],
+    *,
+    lr: float,
+    t: float,
+    **options: Any,
+) -> None:
+    """Applies `rule.update` to many parameters [...] at once, each with its gradient and its state, bit for bit."""
+    update: Callable[..., None] = rule.update
+    update(Together(ps), Together(grads), *map(Together, zip(*states, strict=True)), lr=lr, t=t, **options)
 
 
 def update_in_pieces(

@@ -26,6 +26,7 @@ from mnist_lightning.config import (
 from mnist_lightning.config.components import TARGET
 from mnist_lightning.data.datasets import scale
 from mnist_lightning.errors import ConfigError, Problem
+from mnist_lightning.numerics.copies import Copies
 from mnist_lightning.numerics.losses import LOSSES, Loss
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
@@ -43,6 +44,7 @@ from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
 from mnist_lightning.training.data_module import MNISTDataModule
 from mnist_lightning.training.scheduling import Scheduled, stored_schedule
 
+_HOOK = "_current_fx_name"  # where Lightning notes which hook it is in
 _TOGETHER = 32  # batches whose metrics are added up at once
 
 
@@ -158,6 +160,7 @@ class MNISTClassifier(Scheduled):
         if self.schedule.is_used:
             self.hparams["schedule"] = schedule or self.schedule.identity()
         self.lr = float(lr)
+        self.copies: Copies | None = None  # what a training computes with in the network's place, see `Copies`
         self.shape = Shape.of(in_channels, image_size, num_classes)
         if net is None:
             self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **self.shape.arguments())
@@ -201,6 +204,12 @@ class MNISTClassifier(Scheduled):
             **shape.arguments(),
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == _HOOK:  # by Lightning, 42 times a step; torch's way is for what may be a parameter or a module
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def on_fit_start(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, MNISTDataModule) and (theirs := data.dataset.shape) != self.shape:
@@ -213,7 +222,7 @@ class MNISTClassifier(Scheduled):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
-        logits = self(images)
+        logits = self(images) if self.copies is None else self.copies(scale(images, self.dtype))  # pyright: ignore[reportArgumentType] - as above
         self.train_metrics.update(logits.detach(), labels)
         return self.loss_function(logits, labels)
 

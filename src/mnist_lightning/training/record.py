@@ -43,6 +43,7 @@ class Trained:
     device: torch.device
     engine: str = "lightning"
     group_size: int = 1
+    update: str = ""  # as in the record
     pruned_by: str = ""  # the pruner of a search that has ended it before its last epoch
 
     @property
@@ -73,7 +74,16 @@ def trained_record(config: RunConfig, trained: Trained, dataset: Dataset, path: 
     columns |= {"train_size": len(dataset.train), "test_size": len(dataset.test), "data_sha256": dataset.sha256}
     status, error = _ended(config, trained)
     columns["num_classes"] = dataset.shape.num_classes
-    shared = ("epochs", "best_epoch", "num_parameters", "samples_per_second", "precision", "engine", "group_size")
+    shared = (
+        "epochs",
+        "best_epoch",
+        "num_parameters",
+        "samples_per_second",
+        "precision",
+        "engine",
+        "group_size",
+        "update",
+    )
     columns |= {name: getattr(trained, name) for name in shared}
     return RunResult(
         **columns,

@@ -43,6 +43,7 @@ from mnist_lightning.records.run_directory import (
 )
 from mnist_lightning.training.checkpoints import read_checkpoint
 from mnist_lightning.training.data_module import EVALUATION_BATCH, MNISTDataModule
+from mnist_lightning.training.fast_updates import how_updated
 from mnist_lightning.training.heartbeats import Heartbeats
 from mnist_lightning.training.interrupted import check_continuation, interrupted_checkpoint, own_network, was_begun
 from mnist_lightning.training.lightning_modules import MNISTClassifier
@@ -246,6 +247,7 @@ def _fit_and_evaluate(
         seconds=time.perf_counter() - started,
         samples_per_second=watch.samples_per_second(len(dataset.train)),
         precision=str(trainer.precision),
+        update=how_updated(trainer),
         device=trainer.strategy.root_device,
     )
     log.finish(trained, trainer.global_step)

@@ -29,6 +29,7 @@ from mnist_lightning.errors import ConfigError, Problem, RefusedError, one_line
 from mnist_lightning.records.run_directory import LAST
 from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.epoch_csv import EpochCSVLogger
+from mnist_lightning.training.fast_updates import FastUpdates
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
 
@@ -53,11 +54,11 @@ _WANDB_SECONDS = 10  # that Weights & Biases' server may take to answer
 def build_trainer(config: RunConfig, path: Path, *callbacks: Callback, last: Callback | None = None) -> L.Trainer:
     """Builds the Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers.
 
-    `callbacks` are called before those of the configuration, `last` after them. It logs no hyperparameters, see RunLog.
+    `callbacks` are called before those of the configuration, `last` after them; the compiler before all, for clocks. It logs no hyperparameters, see RunLog.
     """
     arguments = _trainer_arguments(config, path)
     arguments["enable_autolog_hparams"] = False
-    arguments["callbacks"] = [*callbacks, *arguments["callbacks"], *([last] if last else [])]
+    arguments["callbacks"] = [FastUpdates(), *callbacks, *arguments["callbacks"], *([last] if last else [])]
     if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run"):
         arguments["callbacks"] += _checkpoints(path, validates=arguments.get("limit_val_batches") != 0)
     plugins = arguments.get("plugins", [])

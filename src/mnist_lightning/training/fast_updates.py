@@ -1,0 +1,97 @@
+"""When a training on a processor updates its weights in one compiled pass, and computes with copies of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from mnist_lightning.numerics.copies import Copies
+from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
+from mnist_lightning.numerics.optimizers import FollowsRule
+from mnist_lightning.training.lightning_modules import MNISTClassifier
+
+# Updates of a number, of all steps, from which on compiling pays: each saves 0.8 to 1.6 ns, and compiling takes two to
+# four seconds a process, after some twenty the first time on a machine
+WORTH_COMPILING = 1e10
+COMPILED = "compiled"  # in the record
+# Lightning's callbacks that neither look at gradients nor change weights
+_HARMLESS = (Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar)
+
+
+class FastUpdates(Callback):
+    """Has the optimizer update in one pass for the time of a training, where that is possible and pays.
+
+    A function of the configuration and of whether there is a compiler: a run that goes on after an interrupt computes
+    as it would have.
+    """
+
+    def __init__(self) -> None:
+        self.how = ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"how": self.how}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.how = str(state_dict.get("how", ""))
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.how = ""
+        if not _is_worth_it(trainer, pl_module):
+            return
+        for optimizer in trainer.optimizers:
+            assert isinstance(optimizer, FollowsRule)
+            copies = Copies(pl_module.net) if _may_copy(trainer, pl_module, optimizer) else None  # pyright: ignore
+            if (copies or not optimizer.is_fused) and optimizer.in_one_pass(copies):
+                self.how = COMPILED
+                if copies and isinstance(pl_module, MNISTClassifier):
+                    pl_module.copies = copies
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._end(trainer, pl_module)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._end(trainer, pl_module)
+
+    def _end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pl_module.copies = None
+        for optimizer in trainer.optimizers:
+            if isinstance(optimizer, FollowsRule):
+                optimizer.by_operations()
+
+
+def how_updated(trainer: L.Trainer) -> str:
+    """How a training updated the weights, as the record says it."""
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return next((c.how for c in callbacks if isinstance(c, FastUpdates)), "")
+
+
+def _is_worth_it(trainer: L.Trainer, module: L.LightningModule) -> bool:
+    return (
+        type(trainer.strategy) is SingleDeviceStrategy
+        and trainer.strategy.root_device.type == "cpu"
+        and all(isinstance(optimizer, FollowsRule) for optimizer in trainer.optimizers)
+        and trainer.estimated_stepping_batches * count_parameters(module) >= WORTH_COMPILING
+    )
+
+
+def _may_copy(trainer: L.Trainer, module: L.LightningModule, optimizer: FollowsRule) -> bool:
+    """Whether a training may compute with copies of the weights, so that nobody notices.
+
+    Somebody would who looks at the gradients, which the copies have, or who changes weights behind the optimizer's
+    back: so only where all callbacks are known, gradients are neither clipped nor summed over batches, and the network
+    is our own.
+    """
+    precision, callbacks = trainer.precision_plugin, trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return (
+        type(precision) is MixedPrecision
+        and precision.precision == "bf16-mixed"
+        and not trainer.gradient_clip_val
+        and trainer.accumulate_grad_batches == 1
+        and type(module) is MNISTClassifier
+        and type(module.net) is ConvDenseNet
+        and all(isinstance(c, _HARMLESS) or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
+    )

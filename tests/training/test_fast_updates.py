@@ -1,0 +1,151 @@
+"""A training updates its weights in one compiled pass where that pays, and nobody notices but by the clock."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+from mnist_lightning import RunConfig, train
+from mnist_lightning.numerics import one_pass, optimizers
+from mnist_lightning.numerics.one_pass import updates_in_one_pass
+from mnist_lightning.training import fast_updates
+from mnist_lightning.training.checkpoints import read_checkpoint
+from mnist_lightning.training.heartbeats import Heartbeats
+from mnist_lightning.training.trainer import FitWatch, build_trainer
+
+SMALL: dict[str, Any] = {
+    "model": {"num_channels": 2, "num_conv": 1, "num_dense": 1},
+    "data": {"name": "synthetic", "train_size": 320, "test_size": 64},
+    "progress": "none",
+}
+Weights = dict[str, torch.Tensor]
+
+
+class Looks(Callback):
+    """A callback of the user's, which sees the gradients."""
+
+    seen = 0
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+        Looks.seen += sum(p.grad is not None for p in pl_module.parameters())
+
+
+class Interrupts(Callback):
+    """Ends a training after its first epoch, as Ctrl-C does."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 1 and not (Path(trainer.default_root_dir) / "interrupted").exists():
+            (Path(trainer.default_root_dir) / "interrupted").touch()
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not updates_in_one_pass("sgd", torch.float32):
+        pytest.skip("there is no C++ compiler that works")
+    monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(optimizers, "PIECE", 0)  # the small parameters, too
+
+
+def trained(directory: Path, optimizer: str = "rmsprop", callbacks: Any = (), **trainer: Any) -> tuple[str, Weights]:
+    """How the weights were updated, as the record says, and what they became."""
+    given = {"precision": "bf16-mixed", "accelerator": "cpu", "max_epochs": 2, **trainer}
+    result = train(RunConfig(optimizer=optimizer, callbacks=list(callbacks), trainer=given, **SMALL), directory)
+    assert json.loads((directory / "result.json").read_text())["update"] == result.update
+    return result.update, read_checkpoint(directory / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def spec(kind: type) -> dict[str, Any]:
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def assert_close(ours: Weights, theirs: Weights) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, x in ours.items():
+        torch.testing.assert_close(x, theirs[name], rtol=1e-5, atol=1e-5, msg=name)
+
+
+# not in 32-true: there the last digit of a weight decides which of two equal pixels a pooling takes
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_a_run_learns_the_same_as_by_torchs_operations(
+    tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how, ours = trained(tmp_path / "a", precision=precision)
+    assert how == "compiled"
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
+    one_pass._compiled.cache_clear()
+    how, theirs = trained(tmp_path / "b", precision=precision)
+    one_pass._compiled.cache_clear()
+    assert how == ""
+    assert_close(ours, theirs)
+
+
+def test_a_callback_of_the_users_sees_the_gradients(tmp_path: Path) -> None:
+    _, ours = trained(tmp_path / "a")
+    Looks.seen = 0
+    how, theirs = trained(tmp_path / "b", callbacks=[spec(Looks)])
+    assert how == "compiled"  # with the gradients in float32
+    assert Looks.seen == 2 * 5 * 8  # epochs, steps, parameters
+    assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "trainer", "how"),
+    [
+        ("adam", {}, "compiled"),
+        ("sgd", {}, "compiled"),
+        ("adamax", {}, "compiled"),
+        ("adagrad", {}, ""),
+        ("torch_adam", {}, ""),
+        ("adam", {"precision": "32-true"}, ""),  # torch's own kernel is as fast
+        ("adam", {"gradient_clip_val": 1.0}, ""),
+        ("adam", {"accumulate_grad_batches": 2}, ""),
+        ("rmsprop", {"gradient_clip_val": 1.0}, "compiled"),
+    ],
+)
+def test_copies_are_for_our_rules_in_bf16_without_anything_done_to_the_gradients(
+    tmp_path: Path, optimizer: str, trainer: dict[str, Any], how: str
+) -> None:
+    assert trained(tmp_path / "run", optimizer, max_epochs=1, **trainer)[0] == how
+
+
+def test_early_stopping_does_not_keep_the_copies_away(tmp_path: Path) -> None:
+    assert trained(tmp_path / "run", "adam", callbacks=[spec(EarlyStopping) | {"monitor": "val_loss"}])[0] == "compiled"
+
+
+def test_a_short_training_is_not_compiled_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 1e6)  # 10 steps of 392,012 weights are 3.9e6
+    assert trained(tmp_path / "a")[0] == "compiled"
+    monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 1e7)
+    assert trained(tmp_path / "b")[0] == ""
+
+
+def test_it_is_compiled_before_any_clock_of_the_training_starts(tmp_path: Path) -> None:
+    config = RunConfig(callbacks=[spec(Looks)], **SMALL)
+    trainer = build_trainer(config, tmp_path, FitWatch(), Heartbeats(tmp_path, ["run"]))
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(callbacks[0], fast_updates.FastUpdates)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path, optimizer: str) -> None:
+    _, whole = trained(tmp_path / "whole", optimizer)
+    directory = tmp_path / "interrupted"
+    given = {"precision": "bf16-mixed", "accelerator": "cpu", "max_epochs": 2}
+    config = RunConfig(optimizer=optimizer, callbacks=[spec(Interrupts)], trainer=given, **SMALL)
+    # the callback is not known, so there are no copies: let it be
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Interrupts, "__module__", "mnist_lightning.test")
+        patch.setattr("mnist_lightning.training.trainer.code_of", lambda target, kind: Interrupts)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, directory)
+        result = train(config, directory, continue_interrupted=True)
+    assert (result.update, result.epochs) == ("compiled", 2)
+    resumed = read_checkpoint(directory / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)

@@ -151,8 +151,8 @@ def test_keras_traces_are_reproduced_in_one_pass(name: str, loss: str, monkeypat
         assert optimizer.in_one_pass()
         return optimizer
 
-    monkeypatch.setattr(optimizers, "PIECE", 0)  # also the small ones
-    monkeypatch.setattr(optimizers, "update_in_one_pass", counted)
+    monkeypatch.setattr(one_pass, "PIECE", 0)  # also the small ones
+    monkeypatch.setattr(one_pass, "update_in_one_pass", counted)
     monkeypatch.setattr("test_keras_traces.build_optimizer", build)
     same_net, same_losses = retrain(index)
     assert len(calls) == 10 * len(list(net.parameters()))  # steps

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from mnist_lightning import RunConfig, train
-from mnist_lightning.numerics import one_pass, optimizers
+from mnist_lightning.numerics import one_pass
 from mnist_lightning.numerics.one_pass import updates_in_one_pass
 from mnist_lightning.training import fast_updates
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -50,7 +50,7 @@ def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     if not updates_in_one_pass("sgd", torch.float32):
         pytest.skip("there is no C++ compiler that works")
     monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 0)
-    monkeypatch.setattr(optimizers, "PIECE", 0)  # the small parameters, too
+    monkeypatch.setattr(one_pass, "PIECE", 0)  # the small parameters, too
 
 
 def trained(directory: Path, optimizer: str = "rmsprop", callbacks: Any = (), **trainer: Any) -> tuple[str, Weights]:

@@ -20,9 +20,9 @@ from mnist_lightning import MNISTClassifier, MNISTDataModule, RunConfig, RunResu
 from mnist_lightning.config import DataConfig, ModelConfig, Shape, TrainerConfig, parse
 from mnist_lightning.errors import ConfigError
 from mnist_lightning.records.results import from_json
+from mnist_lightning.training.precision import fastest_precision
 from mnist_lightning.training.record import device_name
 from mnist_lightning.training.runtime import flushed_denormals
-from mnist_lightning.training.trainer import fastest_precision
 
 Tiny = Callable[..., RunConfig]
 Patch = pytest.MonkeyPatch
@@ -279,27 +279,6 @@ def test_denormal_numbers_are_zero_while_training_and_only_then() -> None:
             pass
         assert (tiny_number / 2).item() == 0
     assert (tiny_number / 2).item() > 0
-
-
-@pytest.mark.parametrize(
-    ("accelerator", "cuda", "gpu", "cpu", "expected"),
-    [
-        ("cpu", True, True, False, "32-true"),
-        ("cpu", False, False, True, "bf16-mixed"),
-        ("auto", True, True, False, "bf16-mixed"),
-        ("auto", True, False, True, "32-true"),
-        ("gpu", True, True, False, "bf16-mixed"),
-        ("mps", False, False, True, "32-true"),
-    ],
-)
-def test_the_automatic_precision_is_that_of_the_hardware(
-    accelerator: str, cuda: bool, gpu: bool, cpu: bool, expected: str, monkeypatch: Patch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: cpu)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert fastest_precision(accelerator) == expected
 
 
 def test_a_run_that_takes_too_long_is_ended_by_max_time_and_recorded(tiny: Tiny, tmp_path: Path) -> None:

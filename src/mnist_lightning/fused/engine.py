@@ -22,8 +22,9 @@ from mnist_lightning.fused.rows import Resident, Rows
 from mnist_lightning.fused.stacked import StackedNet
 from mnist_lightning.fused.writer import Writer, on_cpu
 from mnist_lightning.numerics.metrics import METRICS
-from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
 from mnist_lightning.training.data_module import EVALUATION_BATCH
+from mnist_lightning.training.fast_updates import COMPILED, is_worth_compiling
 from mnist_lightning.training.record import Trained
 
 # An evaluation's batch, in training batches: it keeps few outputs at a time, where training keeps them all, four times
@@ -45,7 +46,7 @@ class FusedClassifier(L.LightningModule):
         self.dataset, self.writer = dataset, writer or Writer(background=False)
         self.methods: dict[str, str] = {}  # those of a group that is gone on with
         self.group_size = len(members)
-        self.train_seconds = 0.0
+        self.train_seconds, self.how_updated = 0.0, ""  # the latter as in the record
         self.val_accuracy: float | None = None  # of the last validated epoch, the best member's
         self.began = False  # the group's checkpoint, if there was one, has been restored
         self.checkpoint: Path | None = None  # where the group's state is kept between epochs
@@ -90,9 +91,15 @@ class FusedClassifier(L.LightningModule):
     def _place(self) -> None:
         """Moves what is neither a parameter nor a buffer to their device."""
         self.member_order = torch.tensor(self.order_of_member, device=self.device)
+        mixed = self._mixed() and next(self.net.parameters()).dtype == torch.float32
         if self.device.type == "cpu":
+            each = count_parameters(self.net) // len(self.members)  # decided as of each member alone
+            if is_worth_compiling(self.trainer, each) and self.optimizer.in_one_pass(low=mixed):
+                self.how_updated = COMPILED
+                if mixed:
+                    self.net.round()
             self.net.split()
-        elif self._mixed() and next(self.net.parameters()).dtype == torch.float32:
+        elif mixed:
             self.net.round()
         self._begin_best()
         self.best = {name: value.to(self.device) for name, value in self.best.items()}
@@ -249,6 +256,7 @@ class FusedClassifier(L.LightningModule):
             device=self.trainer.strategy.root_device,
             engine="fused",
             group_size=self.group_size,
+            update=self.how_updated,
         )
         self._finishing += time.perf_counter() - began
         return partial(self._store, self.members[g], trained, own, epochs * len(self.rows))

@@ -10,14 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnist_lightning.config import RunConfig
+from mnist_lightning.config import OptimizerConfig, RunConfig
 from mnist_lightning.fused.own_kernels import own_kernels
-from mnist_lightning.numerics.update_rules import RULES, update_in_pieces
+from mnist_lightning.numerics.one_pass import update_network, updates_in_one_pass
+from mnist_lightning.numerics.update_rules import RULES
 
 
 def rule_key(config: RunConfig) -> str:
     """Returns a key that is the same for members updated together; they stand side by side in the stack."""
     return json.dumps([config.optimizer.name, config.optimizer.options], sort_keys=True)
+
+
+def _options(optimizer: OptimizerConfig) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.options.items()}
 
 
 @cache
@@ -71,7 +76,7 @@ class StackedOptimizer(nn.Module):
         keys = [rule_key(config) for config in configs]
         if keys != sorted(keys):
             raise ValueError("members must be ordered by rule_key")
-        self.configs = list(configs)
+        self.configs, self.dtype, self.one_pass = list(configs), parameters[0].dtype, False
         self.parts = [slice(keys.index(key), keys.index(key) + keys.count(key)) for key in dict.fromkeys(keys)]
         # float64, also where the weights are not: 0.001 in float32 is another learning rate
         self.register_buffer("step", torch.zeros((), dtype=torch.float64))
@@ -96,26 +101,39 @@ class StackedOptimizer(nn.Module):
         self.step.add_(1)
         for number, part in enumerate(self.parts):
             first = self.configs[part.start].optimizer
-            rule = RULES[first.name]
-            options = {k: tuple(v) if isinstance(v, list) else v for k, v in first.options.items()}
+            rule, options = RULES[first.name], _options(first)
+            if parameters[0].device.type in self.one_by_one:
+                for g in range(part.start, part.stop):
+                    states = [
+                        [getattr(self, f"{number}/{name}/{index}")[g - part.start] for name in rule.state]
+                        for index in range(len(parameters))
+                    ]
+                    copies = [None if copy is None else copy[g] for copy in low or [None] * len(parameters)]
+                    own = zip([p[g] for p in parameters], [x[g] for x in gradients], states, copies, strict=True)
+                    rate, t = self.configs[g].lr, float(self.step)
+                    update_network(first.name, [*own], lr=rate, t=t, one_pass=self.one_pass, **options)
+                continue
             kernels = self._kernels(first.name, parameters[0])
             # made once for all parameters
             rates = kernels.rates(first.name, self.lr[part], self.step, **options) if kernels is not None else None
             for index, (p, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                 state = [getattr(self, f"{number}/{name}/{index}") for name in rule.state]
                 copy = low[index] if low else None
-                if p.device.type in self.one_by_one:
-                    t = int(self.step)
-                    for g, config in enumerate(self.configs[part]):
-                        own = [slot[g] for slot in state]
-                        at = part.start + g
-                        update_in_pieces(rule, p[at], gradient[at], own, lr=config.lr, t=t, **options)
-                else:
-                    assert isinstance(gradient, Tensor)
-                    tensors = [p[part], gradient[part], *state]
-                    own_copy = None if copy is None else copy[part]
-                    if not self._by_kernel(kernels, first.name, tensors, rates, own_copy, options):
-                        self._update_together(first.name, part, tensors, own_copy, options)
+                assert isinstance(gradient, Tensor)
+                tensors = [p[part], gradient[part], *state]
+                own_copy = None if copy is None else copy[part]
+                if not self._by_kernel(kernels, first.name, tensors, rates, own_copy, options):
+                    self._update_together(first.name, part, tensors, own_copy, options)
+
+    def in_one_pass(self, low: bool) -> bool:
+        """Updates large parameters in one pass from now on, where this machine can compile it; returns whether.
+
+        With `low` their gradients, and copies that follow them, are bfloat16.
+        """
+        firsts = [self.configs[part.start].optimizer for part in self.parts]
+        compiled = [updates_in_one_pass(o.name, self.dtype, low=low, **_options(o)) for o in firsts]
+        self.one_pass = any(compiled)  # the others' copies are made by torch's operations
+        return self.one_pass
 
     @staticmethod
     def _kernels(name: str, p: Tensor) -> Any:

@@ -97,7 +97,8 @@ class StackedLayer(nn.Module):
 
         The gradient of a whole parameter would be copied together from the members' gradients.
         """
-        self.leaves = [[part.detach().requires_grad_() for part in p] for p in (self.weight, self.bias)]
+        weight = self.weight if self.low is None else self.low
+        self.leaves = [[part.detach().requires_grad_() for part in p] for p in (weight, self.bias)]
 
     def round(self) -> None:
         """Computes with a bfloat16 copy of the weights from now on, which whoever updates the weights keeps up.

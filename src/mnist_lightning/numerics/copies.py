@@ -50,10 +50,6 @@ class Copies:
         """The copy of a weight p [...], with its gradient [...]; None for a tensor that has none."""
         return self._of.get(p)
 
-    def follow(self, ps: list[Tensor]) -> None:
-        """Rounds the weights ps, each [...], into their copies."""
-        torch._foreach_copy_([self._of[p] for p in ps], ps)  # pyright: ignore[reportPrivateImportUsage] - as `Together`
-
     def are_current(self) -> None:
         """Notes that the copies have the numbers that the weights have now, and no gradients."""
         self._versions = [p._version for p in self._weights]

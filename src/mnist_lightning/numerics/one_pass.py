@@ -18,9 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from mnist_lightning.numerics.update_rules import RULES, Rule, decay, update_in_pieces
+from mnist_lightning.numerics.update_rules import PIECE, RULES, Rule, decay, update_in_pieces, update_together
 
 _TRIED = 1_048_576  # numbers of the first call: for few of them the compiler would not share the loop among threads
 # In this process, for as many threads as torch has when it is called
@@ -28,6 +27,7 @@ _COMPILER: dict[str, str | int | bool | Callable[..., Any]] = {"compile_threads"
 _KEPT = 64  # compiled updates; a search over an option makes a new one for each value
 Options = tuple[tuple[str, Any], ...]
 Update = Callable[..., None]
+Given = tuple[Tensor, Tensor, Sequence[Tensor], Tensor | None]  # parameter, gradient, state, copy
 
 
 def updates_in_one_pass(name: str, dtype: torch.dtype, *, low: bool = False, **options: Any) -> bool:
@@ -37,6 +37,28 @@ def updates_in_one_pass(name: str, dtype: torch.dtype, *, low: bool = False, **o
     and the copies are bfloat16.
     """
     return _compiled(name, _key(options), dtype, low) is not None
+
+
+def update_network(
+    name: str, parameters: Sequence[Given], *, lr: float, t: float, one_pass: bool = False, **options: Any
+) -> None:
+    """Updates one network by the rule of that name: each of its parameters [...] with gradient, state, and its copy.
+
+    Small ones, which stay in the cache, all at once; large ones by pieces, or with `one_pass` in one where possible.
+    """
+    rule, small = RULES[name], [given for given in parameters if given[0].numel() <= PIECE or not given[0].is_cpu]
+    if small:
+        ps, grads, states, copies = zip(*small, strict=True)
+        grads = [grad.to(p.dtype) for p, grad in zip(ps, grads, strict=True)]
+        update_together(rule, ps, grads, states, lr=lr, t=t, **options)
+        if low := [(copy, p) for copy, p in zip(copies, ps, strict=True) if copy is not None]:
+            torch._foreach_copy_(*map(list, zip(*low, strict=True)))  # pyright: ignore - as in `Together`
+    for p, grad, state, copy in parameters:
+        if p.numel() > PIECE and p.is_cpu:
+            if one_pass:
+                update_in_one_pass(name, p, grad, state, lr=lr, t=t, low=copy, **options)
+            else:
+                update_in_pieces(rule, p, grad, state, lr=lr, t=t, **options)
 
 
 def update_in_one_pass(
@@ -80,6 +102,8 @@ def _compiled(name: str, options: Options, dtype: torch.dtype, low: bool) -> Upd
 
     It is tried on random numbers, and used only if it changes them as the rule does.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx  # half a second, for nothing where it is not wanted
+
     rule = RULES[name]
     if rule.rate is None or not _wanted():
         return None

@@ -20,19 +20,10 @@ from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.config.components import OPTIMIZER, Component
 from mnist_lightning.errors import ConfigError, Problem
 from mnist_lightning.numerics.copies import Copies
-from mnist_lightning.numerics.one_pass import update_in_one_pass, updates_in_one_pass
-from mnist_lightning.numerics.update_rules import (
-    EPSILON,
-    PIECE,
-    RULES,
-    Rule,
-    float32,
-    update_in_pieces,
-    update_together,
-)
+from mnist_lightning.numerics.one_pass import Given, update_network, updates_in_one_pass
+from mnist_lightning.numerics.update_rules import EPSILON, RULES, Rule, float32
 
 Parameters = Iterable[Tensor]
-_Given = tuple[Tensor, Tensor, list[Tensor]]  # parameter, gradient, state
 
 
 class FollowsRule(Optimizer):
@@ -78,7 +69,7 @@ class FollowsRule(Optimizer):
         rule, copies = self.rule, self.copies
         for group in self.param_groups:
             lr, options = group["lr"], self._options(group)
-            small: dict[float, list[_Given]] = {}
+            given: dict[float, list[Given]] = {}  # by the number of the step
             for p in group["params"]:
                 low = None if copies is None else copies.of(p)
                 grad = p.grad if low is None else low.grad
@@ -89,17 +80,10 @@ class FollowsRule(Optimizer):
                     state["step"] = self._no_steps()
                     state |= {name: torch.full_like(p, start) for name, start in rule.state.items()}
                 state["step"] += 1
-                t, slots = float(state["step"]), [state[name] for name in rule.state]
-                if p.numel() <= PIECE or p.device.type != "cpu":
-                    small.setdefault(t, []).append((p, grad.to(p.dtype), slots))
-                elif self.one_pass:
-                    update_in_one_pass(self.rule_name, p, grad, slots, lr=lr, t=t, low=low, **options)
-                else:
-                    update_in_pieces(rule, p, grad, slots, lr=lr, t=t, **options)
-            for t, given in small.items():
-                update_together(rule, *zip(*given, strict=True), lr=lr, t=t, **options)
-                if copies is not None:
-                    copies.follow([p for p, _, _ in given])
+                slots = [state[name] for name in rule.state]
+                given.setdefault(float(state["step"]), []).append((p, grad, slots, low))
+            for t, parameters in given.items():
+                update_network(self.rule_name, parameters, lr=lr, t=t, one_pass=self.one_pass, **options)
         if copies is not None:
             copies.are_current()
 

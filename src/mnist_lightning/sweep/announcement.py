@@ -76,7 +76,8 @@ def _range(numbers: Sequence[int]) -> str:
 
 def _device(configs: Sequence[RunConfig]) -> str:
     """The devices and precisions that the runs will have on this machine."""
-    from mnist_lightning.training.trainer import device_words, precision_of  # torch is not for who has nothing to do
+    from mnist_lightning.training.precision import precision_of  # torch is not for who has nothing to do
+    from mnist_lightning.training.trainer import device_words
 
     devices = dict.fromkeys(device_words(config) for config in configs)
     precisions = dict.fromkeys(precision_of(config) for config in configs)

@@ -74,8 +74,13 @@ def _is_worth_it(trainer: L.Trainer, module: L.LightningModule) -> bool:
         type(trainer.strategy) is SingleDeviceStrategy
         and trainer.strategy.root_device.type == "cpu"
         and all(isinstance(optimizer, FollowsRule) for optimizer in trainer.optimizers)
-        and trainer.estimated_stepping_batches * count_parameters(module) >= WORTH_COMPILING
+        and is_worth_compiling(trainer, count_parameters(module))
     )
+
+
+def is_worth_compiling(trainer: L.Trainer, num_parameters: int) -> bool:
+    """Whether a training of that many parameters is long enough for its update to be compiled."""
+    return trainer.estimated_stepping_batches * num_parameters >= WORTH_COMPILING
 
 
 def _may_copy(trainer: L.Trainer, module: L.LightningModule, optimizer: FollowsRule) -> bool:

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from mnist_lightning.config import RunConfig
 from mnist_lightning.progress.work import work_of_steps
 from mnist_lightning.training.data_module import MNISTDataModule
+from mnist_lightning.training.fast_updates import FastUpdates
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 from mnist_lightning.training.runtime import (
     flushed_denormals,
@@ -55,9 +56,9 @@ def seconds_per_work(config: RunConfig) -> float | None:
         trainer = leave_ignored(
             L.Trainer(
                 **wanted,
-                max_epochs=1,
+                max_epochs=config.trainer.max_epochs,  # the watch ends it; but a long training is compiled for
                 limit_val_batches=0,
-                callbacks=[watch],
+                callbacks=[FastUpdates(), watch],
                 plugins=[LightningEnvironment()],
                 logger=False,
                 enable_checkpointing=False,

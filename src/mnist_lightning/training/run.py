@@ -55,6 +55,7 @@ from mnist_lightning.training.runtime import (
     interrupts_raised,
     is_out_of_memory,
     keep_memory,
+    keep_to_share,
     quiet_lightning,
     termination_passed_on,
 )
@@ -170,6 +171,7 @@ def prepared(runs: Sequence[tuple[RunConfig, Path]]) -> Iterator[dict[Path, Path
         moved |= _make_room(place)
         write_durably(place / CONFIG, OmegaConf.to_yaml(config.written()).encode())
     keep_memory()
+    keep_to_share()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
         yield moved
     gc.collect()  # Lightning's trainer and module refer to each other: up to 300 MB a run

@@ -6,12 +6,15 @@ import atexit
 import ctypes
 import gc
 import logging
+import math
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -38,6 +41,43 @@ def keep_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 2**30)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_THREADS = torch.get_num_threads()  # before anybody can have asked for others
+_ASKED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@cache
+def keep_to_share() -> None:
+    """Takes no more threads than processors in a container that may use only a share of them, unless others are asked for.
+
+    torch counts the machine's cores, which are not those of `docker run --cpus` or of a pod's limit: with too many
+    threads each waits for one that the system has stopped.
+    """
+    asked = torch.get_num_threads() != _THREADS or any(os.environ.get(name) for name in _ASKED)
+    share = processor_share()
+    if not asked and share < _THREADS:
+        torch.set_num_threads(max(1, math.ceil(share)))
+
+
+def processor_share(root: Path = Path("/")) -> float:
+    """How many processors this process's control groups let it use, on Linux; infinite where nothing limits it."""
+    least = math.inf
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            group = root / "sys/fs/cgroup" / ("cpu" if controllers else "") / path.lstrip("/")
+            for place in (group, *group.parents):
+                with suppress(OSError, ValueError):
+                    if controllers:
+                        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                        quota, period = (int((place / name).read_text()) for name in names)
+                    else:
+                        quota, period = map(int, (place / "cpu.max").read_text().split())
+                    least = min(least, quota / period if quota > 0 else math.inf)
+    return least
 
 
 @cache

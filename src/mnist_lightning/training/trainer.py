@@ -31,7 +31,8 @@ from mnist_lightning.training.checkpoints import DurableCheckpoints
 from mnist_lightning.training.epoch_csv import EpochCSVLogger
 from mnist_lightning.training.fast_updates import FastUpdates
 from mnist_lightning.training.lightning_modules import MNISTClassifier
-from mnist_lightning.training.runtime import leave_ignored, quiet_lightning
+from mnist_lightning.training.precision import precision_of
+from mnist_lightning.training.runtime import keep_to_share, leave_ignored, quiet_lightning
 
 
 def _kind(*bases: type) -> Kind:
@@ -54,7 +55,8 @@ _WANDB_SECONDS = 10  # that Weights & Biases' server may take to answer
 def build_trainer(config: RunConfig, path: Path, *callbacks: Callback, last: Callback | None = None) -> L.Trainer:
     """Builds the Trainer of one run: every argument of the configuration, checkpoints `last` and `best`, loggers.
 
-    `callbacks` are called before those of the configuration, `last` after them; the compiler before all, for clocks. It logs no hyperparameters, see RunLog.
+    `callbacks` are called before those of the configuration, `last` after them. Compiling
+    comes first of all, before any clock starts. It logs no hyperparameters, see RunLog.
     """
     arguments = _trainer_arguments(config, path)
     arguments["enable_autolog_hparams"] = False
@@ -112,12 +114,6 @@ def plain_arguments(config: RunConfig, path: Path) -> dict[str, Any]:
     return arguments
 
 
-def precision_of(config: RunConfig) -> str:
-    """The precision that a run has here, in Lightning's words."""
-    given = str(config.trainer.precision)
-    return fastest_precision(str(config.trainer.accelerator)) if given == "auto" else given
-
-
 def device_words(config: RunConfig) -> str:
     """The device that Lightning will choose here: `NVIDIA H100`, `2 CPU threads`."""
     asked = str(config.trainer.accelerator)
@@ -125,24 +121,9 @@ def device_words(config: RunConfig) -> str:
         return torch.cuda.get_device_name()
     if asked in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
+    keep_to_share()
     threads = torch.get_num_threads()
     return f"{threads} CPU thread{'s' * (threads != 1)}"
-
-
-def fastest_precision(accelerator: str) -> str:
-    """Chooses bf16-mixed where the hardware multiplies bf16 matrices faster than float32 ones, otherwise 32-true.
-
-    benchmarks/precision.py measures that both learn the same.
-    """
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif accelerator in ("auto", "cpu"):
-        # private, and not in every version: without them there is no telling, and float32 is right everywhere
-        asked = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("amx_tile", "avx512_bf16")]
-        supported = any(ask() for ask in asked if ask is not None)
-    else:
-        supported = False
-    return "bf16-mixed" if supported else "32-true"
 
 
 def names_of(path: Path, run_name: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Writes the tables of the documents from the stored JSON files: `python -m benchmarks.table`; `--check` compares.
 
-The table of the benchmark X stands between `<!-- X:start -->` and `<!-- X:end -->`, is what `python -m benchmarks.X`
-prints, and is made from `benchmarks/results/X.json`. Without that file the place stays empty.
+The table of the results `benchmarks/results/X.json` stands between `<!-- X:start -->` and `<!-- X:end -->`, and is what
+the benchmark that made them prints, which mostly is X itself. Without that file the place stays empty.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def filled(text: str, results: Path) -> str:
         path = results / f"{name}.json"
         if not path.is_file():
             return f"<!-- {name}:start -->\n<!-- {name}:end -->"
-        table = importlib.import_module(f"benchmarks.{name}").table(json.loads(path.read_text()))
+        content = json.loads(path.read_text())
+        table = importlib.import_module(f"benchmarks.{content.get('benchmark', name)}").table(content)
         return f"<!-- {name}:start -->\n\n{table}\n\n<!-- {name}:end -->"
 
     new, count = re.subn(r"<!-- (?P<name>\w+):start -->.*?<!-- (?P=name):end -->", filling, text, flags=re.DOTALL)

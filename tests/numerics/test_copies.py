@@ -92,6 +92,25 @@ def test_a_weight_that_somebody_else_changes_is_copied_anew() -> None:
         assert torch.equal(optimizer.copies(images), net(images))
 
 
+def test_a_parameter_without_a_copy_is_updated_by_its_own_gradient() -> None:
+    """Of a loss of the user's, say."""
+    ended = []
+    for copying in (True, False):
+        net, extra = ConvDenseNet(2, 1, 0, seed=1), torch.nn.Parameter(torch.ones(3))
+        optimizer = build_optimizer(OptimizerConfig("sgd", {}), [*net.parameters(), extra], 0.01)
+        assert isinstance(optimizer, FollowsRule)
+        call: Any = Copies(net) if copying else net
+        assert not copying or optimizer.in_one_pass(call)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = mse(call(torch.ones(2, 1, 28, 28)), torch.arange(2)) + extra.square().sum()
+            loss.backward()
+            optimizer.step()
+        ended.append(extra.detach())
+    assert torch.equal(*ended)
+
+
 def test_a_network_that_fails_has_its_own_weights_again() -> None:
     net = ConvDenseNet(4, 2, 1, seed=1)
     weights = list(net.parameters())

@@ -55,10 +55,6 @@ class FollowsRule(Optimizer):
         self.copies = copies if self.one_pass else None
         return self.one_pass
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        if self.copies is None:  # theirs are forgotten once they are used
-            super().zero_grad(set_to_none)
-
     def by_operations(self) -> None:
         """Updates by torch's operations again."""
         self.one_pass, self.copies = False, None

@@ -49,7 +49,7 @@ _ASKED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 @cache
 def keep_to_share() -> None:
-    """Takes no more threads than processors in a container that may use only a share of them, unless others are asked for.
+    """Takes no more threads than a container may use processors, unless others are asked for.
 
     torch counts the machine's cores, which are not those of `docker run --cpus` or of a pod's limit: with too many
     threads each waits for one that the system has stopped.

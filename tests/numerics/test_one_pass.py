@@ -161,8 +161,16 @@ def test_keras_traces_are_reproduced_in_one_pass(name: str, loss: str, monkeypat
         torch.testing.assert_close(p, q, rtol=0, atol=TOLERANCE)
 
 
+class InvalidCxxCompiler(RuntimeError):  # noqa: N818
+    """Named as torch's."""
+
+
 def refused(*arguments: Any, **options: Any) -> Any:
-    raise OSError("no compiler")
+    raise RuntimeError("inductor") from InvalidCxxCompiler("no compiler")
+
+
+def failing(*arguments: Any, **options: Any) -> Any:
+    raise OSError("No space left on device\nand more")
 
 
 def other_arithmetic(*arguments: Any, **options: Any) -> Any:
@@ -170,13 +178,26 @@ def other_arithmetic(*arguments: Any, **options: Any) -> Any:
 
 
 @pytest.mark.usefixtures("nothing_compiled")
-@pytest.mark.parametrize("compiler", [refused, other_arithmetic])
-def test_without_a_compiler_that_works_torchs_operations_update(compiler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("compiler", "said"),
+    [
+        (refused, ""),
+        (
+            failing,
+            "sgd: the update is not compiled (OSError: No space left on device); slower, with the same results\n",
+        ),
+        (other_arithmetic, ""),
+    ],
+)
+def test_without_a_compiler_that_works_torchs_operations_update(
+    compiler: Any, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torch, "compile", compiler)
     assert not updates_in_one_pass("sgd", torch.float32)
     p, low = torch.ones(5), torch.ones(5, dtype=torch.bfloat16)
     update_in_one_pass("sgd", p, torch.ones(5, dtype=torch.bfloat16), [], lr=0.5, t=1.0, low=low)
     assert p.tolist() == low.tolist() == [0.5] * 5
+    assert capsys.readouterr().out == 2 * said  # with a copy it is another loop
 
 
 @pytest.mark.usefixtures("nothing_compiled")

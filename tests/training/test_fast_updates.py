@@ -36,6 +36,10 @@ class Looks(Callback):
         Looks.seen += sum(p.grad is not None for p in pl_module.parameters())
 
 
+class LooksAndStops(EarlyStopping, Looks):
+    """The same, made from one of Lightning's."""
+
+
 class Interrupts(Callback):
     """Ends a training after its first epoch, as Ctrl-C does."""
 
@@ -43,6 +47,10 @@ class Interrupts(Callback):
         if trainer.current_epoch == 1 and not (Path(trainer.default_root_dir) / "interrupted").exists():
             (Path(trainer.default_root_dir) / "interrupted").touch()
             raise KeyboardInterrupt
+
+
+def spec(kind: type) -> dict[str, Any]:
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +67,6 @@ def trained(directory: Path, optimizer: str = "rmsprop", callbacks: Any = (), **
     result = train(RunConfig(optimizer=optimizer, callbacks=list(callbacks), trainer=given, **SMALL), directory)
     assert json.loads((directory / "result.json").read_text())["update"] == result.update
     return result.update, read_checkpoint(directory / "checkpoints" / "last.ckpt")["state_dict"]
-
-
-def spec(kind: type) -> dict[str, Any]:
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
 
 
 def assert_close(ours: Weights, theirs: Weights) -> None:
@@ -86,10 +90,11 @@ def test_a_run_learns_the_same_as_by_torchs_operations(
     assert_close(ours, theirs)
 
 
-def test_a_callback_of_the_users_sees_the_gradients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("callback", [spec(Looks), spec(LooksAndStops) | {"monitor": "val_loss"}])
+def test_a_callback_of_the_users_sees_the_gradients(tmp_path: Path, callback: dict[str, Any]) -> None:
     _, ours = trained(tmp_path / "a")
     Looks.seen = 0
-    how, theirs = trained(tmp_path / "b", callbacks=[spec(Looks)])
+    how, theirs = trained(tmp_path / "b", callbacks=[callback])
     assert how == "compiled"  # with the gradients in float32
     assert Looks.seen == 2 * 5 * 8  # epochs, steps, parameters
     assert_close(ours, theirs)
@@ -104,6 +109,8 @@ def test_a_callback_of_the_users_sees_the_gradients(tmp_path: Path) -> None:
         ("adagrad", {}, ""),
         ("torch_adam", {}, ""),
         ("adam", {"precision": "32-true"}, ""),  # torch's own kernel is as fast
+        ("rmsprop", {"precision": "32-true"}, "compiled"),
+        ("rmsprop", {"precision": "bf16-true"}, ""),
         ("adam", {"gradient_clip_val": 1.0}, ""),
         ("adam", {"accumulate_grad_batches": 2}, ""),
         ("rmsprop", {"gradient_clip_val": 1.0}, "compiled"),

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mnist_lightning.errors import one_line
 from mnist_lightning.numerics.update_rules import PIECE, RULES, Rule, decay, update_in_pieces, update_together
 
+_EXACT = (torch.float32, torch.float64)  # of narrower weights each operation rounds, and a loop only at its end
 _TRIED = 1_048_576  # numbers of the first call: for few of them the compiler would not share the loop among threads
 # In this process, for as many threads as torch has when it is called
 _COMPILER: dict[str, str | int | bool | Callable[..., Any]] = {"compile_threads": 1, "cpp.dynamic_threads": True}
@@ -105,7 +107,7 @@ def _compiled(name: str, options: Options, dtype: torch.dtype, low: bool) -> Upd
     from torch.fx.experimental.proxy_tensor import make_fx  # half a second, for nothing where it is not wanted
 
     rule = RULES[name]
-    if rule.rate is None or not _wanted():
+    if rule.rate is None or dtype not in _EXACT or not _wanted():
         return None
     update = _in_order(rule, dict(options))
     given, expected = _numbers(rule, dtype, low), _numbers(rule, dtype, low)
@@ -116,10 +118,22 @@ def _compiled(name: str, options: Options, dtype: torch.dtype, low: bool) -> Upd
             loop = torch.compile(make_fx(update)(*given).forward, dynamic=True, fullgraph=True, options=_COMPILER)
             given, expected = _numbers(rule, dtype, low), _numbers(rule, dtype, low)
             loop(*given)
-    except Exception:  # no compiler, or one that fails, or no place for what it makes: there is no one type
+    except Exception as error:  # no compiler, or one that fails, or no place for what it makes: there is no one type
+        if not _has_no_compiler(error):
+            what = one_line(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+            print(f"{name}: the update is not compiled ({what:.120}); slower, with the same results", flush=True)
         return None
     update(*expected)
     return loop if all(map(_agree, given, expected)) else None
+
+
+def _has_no_compiler(error: BaseException | None) -> bool:
+    """Whether the error is, or comes from, that of torch's compiler which finds no C++ compiler."""
+    while error is not None:
+        if type(error).__name__ == "InvalidCxxCompiler" or "InvalidCxxCompiler" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _wanted() -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar
+from lightning.pytorch import callbacks as lightnings
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
@@ -18,8 +19,17 @@ from mnist_lightning.training.lightning_modules import MNISTClassifier
 # four seconds a process, after some twenty the first time on a machine
 WORTH_COMPILING = 1e10
 COMPILED = "compiled"  # in the record
-# Lightning's callbacks that neither look at gradients nor change weights
-_HARMLESS = (Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar)
+# Lightning's callbacks that neither look at gradients nor change weights; a class made from one of them may
+_HARMLESS = (
+    lightnings.ModelCheckpoint,
+    lightnings.EarlyStopping,
+    lightnings.LearningRateMonitor,
+    lightnings.Timer,
+    lightnings.TQDMProgressBar,
+    lightnings.RichProgressBar,
+    lightnings.ModelSummary,
+    lightnings.RichModelSummary,
+)
 
 
 class FastUpdates(Callback):
@@ -98,5 +108,5 @@ def _may_copy(trainer: L.Trainer, module: L.LightningModule, optimizer: FollowsR
         and trainer.accumulate_grad_batches == 1
         and type(module) is MNISTClassifier
         and type(module.net) is ConvDenseNet
-        and all(isinstance(c, _HARMLESS) or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
+        and all(type(c) in _HARMLESS or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
     )

@@ -11,7 +11,7 @@ import torch
 from mnist_lightning.config import RunConfig
 from mnist_lightning.numerics.losses import mse
 from mnist_lightning.numerics.model import ConvDenseNet
-from mnist_lightning.training.runtime import keep_memory
+from mnist_lightning.training.runtime import keep_memory, keep_to_share
 
 _X86 = ("x86_64", "amd64", "i386", "i686", "x86")
 _STEPS = 4  # in turns; the first of each is not counted
@@ -50,6 +50,7 @@ def fastest_precision(accelerator: str) -> str:
 def bf16_is_faster() -> bool:
     """Whether training steps of a small network of the study's take less time in bf16-mixed here; about a second."""
     keep_memory()
+    keep_to_share()
     net, images, labels = ConvDenseNet(32, 2, 1, seed=0), torch.linspace(0, 1, 50_176), torch.arange(64) % 10
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(_STEPS):

@@ -32,7 +32,7 @@ def test_members_equal_their_single_runs(tiny: Tiny, tmp_path: Path, precision: 
     names = ("rmsprop", "adamax", "sgd", "adamw", "adam")
     configs = [tiny(**{"optimizer.name": name, **sizes}) for name in names]
     fused = train_many(configs, [tmp_path / "fused" / c.run_name for c in configs])
-    assert {r.update for r in fused} == {"compiled"}
+    assert [r.update for r in fused] == ["compiled", "compiled", "compiled", "", "compiled"]
     # Adam's first steps have the learning rate's size however small the gradient is: a rounding may turn one about
     tolerance = {"64-true": 1e-10, "bf16-mixed": 2e-3}[precision]
     for config in configs:

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from mnist_lightning import RunConfig, train
 from mnist_lightning.numerics import one_pass
 from mnist_lightning.numerics.one_pass import updates_in_one_pass
+from mnist_lightning.numerics.optimizers import KerasRMSprop
 from mnist_lightning.training import fast_updates
 from mnist_lightning.training.checkpoints import read_checkpoint
 from mnist_lightning.training.heartbeats import Heartbeats
@@ -156,3 +157,28 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path, opti
     assert (result.update, result.epochs) == ("compiled", 2)
     resumed = read_checkpoint(directory / "checkpoints" / "last.ckpt")["state_dict"]
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+
+
+class Clips(KerasRMSprop):
+    """An optimizer of the user's, made from one of ours, which looks at the gradients."""
+
+    seen = 0
+
+    def step(self, closure: Any = None) -> float | None:
+        loss = None if closure is None else closure()
+        Clips.seen += sum(p.grad is not None for group in self.param_groups for p in group["params"])
+        super().step()
+        return loss
+
+
+def test_an_optimizer_of_the_users_made_from_one_of_ours_sees_the_gradients(tmp_path: Path) -> None:
+    Clips.seen = 0
+    assert trained(tmp_path / "run", f"{__name__}.Clips", max_epochs=1)[0] == ""
+    assert Clips.seen == 5 * 8  # steps, parameters
+
+
+def test_a_network_of_small_parameters_alone_is_not_compiled_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_pass, "PIECE", 10**6)
+    assert trained(tmp_path / "run", max_epochs=1)[0] == ""

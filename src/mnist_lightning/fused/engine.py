@@ -22,7 +22,8 @@ from mnist_lightning.fused.rows import Resident, Rows
 from mnist_lightning.fused.stacked import StackedNet
 from mnist_lightning.fused.writer import Writer, on_cpu
 from mnist_lightning.numerics.metrics import METRICS
-from mnist_lightning.numerics.model import ConvDenseNet, count_parameters
+from mnist_lightning.numerics.model import ConvDenseNet
+from mnist_lightning.numerics.one_pass import numbers_in_one_pass
 from mnist_lightning.training.data_module import EVALUATION_BATCH
 from mnist_lightning.training.fast_updates import COMPILED, is_worth_compiling
 from mnist_lightning.training.record import Trained
@@ -46,7 +47,7 @@ class FusedClassifier(L.LightningModule):
         self.dataset, self.writer = dataset, writer or Writer(background=False)
         self.methods: dict[str, str] = {}  # those of a group that is gone on with
         self.group_size = len(members)
-        self.train_seconds, self.how_updated = 0.0, ""  # the latter as in the record
+        self.train_seconds = 0.0
         self.val_accuracy: float | None = None  # of the last validated epoch, the best member's
         self.began = False  # the group's checkpoint, if there was one, has been restored
         self.checkpoint: Path | None = None  # where the group's state is kept between epochs
@@ -91,13 +92,12 @@ class FusedClassifier(L.LightningModule):
     def _place(self) -> None:
         """Moves what is neither a parameter nor a buffer to their device."""
         self.member_order = torch.tensor(self.order_of_member, device=self.device)
-        mixed = self._mixed() and next(self.net.parameters()).dtype == torch.float32
+        dtype = next(self.net.parameters()).dtype
+        mixed = self._mixed() and dtype == torch.float32
         if self.device.type == "cpu":
-            each = count_parameters(self.net) // len(self.members)  # decided as of each member alone
-            if is_worth_compiling(self.trainer, each) and self.optimizer.in_one_pass(low=mixed):
-                self.how_updated = COMPILED
-                if mixed:
-                    self.net.round()
+            one = numbers_in_one_pass(p[0] for p in self.net.parameters())  # decided as of each member alone
+            if is_worth_compiling(self.trainer, one) and self.optimizer.in_one_pass(dtype, low=mixed) and mixed:
+                self.net.round()
             self.net.split()
         elif mixed:
             self.net.round()
@@ -256,7 +256,7 @@ class FusedClassifier(L.LightningModule):
             device=self.trainer.strategy.root_device,
             engine="fused",
             group_size=self.group_size,
-            update=self.how_updated,
+            update=COMPILED * self.optimizer.compiled[g],
         )
         self._finishing += time.perf_counter() - began
         return partial(self._store, self.members[g], trained, own, epochs * len(self.rows))

@@ -76,7 +76,7 @@ class StackedOptimizer(nn.Module):
         keys = [rule_key(config) for config in configs]
         if keys != sorted(keys):
             raise ValueError("members must be ordered by rule_key")
-        self.configs, self.dtype, self.one_pass = list(configs), parameters[0].dtype, False
+        self.configs, self.compiled = list(configs), [False] * len(configs)
         self.parts = [slice(keys.index(key), keys.index(key) + keys.count(key)) for key in dict.fromkeys(keys)]
         # float64, also where the weights are not: 0.001 in float32 is another learning rate
         self.register_buffer("step", torch.zeros((), dtype=torch.float64))
@@ -125,14 +125,20 @@ class StackedOptimizer(nn.Module):
                 if not self._by_kernel(kernels, first.name, tensors, rates, own_copy, options):
                     self._update_together(first.name, part, tensors, own_copy, options)
 
-    def in_one_pass(self, low: bool) -> bool:
-        """Updates large parameters in one pass from now on, where this machine can compile it; returns whether.
+    @property
+    def one_pass(self) -> bool:
+        """Whether a member's large parameters are updated in one pass; the others' copies are made by operations."""
+        return any(self.compiled)
 
-        With `low` their gradients, and copies that follow them, are bfloat16.
+    def in_one_pass(self, dtype: torch.dtype, low: bool) -> bool:
+        """Updates large parameters of this type in one pass from now on, where this machine can; returns whether.
+
+        With `low` their gradients, and copies that follow them, are bfloat16. `compiled` says it of each member.
         """
-        firsts = [self.configs[part.start].optimizer for part in self.parts]
-        compiled = [updates_in_one_pass(o.name, self.dtype, low=low, **_options(o)) for o in firsts]
-        self.one_pass = any(compiled)  # the others' copies are made by torch's operations
+        for part in self.parts:
+            optimizer = self.configs[part.start].optimizer
+            is_compiled = updates_in_one_pass(optimizer.name, dtype, low=low, **_options(optimizer))
+            self.compiled[part] = [is_compiled] * (part.stop - part.start)
         return self.one_pass
 
     @staticmethod

@@ -36,11 +36,15 @@ class Copies:
             if p._version != version:
                 low.data.copy_(p.data)
         self.are_current()
-        self._exchange(self._low)
         try:
+            self._exchange(self._low)
             return self.net(images)
         finally:
-            self._exchange(self._weights)
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Lets the network have its own weights again; it has, but for an interrupt just then."""
+        self._exchange(self._weights)
 
     def _exchange(self, tensors: list[Any]) -> None:
         for (module, name), tensor in zip(self._places, tensors, strict=True):

@@ -20,6 +20,7 @@ from mnist_lightning.training.runtime import (
     flushed_denormals,
     interrupts_raised,
     keep_memory,
+    keep_to_share,
     leave_ignored,
     quiet_lightning,
 )
@@ -47,11 +48,13 @@ class _Stopwatch(Callback):
 def seconds_per_work(config: RunConfig) -> float | None:
     """Trains a throw-away network of this configuration for about a second; the time a unit of `Work` takes.
 
+    The update of a long training is compiled before, as it would be in the sweep, which then finds it done.
     None where nothing could be timed. The data must have been read; nothing is written.
     """
     watch = _Stopwatch()
     wanted = {key: value for key, value in plain_arguments(config, Path()).items() if key in _KEPT}
     keep_memory()
+    keep_to_share()
     with quiet_lightning(), flushed_denormals(), interrupts_raised():
         trainer = leave_ignored(
             L.Trainer(

@@ -43,7 +43,7 @@ def keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-_THREADS = torch.get_num_threads()  # before anybody can have asked for others
+_THREADS = torch.get_num_threads()  # torch's choice, unless somebody has asked for others before this is imported
 _ASKED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -93,6 +93,40 @@ def test_each_value_of_an_option_has_a_loop_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("compiler")
+def test_it_is_compiled_anew_for_as_many_numbers_of_threads_as_there_may_be() -> None:
+    p, grad = (x.requires_grad_() for x in numbers("sgd", torch.float64, 64))
+    expected, before = p.detach().clone(), torch.get_num_threads()
+    try:
+        for threads in range(1, 13):  # torch compiles one function for eight cases at most
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                update_in_one_pass("sgd", p, grad.detach(), [], lr=0.01, t=1.0, weight_decay=0.1)
+                RULES["sgd"].update(expected, grad.detach(), lr=0.01, t=1, weight_decay=0.1)
+    finally:
+        torch.set_num_threads(before)
+    assert_same([p.detach()], [expected])
+
+
+def test_a_loop_that_cannot_be_called_is_done_by_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def broken(*tensors: Tensor) -> None:
+        calls.append(len(tensors))
+        raise RuntimeError("recompiled too often")
+
+    class Cached:
+        cache_clear = staticmethod(lambda: None)
+        __call__ = staticmethod(lambda *key: broken)
+
+    monkeypatch.setattr(one_pass, "_compiled", Cached())
+    p, expected = torch.ones(5), torch.ones(5)
+    update_in_one_pass("sgd", p, torch.ones(5), [], lr=0.5, t=1.0, weight_decay=0.1)
+    RULES["sgd"].update(expected, torch.ones(5), lr=0.5, t=1, weight_decay=0.1)
+    assert calls == [3, 3]
+    assert torch.equal(p, expected)
+
+
+@pytest.mark.usefixtures("compiler")
 def test_a_weight_with_its_channels_innermost_is_updated_in_place_whatever_its_gradients_layout() -> None:
     p = torch.randn(256, 128, 3, 3, dtype=torch.float64).to(memory_format=torch.channels_last)
     grad, q, place = torch.randn(256, 128, 3, 3, dtype=torch.float64), p.clone(), p.data_ptr()

@@ -84,20 +84,37 @@ def update_in_one_pass(
 
     `low` [...], its bfloat16 copy, receives the new numbers rounded; the gradient [...] may be of its type.
     """
-    rule = RULES[name]
+    rule, key = RULES[name], (name, _key(options), p.dtype, low is not None)
     if grad.stride() != p.stride():
         grad = torch.empty_like(p, dtype=grad.dtype).copy_(grad)
     together = [p, grad, *state, *([] if low is None else [low])]
-    loop = _compiled(name, _key(options), p.dtype, low is not None)
-    if loop is None or not all(_is_dense(x, like=p) for x in together):
-        update_in_pieces(rule, p, grad.to(p.dtype), state, lr=lr, t=t, **options)
-        if low is not None:
-            low.copy_(p)
-        return
-    decay(p, lr, options.pop("weight_decay", 0.0))
-    rate = rule.rate(lr, t, **options) if rule.rate is not None else lr
-    flat = (x.as_strided((x.numel(),), (1,)) for x in together)
-    loop(torch.tensor(rate, dtype=torch.float64), *flat)
+    if _compiled(*key) is not None and all(_is_dense(x, like=p) for x in together):
+        decay(p, lr, options.pop("weight_decay", 0.0))
+        rate = rule.rate(lr, t, **options) if rule.rate is not None else lr
+        flat = [x.detach().as_strided((x.numel(),), (1,)) for x in together]
+        if _called(key, torch.tensor(rate, dtype=torch.float64), *flat):
+            return
+    update_in_pieces(rule, p, grad.to(p.dtype), state, lr=lr, t=t, **options)
+    if low is not None:
+        low.copy_(p)
+
+
+def _called(key: Any, *tensors: Tensor) -> bool:
+    """Calls the loop; returns whether that was possible.
+
+    torch compiles a function anew for each number of threads, and at most eight times. It says so before anything is
+    changed, and a new function begins to count anew.
+    """
+    for _ in range(2):
+        loop = _compiled(*key)
+        if loop is None:
+            return False
+        try:
+            loop(*tensors)
+            return True
+        except Exception:  # torch has no one type for it
+            _compiled.cache_clear()
+    return False
 
 
 def _key(options: dict[str, Any]) -> Options:

@@ -100,7 +100,7 @@ class RunResult:
     best_checkpoint_sha256: str = _column("", about="SHA-256 of the best epoch's file")
     network: str = _column("", about="network of the user's own, with its arguments; empty for the study's")
     num_classes: int | None = _column(None, _COUNT, "classes that the network tells apart; empty: ten, the digits")
-    update: str = _column("", about="compiled: weights were updated in one compiled pass; empty: by torch's operations")
+    update: str = _column("", about="compiled: weights were updated in one compiled pass on a processor; else empty")
 
     def __repr__(self) -> str:
         accuracy = "" if math.isnan(self.accuracy_test) else f", accuracy_test={self.accuracy_test:.4f}"

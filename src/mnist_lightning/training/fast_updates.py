@@ -55,7 +55,7 @@ class FastUpdates(Callback):
             return
         for optimizer in trainer.optimizers:
             assert isinstance(optimizer, FollowsRule)
-            copies = Copies(pl_module.net) if _may_copy(trainer, pl_module, optimizer) else None  # pyright: ignore
+            copies = Copies(pl_module.net) if _may_copy(trainer, pl_module) else None  # pyright: ignore - of the classifier
             if (copies or not optimizer.is_fused) and optimizer.in_one_pass(copies):
                 self.how = COMPILED
                 if copies and isinstance(pl_module, MNISTClassifier):
@@ -78,7 +78,7 @@ class FastUpdates(Callback):
 
 def how_updated(trainer: L.Trainer) -> str:
     """How a training updated the weights, as the record says it."""
-    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue] - untyped there
     return next((c.how for c in callbacks if isinstance(c, FastUpdates)), "")
 
 
@@ -97,7 +97,7 @@ def is_worth_compiling(trainer: L.Trainer, numbers: int) -> bool:
     return numbers > 0 and trainer.estimated_stepping_batches * numbers >= WORTH_COMPILING
 
 
-def _may_copy(trainer: L.Trainer, module: L.LightningModule, optimizer: FollowsRule) -> bool:
+def _may_copy(trainer: L.Trainer, module: L.LightningModule) -> bool:
     """Whether a training may compute with copies of the weights, so that nobody notices.
 
     Somebody would who looks at the gradients, which the copies have, or who changes weights behind the optimizer's

@@ -24,7 +24,7 @@ from mnist_lightning.numerics.update_rules import PIECE, RULES, Rule, decay, upd
 
 _EXACT = (torch.float32, torch.float64)  # of narrower weights each operation rounds, and a loop only at its end
 _TRIED = 1_048_576  # numbers of the first call: for few of them the compiler would not share the loop among threads
-# In this process, for as many threads as torch has when it is called
+# In this process; the loop has as many threads as torch has when it is called
 _COMPILER: dict[str, str | int | bool | Callable[..., Any]] = {"compile_threads": 1, "cpp.dynamic_threads": True}
 _KEPT = 64  # compiled updates; a search over an option makes a new one for each value
 Options = tuple[tuple[str, Any], ...]
@@ -53,16 +53,18 @@ def update_network(
 
     Small ones, which stay in the cache, all at once; large ones by pieces, or with `one_pass` in one where possible.
     """
-    rule, small = RULES[name], [given for given in parameters if given[0].numel() <= PIECE and given[0].is_cpu]
+    rule = RULES[name]
+    small: list[Given] = []
+    large: list[Given] = []
+    for given in parameters:
+        (small if given[0].numel() <= PIECE and given[0].is_cpu else large).append(given)
     if small:
         ps, grads, states, copies = zip(*small, strict=True)
         grads = [grad.to(p.dtype) for p, grad in zip(ps, grads, strict=True)]
         update_together(rule, ps, grads, states, lr=lr, t=t, **options)
         if low := [(copy, p) for copy, p in zip(copies, ps, strict=True) if copy is not None]:
             torch._foreach_copy_(*map(list, zip(*low, strict=True)))  # pyright: ignore - as in `Together`
-    for p, grad, state, copy in parameters:
-        if p.numel() <= PIECE and p.is_cpu:
-            continue
+    for p, grad, state, copy in large:
         if one_pass:
             update_in_one_pass(name, p, grad, state, lr=lr, t=t, low=copy, **options)
         else:
@@ -84,37 +86,19 @@ def update_in_one_pass(
 
     `low` [...], its bfloat16 copy, receives the new numbers rounded; the gradient [...] may be of its type.
     """
-    rule, key = RULES[name], (name, _key(options), p.dtype, low is not None)
+    rule, loop = RULES[name], _compiled(name, _key(options), p.dtype, low is not None)
     if grad.stride() != p.stride():
         grad = torch.empty_like(p, dtype=grad.dtype).copy_(grad)
     together = [p, grad, *state, *([] if low is None else [low])]
-    if _compiled(*key) is not None and all(_is_dense(x, like=p) for x in together):
+    if loop is not None and all(_is_dense(x, like=p) for x in together):
         decay(p, lr, options.pop("weight_decay", 0.0))
         rate = rule.rate(lr, t, **options) if rule.rate is not None else lr
         flat = [x.detach().as_strided((x.numel(),), (1,)) for x in together]
-        if _called(key, torch.tensor(rate, dtype=torch.float64), *flat):
-            return
+        loop(torch.tensor([rate], dtype=torch.float64), *flat)
+        return
     update_in_pieces(rule, p, grad.to(p.dtype), state, lr=lr, t=t, **options)
     if low is not None:
         low.copy_(p)
-
-
-def _called(key: Any, *tensors: Tensor) -> bool:
-    """Calls the loop; returns whether that was possible.
-
-    torch compiles a function anew for each number of threads, and at most eight times. It says so before anything is
-    changed, and a new function begins to count anew.
-    """
-    for _ in range(2):
-        loop = _compiled(*key)
-        if loop is None:
-            return False
-        try:
-            loop(*tensors)
-            return True
-        except Exception:  # torch has no one type for it
-            _compiled.cache_clear()
-    return False
 
 
 def _key(options: dict[str, Any]) -> Options:
@@ -123,11 +107,12 @@ def _key(options: dict[str, Any]) -> Options:
 
 @lru_cache(_KEPT)
 def _compiled(name: str, options: Options, dtype: torch.dtype, low: bool) -> Update | None:
-    """Compiles a rule for flat tensors (rate, p, grad, *state, its copy if `low`); None where that is not possible.
+    """Compiles a rule for flat tensors (rate [1], p, grad, *state, its copy if `low`); None where that is not possible.
 
     It is tried on random numbers, and used only if it changes them as the rule does.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx  # half a second, for nothing where it is not wanted
+    from torch import _inductor as inductor  # half a second, for nothing where it is not wanted
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     rule = RULES[name]
     if rule.rate is None or dtype not in _EXACT or not _wanted():
@@ -136,10 +121,11 @@ def _compiled(name: str, options: Options, dtype: torch.dtype, low: bool) -> Upd
     given, expected = _numbers(rule, dtype, low), _numbers(rule, dtype, low)
     try:
         with torch.no_grad(), _quiet():
-            # by way of a graph, in which the options are constants: of a function's, which torch's compiler takes for
-            # inputs, it may reuse what it has compiled for others
-            loop = torch.compile(make_fx(update)(*given).forward, dynamic=True, fullgraph=True, options=_COMPILER)
-            given, expected = _numbers(rule, dtype, low), _numbers(rule, dtype, low)
+            # Not by torch.compile, which at each call looks for 0.1 ms whether what it has compiled still fits, and
+            # takes the options for inputs. In the graph they are constants, and the size is any
+            graph = make_fx(update, tracing_mode="symbolic")(*_numbers(rule, dtype, low))
+            inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
+            loop: Any = inductor.compile(graph, inputs, options=_COMPILER)
             loop(*given)
     except Exception as error:  # no compiler, or one that fails, or no place for what it makes: there is no one type
         if not _has_no_compiler(error):
@@ -190,7 +176,7 @@ def _numbers(rule: Rule, dtype: torch.dtype, low: bool) -> list[Tensor]:
     state = [1e-3 * p.roll(2 + i).square() * grad.square() for i in range(len(rule.state))]
     p[::2] = 0
     copies = [torch.zeros(_TRIED, dtype=torch.bfloat16)] if low else []
-    return [torch.tensor(1e-3, dtype=torch.float64), p, grad.bfloat16() if low else grad, *state, *copies]
+    return [torch.tensor([1e-3], dtype=torch.float64), p, grad.bfloat16() if low else grad, *state, *copies]
 
 
 def _agree(ours: Tensor, rule: Tensor, before: Tensor) -> bool:

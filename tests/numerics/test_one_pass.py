@@ -212,7 +212,7 @@ def other_arithmetic(*arguments: Any, **options: Any) -> Any:
             failing,
             "sgd: the update is not compiled (OSError: No space left on device); slower, with the same results\n",
         ),
-        (other_arithmetic, "sgd: the compiled update computes something else; slower, with the same results\n"),
+        (other_arithmetic, "sgd: the update, compiled, computes something else; slower, with the same results\n"),
     ],
 )
 def test_without_a_compiler_that_works_torchs_operations_update(

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from mnist_lightning import RunConfig, train
 from mnist_lightning.numerics import one_pass
+from mnist_lightning.numerics.by_hand import ByHand
 from mnist_lightning.numerics.one_pass import updates_in_one_pass
 from mnist_lightning.numerics.optimizers import KerasRMSprop
 from mnist_lightning.training import fast_updates
@@ -62,6 +63,21 @@ def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_pass, "PIECE", 0)  # the small parameters, too
 
 
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The types of the weights of all steps that are computed by hand."""
+    seen: list[str] = []
+    computed = ByHand.loss
+
+    def noted(self: ByHand, images: torch.Tensor, labels: torch.Tensor, loss: Any) -> Any:
+        value, logits = computed(self, images, labels, loss)
+        seen.append(str(logits.dtype).removeprefix("torch."))
+        return value, logits
+
+    monkeypatch.setattr(ByHand, "loss", noted)
+    return seen
+
+
 def trained(directory: Path, optimizer: str = "rmsprop", callbacks: Any = (), **trainer: Any) -> tuple[str, Weights]:
     """How the weights were updated, as the record says, and what they became."""
     given = {"precision": "bf16-mixed", "accelerator": "cpu", "max_epochs": 2, **trainer}
@@ -89,6 +105,42 @@ def test_a_run_learns_the_same_as_by_torchs_operations(
     one_pass._compiled.cache_clear()
     assert how == ""
     assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("optimizer", ["torch_adam", "adagrad"])  # nothing is compiled for these
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+@pytest.mark.parametrize("trainer", [{}, {"gradient_clip_val": 0.01}])
+def test_a_run_computed_by_hand_ends_with_the_bits_that_autograd_gives(
+    tmp_path: Path, optimizer: str, precision: str, trainer: dict[str, Any], by_hand: list[str]
+) -> None:
+    _, ours = trained(tmp_path / "a", optimizer, precision=precision, **trainer)
+    assert by_hand == ["float32" if precision == "32-true" else "float64"] * 2 * 5  # epochs, steps
+    _, theirs = trained(tmp_path / "b", optimizer, [spec(Looks)], precision=precision, **trainer)
+    assert len(by_hand) == 2 * 5
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize(
+    "trainer", [{"detect_anomaly": True}, {"accumulate_grad_batches": 2}, {"precision": "bf16-true"}]
+)
+def test_autograd_computes_where_somebody_would_notice(
+    tmp_path: Path, trainer: dict[str, Any], by_hand: list[str]
+) -> None:
+    trained(tmp_path / "run", max_epochs=1, **{"precision": "32-true", **trainer})
+    assert by_hand == []
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_loss_of_the_users_is_differentiated_by_autograd(tmp_path: Path, precision: str, by_hand: list[str]) -> None:
+    ended = []
+    for callbacks in ([], [spec(Looks)]):
+        given = {"precision": precision, "accelerator": "cpu", "max_epochs": 1}
+        loss = "torch.nn.functional.multi_margin_loss"
+        config = RunConfig(loss=loss, callbacks=callbacks, trainer=given, **SMALL)
+        train(config, tmp_path / str(len(callbacks)))
+        ended.append(read_checkpoint(tmp_path / str(len(callbacks)) / "checkpoints" / "last.ckpt")["state_dict"])
+    assert len(by_hand) == 5
+    assert_close(*ended)
 
 
 @pytest.mark.parametrize("callback", [spec(Looks), spec(LooksAndStops) | {"monitor": "val_loss"}])

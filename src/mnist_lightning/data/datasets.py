@@ -117,7 +117,7 @@ class Batches:
         if self.seed is not None:
             order = batch_order(len(self.split), self.seed, self.epoch)
             for rows in self._part(order).split(self.batch_size):
-                yield images[rows], labels[rows]
+                yield images.index_select(0, rows), labels.index_select(0, rows)
         elif self.num_replicas == 1:
             yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
         else:  # as many batches everywhere: a process with one more would wait for the others

@@ -8,24 +8,19 @@ AMX). The numbers are the rule's but for the last digit of float32.
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mnist_lightning.errors import one_line
+from mnist_lightning.numerics.compiled import compiled
 from mnist_lightning.numerics.update_rules import PIECE, RULES, Rule, decay, update_in_pieces, update_together
 
 _EXACT = (torch.float32, torch.float64)  # of narrower weights each operation rounds, and a loop only at its end
 _TRIED = 1_048_576  # numbers of the first call: for few of them the compiler would not share the loop among threads
-# In this process; the loop has as many threads as torch has when it is called
-_COMPILER: dict[str, str | int | bool | Callable[..., Any]] = {"compile_threads": 1, "cpp.dynamic_threads": True}
 _KEPT = 64  # compiled updates; a search over an option makes a new one for each value
 Options = tuple[tuple[str, Any], ...]
 Update = Callable[..., None]
@@ -111,46 +106,18 @@ def _compiled(name: str, options: Options, dtype: torch.dtype, low: bool) -> Upd
 
     It is tried on random numbers, and used only if it changes them as the rule does.
     """
-    from torch import _inductor as inductor  # half a second, for nothing where it is not wanted
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     rule = RULES[name]
-    if rule.rate is None or dtype not in _EXACT or not _wanted():
+    if rule.rate is None or dtype not in _EXACT:
         return None
     update = _in_order(rule, dict(options))
-    given, expected = _numbers(rule, dtype, low), _numbers(rule, dtype, low)
-    try:
-        with torch.no_grad(), _quiet():
-            # Not by torch.compile, which at each call looks for 0.1 ms whether what it has compiled still fits, and
-            # takes the options for inputs. In the graph they are constants, and the size is any
-            graph = make_fx(update, tracing_mode="symbolic")(*_numbers(rule, dtype, low))
-            inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-            loop: Any = inductor.compile(graph, inputs, options=_COMPILER)
-            loop(*given)
-    except Exception as error:  # no compiler, or one that fails, or no place for what it makes: there is no one type
-        if not _has_no_compiler(error):
-            what = one_line(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-            print(f"{name}: the update is not compiled ({what:.120}); slower, with the same results", flush=True)
-        return None
-    update(*expected)
-    if all(map(_agree, given, expected, _numbers(rule, dtype, low))):
-        return loop
-    print(f"{name}: the compiled update computes something else; slower, with the same results", flush=True)
-    return None
 
+    def is_right(loop: Update) -> bool:
+        given, expected = _numbers(rule, dtype, low), _numbers(rule, dtype, low)
+        loop(*given)
+        update(*expected)
+        return all(map(_agree, given, expected, _numbers(rule, dtype, low)))
 
-def _has_no_compiler(error: BaseException | None) -> bool:
-    """Whether the error is, or comes from, that of torch's compiler which finds no C++ compiler."""
-    while error is not None:
-        if type(error).__name__ == "InvalidCxxCompiler" or "InvalidCxxCompiler" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _wanted() -> bool:
-    """Whether nobody has switched torch's compiler off by the variables that it has for that."""
-    return os.environ.get("TORCH_COMPILE_DISABLE") != "1" and os.environ.get("TORCHDYNAMO_DISABLE") != "1"
+    return compiled(f"{name}: the update", update, _numbers(rule, dtype, low), is_right)
 
 
 def _in_order(rule: Rule, options: dict[str, Any]) -> Update:
@@ -190,15 +157,3 @@ def _is_dense(x: Tensor, like: Tensor) -> bool:
     if x.stride() != like.stride() or x.device.type != "cpu":
         return False
     return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps back a warning of torch's compiler that a CUDA build has found no GPU."""
-    logger = logging.getLogger("torch.utils.cpp_extension")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -7,9 +7,10 @@ from typing import Any
 import lightning as L
 from lightning.pytorch import callbacks as lightnings
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.plugins import DoublePrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
+from mnist_lightning.numerics.by_hand import ByHand
 from mnist_lightning.numerics.copies import Copies
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.one_pass import numbers_in_one_pass
@@ -34,7 +35,7 @@ _HARMLESS = (
 
 
 class FastUpdates(Callback):
-    """Has the optimizer update in one pass for the time of a training, where that is possible and pays.
+    """Has a training compute its gradients by hand, and update in one pass, where that is possible and pays.
 
     A function of the configuration and of whether there is a compiler: a run that goes on after an interrupt computes
     as it would have.
@@ -51,15 +52,20 @@ class FastUpdates(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.how = ""
+        if type(trainer.strategy) is not SingleDeviceStrategy or trainer.strategy.root_device.type != "cpu":
+            return
+        ours = _ours(trainer, pl_module)
+        if ours is not None and type(trainer.precision_plugin) in (Precision, DoublePrecision):
+            _compute(pl_module, ByHand(ours))
         if not _is_worth_it(trainer, pl_module):
             return
         for optimizer in trainer.optimizers:
             assert isinstance(optimizer, FollowsRule)
-            copies = Copies(pl_module.net) if _may_copy(trainer, pl_module) else None  # pyright: ignore - of the classifier
+            copies = Copies(ours) if ours is not None and _may_copy(trainer) else None
             if (copies or not optimizer.is_fused) and optimizer.in_one_pass(copies):
                 self.how = COMPILED
-                if copies and isinstance(pl_module, MNISTClassifier):
-                    pl_module.copies = copies
+                if copies:
+                    _compute(pl_module, copies)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._end(trainer, pl_module)
@@ -67,10 +73,8 @@ class FastUpdates(Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._end(trainer, pl_module)
 
-    def _end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if getattr(pl_module, "copies", None) is not None:
-            pl_module.copies.give_back()
-            pl_module.copies = None
+    def _end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        _compute(pl_module, None)
         for optimizer in trainer.optimizers:
             if isinstance(optimizer, FollowsRule):
                 optimizer.by_operations()
@@ -82,12 +86,43 @@ def how_updated(trainer: L.Trainer) -> str:
     return next((c.how for c in callbacks if isinstance(c, FastUpdates)), "")
 
 
+def _compute(module: L.LightningModule, by_hand: ByHand | None) -> None:
+    if isinstance(module, MNISTClassifier):
+        module.by_hand = by_hand
+
+
+def _ours(trainer: L.Trainer, module: L.LightningModule) -> ConvDenseNet | None:
+    """The network, if a training may compute its gradients by hand, so that nobody notices.
+
+    Somebody would who sums them over batches, has autograd look for NaN, or hangs something of his own into autograd
+    or the network: so only where all callbacks are known, and the network is our own.
+    """
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue] - untyped there
+    if (
+        type(module) is MNISTClassifier
+        and type(module.net) is ConvDenseNet
+        and trainer.accumulate_grad_batches == 1
+        and not trainer._detect_anomaly
+        and all(type(c) in _HARMLESS or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
+    ):
+        return module.net
+    return None
+
+
+def _may_copy(trainer: L.Trainer) -> bool:
+    """Whether it may also compute with copies of the weights: in bf16-mixed, with gradients that are not clipped.
+
+    The copies have the gradients, and the weights none.
+    """
+    precision = trainer.precision_plugin
+    is_mixed = type(precision) is MixedPrecision and precision.precision == "bf16-mixed"
+    return is_mixed and not trainer.gradient_clip_val
+
+
 def _is_worth_it(trainer: L.Trainer, module: L.LightningModule) -> bool:
     return (
-        type(trainer.strategy) is SingleDeviceStrategy
-        and trainer.strategy.root_device.type == "cpu"
         # not a class made from one of ours, which may look at gradients
-        and all(isinstance(o, FollowsRule) and type(o) in REGISTRY.values() for o in trainer.optimizers)
+        all(isinstance(o, FollowsRule) and type(o) in REGISTRY.values() for o in trainer.optimizers)
         and is_worth_compiling(trainer, numbers_in_one_pass(module.parameters()))
     )
 
@@ -95,22 +130,3 @@ def _is_worth_it(trainer: L.Trainer, module: L.LightningModule) -> bool:
 def is_worth_compiling(trainer: L.Trainer, numbers: int) -> bool:
     """Whether a training is long enough for the update of so many numbers to be compiled."""
     return numbers > 0 and trainer.estimated_stepping_batches * numbers >= WORTH_COMPILING
-
-
-def _may_copy(trainer: L.Trainer, module: L.LightningModule) -> bool:
-    """Whether a training may compute with copies of the weights, so that nobody notices.
-
-    Somebody would who looks at the gradients, which the copies have, or who changes weights behind the optimizer's
-    back: so only where all callbacks are known, gradients are neither clipped nor summed over batches, and the network
-    is our own.
-    """
-    precision, callbacks = trainer.precision_plugin, trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
-    return (
-        type(precision) is MixedPrecision
-        and precision.precision == "bf16-mixed"
-        and not trainer.gradient_clip_val
-        and trainer.accumulate_grad_batches == 1
-        and type(module) is MNISTClassifier
-        and type(module.net) is ConvDenseNet
-        and all(type(c) in _HARMLESS or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
-    )

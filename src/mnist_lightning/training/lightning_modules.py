@@ -26,7 +26,7 @@ from mnist_lightning.config import (
 from mnist_lightning.config.components import TARGET
 from mnist_lightning.data.datasets import scale
 from mnist_lightning.errors import ConfigError, Problem
-from mnist_lightning.numerics.copies import Copies
+from mnist_lightning.numerics.by_hand import ByHand
 from mnist_lightning.numerics.losses import LOSSES, Loss
 from mnist_lightning.numerics.metrics import METRICS, metric_sums
 from mnist_lightning.numerics.model import ConvDenseNet
@@ -160,7 +160,7 @@ class MNISTClassifier(Scheduled):
         if self.schedule.is_used:
             self.hparams["schedule"] = schedule or self.schedule.identity()
         self.lr = float(lr)
-        self.copies: Copies | None = None  # what a training computes with in the network's place, see `Copies`
+        self.by_hand: ByHand | None = None  # what a training computes with in the network's place
         self.shape = Shape.of(in_channels, image_size, num_classes)
         if net is None:
             self.net: nn.Module = ConvDenseNet(num_channels, num_conv, num_dense, seed=seed, **self.shape.arguments())
@@ -222,9 +222,23 @@ class MNISTClassifier(Scheduled):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
-        logits = self(images) if self.copies is None else self.copies(scale(images, self.dtype))  # pyright: ignore[reportArgumentType] - as above
+        if self.by_hand is not None:
+            loss, logits = self.by_hand.loss(scale(images, self.dtype), labels, self.loss_function)  # pyright: ignore[reportArgumentType] - as above
+        else:
+            logits = self(images)
+            loss = self.loss_function(logits, labels)
         self.train_metrics.update(logits.detach(), labels)
-        return self.loss_function(logits, labels)
+        return loss
+
+    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        if self.by_hand is not None:
+            self.by_hand.backward(loss)
+        else:
+            super().backward(loss, *arguments, **options)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        if self.by_hand is None or isinstance(self.loss_function, OwnLoss):  # whose parameters have no copies
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.val_metrics.update(self(batch[0]), batch[1])

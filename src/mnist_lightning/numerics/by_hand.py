@@ -1,0 +1,104 @@
+"""A `ConvDenseNet` forwards and backwards, layer by layer, for training on a processor without torch's autograd.
+
+A small network's step is for a twelfth what autograd notes down, and what modules, autocast and a loss of many small
+operations cost. The operations here are those that autograd would run, and so the numbers are its numbers, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnist_lightning.numerics.losses import LOSSES, Loss, loss_and_gradient
+from mnist_lightning.numerics.model import ConvDenseNet, channels_innermost
+from mnist_lightning.numerics.pooling import Pooling
+
+_convolution_backward = torch.ops.aten.convolution_backward.default
+_relu_backward = torch.ops.aten.threshold_backward.default
+_BY_OPERATIONS = Pooling()
+_ONE, _NO = [1, 1], [0, 0]  # stride, padding and dilation of the study's convolutions; no padding of an output
+
+
+class ByHand:
+    """Computes a network's loss, and then its weights' gradients, which it puts in the place of those they have.
+
+    `weights` [...] are those to compute with in the place of the network's own, in the order of its parameters.
+    """
+
+    def __init__(
+        self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None, pooling: Pooling = _BY_OPERATIONS
+    ) -> None:
+        self._pooling = pooling
+        self._weights = list(net.parameters()) if weights is None else weights
+        layers = list(zip(self._weights[::2], self._weights[1::2], strict=True))  # of weight and bias
+        self._convs, self._denses = layers[: 1 + len(net.convs)], layers[1 + len(net.convs) :]
+        self._kept: list[Any] = []  # what the way back needs of each layer
+        self._shape = torch.Size()
+        self._gradient: Tensor | None = None  # of the logits
+
+    def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
+        logits = self.logits(images)
+        if loss in LOSSES.values():
+            with torch.no_grad():
+                value, self._gradient = loss_and_gradient(loss, logits, labels)
+        else:
+            self._gradient = None
+            logits.requires_grad_().register_hook(self._take)  # in the memory order in which it comes
+            value = loss(logits, labels)
+        return value, logits.detach()
+
+    def _take(self, gradient: Tensor) -> None:
+        self._gradient = gradient
+
+    def backward(self, loss: Tensor) -> None:
+        """Computes the gradients of the weights, and of whatever else the loss [] was made of.
+
+        Once after each `loss`.
+        """
+        if self._gradient is None:
+            loss.backward()
+        if self._gradient is not None:  # a loss may leave the logits alone
+            self._backward(self._gradient)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Computes the logits [N, K] of float images [N, C, H, W]."""
+        x = channels_innermost(images.to(self._weights[0].dtype))
+        self._kept = []
+        for i, (weight, bias) in enumerate(self._convs):
+            y = torch.convolution(x, weight, bias, _ONE, _ONE, _ONE, False, _NO, 1)  # [N,C',H,W]
+            z, kept = self._pooling.forward(y) if i else (y.relu_(), y)
+            self._kept.append((x, kept))
+            x = z
+        self._shape = x.shape
+        x = x.flatten(1)
+        for i, (weight, bias) in enumerate(self._denses):
+            self._kept.append(x)
+            y = torch.addmm(bias.unsqueeze(1), weight, x.t())  # [B,N], as `model.dense` has it
+            x = (y if i + 1 == len(self._denses) else y.relu_()).t()
+        return x
+
+    @torch.no_grad()
+    def _backward(self, grad: Tensor) -> None:
+        """Takes the gradient of the logits [N, K] back to all weights."""
+        grad = grad.to(self._weights[0].dtype).t()  # [K,N]
+        for i in reversed(range(len(self._denses))):
+            (weight, bias), x = self._denses[i], self._kept.pop()
+            bias.grad, weight.grad = grad.sum(1), grad.mm(x)
+            grad = weight.t().mm(grad)  # [A,N]
+            if i:
+                grad = _relu_backward(grad, x.t(), 0)
+        grad = grad.t().reshape(self._shape)
+        for i in reversed(range(len(self._convs))):
+            (weight, bias), (x, kept) = self._convs[i], self._kept.pop()
+            grad = self._pooling.backward(grad, kept) if i else _relu_backward(grad, kept, 0)
+            grad, of_weight, bias.grad = _convolution_backward(
+                grad, x, weight, [len(bias)], _ONE, _ONE, _ONE, False, _NO, 1, [i > 0, True, True]
+            )
+            if of_weight.stride() != weight.stride():  # torch's fused optimizers want the same order in the memory
+                of_weight = torch.empty_like(weight).copy_(of_weight)
+            weight.grad = of_weight

@@ -120,6 +120,24 @@ def test_a_run_computed_by_hand_ends_with_the_bits_that_autograd_gives(
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
+@pytest.mark.parametrize("trainer", [{"profiler": "simple"}, {"gradient_clip_val": 1.0}])
+def test_lightning_takes_the_step_where_there_is_something_to_do(
+    tmp_path: Path, trainer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    through_lightning = L.LightningModule.optimizer_step
+
+    def noted(self: L.LightningModule, epoch: int, batch_idx: int, *rest: Any) -> None:
+        taken.append(batch_idx)
+        through_lightning(self, epoch, batch_idx, *rest)
+
+    monkeypatch.setattr(L.LightningModule, "optimizer_step", noted)
+    trained(tmp_path / "a", max_epochs=1, precision="32-true")
+    assert taken == []
+    trained(tmp_path / "b", max_epochs=1, precision="32-true", **trainer)
+    assert taken == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     "trainer", [{"detect_anomaly": True}, {"accumulate_grad_batches": 2}, {"precision": "bf16-true"}]
 )

@@ -23,7 +23,7 @@ Loop = Callable[..., Any]
 
 
 def compiled(what: str, function: Loop, given: Sequence[Tensor], is_right: Callable[[Loop], bool]) -> Loop | None:
-    """Compiles a function of tensors [...]; None, with a line that names it as `what`, where that fails or is not right.
+    """Compiles a function of tensors [...]; None, and a line that names it as `what`, where that fails or is wrong.
 
     Where there is no compiler, or nobody wants one, there is no line. Sizes of `given` that are equal stay equal, and
     so do strides; the larger they are, the more the compiler makes of threads and long registers.

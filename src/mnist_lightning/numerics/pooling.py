@@ -58,8 +58,9 @@ class CompiledPooling(Pooling):
 
 def _corners(x: Tensor) -> list[Tensor]:
     """The four pixels of each window of images [N, H, W, C], in the order in which the first of equals is taken."""
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    return [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    (n, height, width, c), (image, row, column, channel) = x.shape, x.stride()
+    size, stride, start = (n, height // 2, width // 2, c), (image, 2 * row, 2 * column, channel), x.storage_offset()
+    return [x.as_strided(size, stride, start + i * row + j * column) for i in (0, 1) for j in (0, 1)]
 
 
 def _forward(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from mnist_lightning.config import OptimizerConfig
 from mnist_lightning.numerics import one_pass
-from mnist_lightning.numerics.copies import Copies
+from mnist_lightning.numerics.copies import Copies, Rounded
 from mnist_lightning.numerics.losses import Loss, mse
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.one_pass import updates_in_one_pass
@@ -39,7 +39,7 @@ def trained(name: str, copying: bool, **options: Any) -> tuple[ConvDenseNet, Any
     return net, optimizer
 
 
-def step(net: ConvDenseNet, copies: Copies | None, optimizer: Optimizer, images: Tensor, loss: Loss) -> None:
+def step(net: ConvDenseNet, copies: Rounded | None, optimizer: Optimizer, images: Tensor, loss: Loss) -> None:
     labels = torch.arange(len(images))
     optimizer.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
@@ -86,6 +86,21 @@ def test_the_weights_have_no_gradient_and_the_copies_lose_theirs_when_it_is_used
     assert [p.grad for p in net.parameters()] == [low.grad for low in copies] == [None] * len(copies)
     assert all(torch.equal(low, p.bfloat16()) for p, low in zip(net.parameters(), copies, strict=True))
     assert all(isinstance(p, torch.nn.Parameter) and p.dtype == torch.float32 for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adagrad"])
+def test_by_hand_in_bfloat16_without_kept_copies_the_bits_are_autocasts(name: str) -> None:
+    ended = []
+    for by_hand in (True, False):
+        net = ConvDenseNet(4, 2, 1, seed=1)
+        optimizer = build_optimizer(OptimizerConfig(name, {}), net.parameters(), 0.01)
+        images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        rounded = Rounded(net) if by_hand else None
+        for _ in range(STEPS):
+            step(net, rounded, optimizer, images, mse)
+        assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in net.parameters())
+        ended.append([p.detach() for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ended, strict=True))
 
 
 def test_a_weight_that_somebody_else_changes_is_copied_anew() -> None:

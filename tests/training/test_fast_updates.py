@@ -108,13 +108,14 @@ def test_a_run_learns_the_same_as_by_torchs_operations(
 
 
 @pytest.mark.parametrize("optimizer", ["torch_adam", "adagrad"])  # nothing is compiled for these
-@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
 @pytest.mark.parametrize("trainer", [{}, {"gradient_clip_val": 0.01}])
 def test_a_run_computed_by_hand_ends_with_the_bits_that_autograd_gives(
     tmp_path: Path, optimizer: str, precision: str, trainer: dict[str, Any], by_hand: list[str]
 ) -> None:
     _, ours = trained(tmp_path / "a", optimizer, precision=precision, **trainer)
-    assert by_hand == ["float32" if precision == "32-true" else "float64"] * 2 * 5  # epochs, steps
+    computed = {"32-true": "float32", "64-true": "float64", "bf16-mixed": "bfloat16"}[precision]
+    assert by_hand == [computed] * 2 * 5  # epochs, steps
     _, theirs = trained(tmp_path / "b", optimizer, [spec(Looks)], precision=precision, **trainer)
     assert len(by_hand) == 2 * 5
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)

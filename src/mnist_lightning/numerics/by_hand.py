@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lightning.numerics.losses import LOSSES, Loss, loss_and_gradient
+from mnist_lightning.numerics.losses import WITH_GRADIENT, Loss
 from mnist_lightning.numerics.model import ConvDenseNet, channels_innermost
 from mnist_lightning.numerics.pooling import Pooling
 
 _convolution_backward = torch.ops.aten.convolution_backward.default
 _relu_backward = torch.ops.aten.threshold_backward.default
-_BY_OPERATIONS = Pooling()
+BY_OPERATIONS = Pooling()
 _ONE, _NO = [1, 1], [0, 0]  # stride, padding and dilation of the study's convolutions; no padding of an output
 
 
@@ -29,7 +29,7 @@ class ByHand:
     """
 
     def __init__(
-        self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None, pooling: Pooling = _BY_OPERATIONS
+        self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None, pooling: Pooling = BY_OPERATIONS
     ) -> None:
         self._pooling = pooling
         self._weights = list(net.parameters()) if weights is None else weights
@@ -42,9 +42,9 @@ class ByHand:
     def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
         logits = self.logits(images)
-        if loss in LOSSES.values():
+        if with_gradient := WITH_GRADIENT.get(loss):
             with torch.no_grad():
-                value, self._gradient = loss_and_gradient(loss, logits, labels)
+                value, self._gradient = with_gradient(logits, labels)
         else:
             self._gradient = None
             logits.requires_grad_().register_hook(self._take)  # in the memory order in which it comes

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-_aten = torch.ops.aten
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -52,19 +51,33 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "cross_entropy": cross_entropy}
 
 
-def loss_and_gradient(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """One of LOSSES of one network, [], and its gradient by the logits [N, K], in at least float32.
-
-    They are autograd's numbers, bit for bit, by a third of its operations.
-    """
-    if loss is cross_entropy:
-        log_p = torch.log_softmax(logits, dim=-1, dtype=_wide(logits))
-        gradient = one_hot(labels, log_p).mul_(-1 / len(labels))
-        return loss(logits, labels), _aten._log_softmax_backward_data.default(gradient, log_p, -1, log_p.dtype)
+def _mse(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     p = probabilities(logits)
     error = p - one_hot(labels, p)
-    if loss is mse:
-        value, gradient = error.square().mean(), error.mul_(2 / error.numel())
-    else:
-        value, gradient = error.abs().mean(), error.sign_().mul_(1 / error.numel())
-    return value, _aten._softmax_backward_data.default(gradient, p, -1, p.dtype)
+    return error.square().mean(), _of_softmax(error.mul_(2 / error.numel()), p)
+
+
+def _mae(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    p = probabilities(logits)
+    error = p - one_hot(labels, p)
+    return error.abs().mean(), _of_softmax(error.sign_().mul_(1 / error.numel()), p)
+
+
+def _of_softmax(gradient: Tensor, p: Tensor) -> Tensor:
+    return torch.ops.aten._softmax_backward_data.default(gradient, p, -1, p.dtype)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    log_p = torch.log_softmax(logits, dim=-1, dtype=_wide(logits))
+    gradient = one_hot(labels, log_p).mul_(-1 / len(labels))
+    of_logits = torch.ops.aten._log_softmax_backward_data.default(gradient, log_p, -1, log_p.dtype)
+    return cross_entropy(logits, labels), of_logits
+
+
+# Of one network: (logits [N, K], labels [N]) -> the loss [] and its gradient by the logits [N, K], in at least float32.
+# Autograd's numbers, bit for bit, by a third of its operations
+WITH_GRADIENT: dict[Loss, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    mse: _mse,
+    mae: _mae,
+    cross_entropy: _cross_entropy,
+}

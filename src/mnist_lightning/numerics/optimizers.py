@@ -60,7 +60,7 @@ class FollowsRule(Optimizer):
         self.one_pass, self.copies = False, None
 
     @torch.no_grad()
-    def _update(self) -> None:
+    def update(self) -> None:
         """Updates every parameter that has a gradient, or whose copy has one."""
         rule, copies = self.rule, self.copies
         for group in self.param_groups:
@@ -71,13 +71,15 @@ class FollowsRule(Optimizer):
                 grad = p.grad if low is None else low.grad
                 if grad is None:
                     continue
-                state: dict[str, Any] = self.state[p] if rule.state else {}
-                if not state:
-                    state["step"] = self._no_steps()
-                    state |= {name: torch.full_like(p, start) for name, start in rule.state.items()}
-                state["step"] += 1
-                slots = [state[name] for name in rule.state]
-                given.setdefault(float(state["step"]), []).append((p, grad, slots, low))
+                t, slots = 1.0, []
+                if rule.state:
+                    state: dict[str, Any] = self.state[p]
+                    if not state:
+                        state["step"] = self._no_steps()
+                        state |= {name: torch.full_like(p, start) for name, start in rule.state.items()}
+                    state["step"] += 1
+                    t, slots = float(state["step"]), [state[name] for name in rule.state]
+                given.setdefault(t, []).append((p, grad, slots, low))
             for t, parameters in given.items():
                 update_network(self.rule_name, parameters, lr=lr, t=t, one_pass=self.one_pass, **options)
         if copies is not None:
@@ -107,7 +109,7 @@ class _RuleOptimizer(FollowsRule):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         """Updates every parameter that has a gradient; returns the loss of the closure, if one is given."""
         loss = _loss_of(closure)
-        self._update()
+        self.update()
         return loss
 
     @staticmethod
@@ -171,7 +173,7 @@ class KerasAdam(torch.optim.Adam, FollowsRule):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = _loss_of(closure)  # before the groups are changed: the closure may read them
         if self.one_pass:
-            self._update()
+            self.update()
             return loss
         with _decayed(self):
             asked = [(group["lr"], group["eps"]) for group in self.param_groups]
@@ -201,7 +203,7 @@ class KerasSGD(torch.optim.SGD, FollowsRule):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride] - torch overloads it
         loss = _loss_of(closure)
         if self.one_pass:
-            self._update()
+            self.update()
             return loss
         with _decayed(self):
             super().step()

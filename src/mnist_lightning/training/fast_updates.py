@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import DoublePrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mnist_lightning.numerics.by_hand import ByHand
-from mnist_lightning.numerics.copies import Copies
+from mnist_lightning.numerics.copies import Copies, Rounded
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.one_pass import numbers_in_one_pass
 from mnist_lightning.numerics.optimizers import REGISTRY, FollowsRule
@@ -57,11 +57,14 @@ class FastUpdates(Callback):
         ours = _ours(trainer, pl_module)
         if ours is not None and type(trainer.precision_plugin) in (Precision, DoublePrecision):
             _compute(pl_module, ByHand(ours))
+        elif ours is not None and _is_mixed(trainer):
+            _compute(pl_module, Rounded(ours))
         if not _is_worth_it(trainer, pl_module):
             return
         for optimizer in trainer.optimizers:
             assert isinstance(optimizer, FollowsRule)
-            copies = Copies(ours) if ours is not None and _may_copy(trainer) else None
+            may_copy = _is_mixed(trainer) and not trainer.gradient_clip_val  # the weights have no gradients then
+            copies = Copies(ours) if ours is not None and may_copy else None
             if (copies or not optimizer.is_fused) and optimizer.in_one_pass(copies):
                 self.how = COMPILED
                 if copies:
@@ -109,14 +112,9 @@ def _ours(trainer: L.Trainer, module: L.LightningModule) -> ConvDenseNet | None:
     return None
 
 
-def _may_copy(trainer: L.Trainer) -> bool:
-    """Whether it may also compute with copies of the weights: in bf16-mixed, with gradients that are not clipped.
-
-    The copies have the gradients, and the weights none.
-    """
+def _is_mixed(trainer: L.Trainer) -> bool:
     precision = trainer.precision_plugin
-    is_mixed = type(precision) is MixedPrecision and precision.precision == "bf16-mixed"
-    return is_mixed and not trainer.gradient_clip_val
+    return type(precision) is MixedPrecision and precision.precision == "bf16-mixed"
 
 
 def _is_worth_it(trainer: L.Trainer, module: L.LightningModule) -> bool:

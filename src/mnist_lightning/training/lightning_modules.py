@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -39,7 +40,7 @@ from mnist_lightning.numerics.networks import (
     network_from,
     own_component,
 )
-from mnist_lightning.numerics.optimizers import build_optimizer
+from mnist_lightning.numerics.optimizers import FollowsRule, build_optimizer
 from mnist_lightning.numerics.own_loss import Given as LossGiven
 from mnist_lightning.numerics.own_loss import OwnLoss, UnknownLoss
 from mnist_lightning.training.data_module import MNISTDataModule
@@ -231,6 +232,8 @@ class MNISTClassifier(Scheduled):
         self.train_metrics.update(logits.detach(), labels)
         return loss
 
+    training_step.__signature__ = signature(training_step)  # pyright: ignore - Lightning looks for it at each step
+
     def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
         if self.by_hand is not None:
             self.by_hand.backward(loss)
@@ -242,8 +245,12 @@ class MNISTClassifier(Scheduled):
         watched = trainer.gradient_clip_val or type(trainer.profiler) is not PassThroughProfiler  # pyright: ignore
         if self.by_hand is None or self.schedule.is_used or watched:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        else:  # past what Lightning asks callbacks, clips and times there: a fortieth of a small network's step
-            optimizer.optimizer.step(optimizer_closure)
+        elif isinstance(rule := optimizer.optimizer, FollowsRule) and rule.one_pass:
+            # past what Lightning asks callbacks, clips and times here, and torch: a thirtieth of a small network's step
+            optimizer_closure()
+            rule.update()
+        else:
+            rule.step(optimizer_closure)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
         if self.by_hand is None or isinstance(self.loss_function, OwnLoss):  # whose parameters have no copies

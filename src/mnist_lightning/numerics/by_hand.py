@@ -23,7 +23,7 @@ _ONE, _NO = [1, 1], [0, 0]  # stride, padding and dilation of the study's convol
 
 
 class ByHand:
-    """Computes a network's loss, and then its weights' gradients, which it puts in the place of those they have.
+    """Computes a network's loss, and then its weights' gradients; those they have are gone then.
 
     `weights` [...] are those to compute with in the place of the network's own, in the order of its parameters.
     """
@@ -41,6 +41,8 @@ class ByHand:
 
     def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
+        for weight in self._weights:
+            weight.grad = None
         logits = self.logits(images)
         if with_gradient := WITH_GRADIENT.get(loss):
             with torch.no_grad():

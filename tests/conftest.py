@@ -25,6 +25,8 @@ from mnist_lightning.command import cli
 from mnist_lightning.config import DataConfig, ModelConfig, RunConfig, TrainerConfig, parse
 from mnist_lightning.data import datasets
 from mnist_lightning.data.synthetic import synthetic_digits
+from mnist_lightning.numerics import one_pass
+from mnist_lightning.training import fast_updates
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,6 +36,15 @@ REAL_MNIST = os.environ.get("MNIST_LIGHTNING_DATA", "")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that kill and wait come first: while one process waits the others compute, and no long one is left last."""
     items.sort(key=lambda item: item.get_closest_marker("faults") is None)
+
+
+@pytest.fixture
+def worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training is long enough for its updates to be compiled, and every parameter large enough."""
+    if not one_pass.updates_in_one_pass("sgd", torch.float32):
+        pytest.skip("there is no C++ compiler that works")
+    monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(one_pass, "PIECE", 0)
 
 
 class Outcome(NamedTuple):

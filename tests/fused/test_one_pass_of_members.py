@@ -10,20 +10,11 @@ import torch
 
 from mnist_lightning import train, train_many
 from mnist_lightning.config import RunConfig
-from mnist_lightning.numerics import one_pass
-from mnist_lightning.numerics.one_pass import updates_in_one_pass
 from mnist_lightning.training import fast_updates
 from mnist_lightning.training.checkpoints import LAST, load_classifier
 
 Tiny = Callable[..., RunConfig]
-
-
-@pytest.fixture(autouse=True)
-def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not updates_in_one_pass("sgd", torch.float32):
-        pytest.skip("there is no C++ compiler that works")
-    monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 0)
-    monkeypatch.setattr(one_pass, "PIECE", 0)  # the small parameters, too
+pytestmark = pytest.mark.usefixtures("worth_compiling")
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])

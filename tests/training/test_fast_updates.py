@@ -14,7 +14,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from mnist_lightning import RunConfig, train
 from mnist_lightning.numerics import one_pass
 from mnist_lightning.numerics.by_hand import ByHand
-from mnist_lightning.numerics.one_pass import updates_in_one_pass
 from mnist_lightning.numerics.optimizers import KerasRMSprop
 from mnist_lightning.training import fast_updates
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -27,6 +26,7 @@ SMALL: dict[str, Any] = {
     "progress": "none",
 }
 Weights = dict[str, torch.Tensor]
+pytestmark = pytest.mark.usefixtures("worth_compiling")
 
 
 class Looks(Callback):
@@ -53,14 +53,6 @@ class Interrupts(Callback):
 
 def spec(kind: type) -> dict[str, Any]:
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
-
-
-@pytest.fixture(autouse=True)
-def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not updates_in_one_pass("sgd", torch.float32):
-        pytest.skip("there is no C++ compiler that works")
-    monkeypatch.setattr(fast_updates, "WORTH_COMPILING", 0)
-    monkeypatch.setattr(one_pass, "PIECE", 0)  # the small parameters, too
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ Given = tuple[Tensor, Tensor, Sequence[Tensor], Tensor | None]  # parameter, gra
 def updates_in_one_pass(name: str, dtype: torch.dtype, *, low: bool = False, **options: Any) -> bool:
     """Whether weights of this type [...] can be updated so here by the rule of that name; compiles it, if need be.
 
-    The first time on a machine that takes some twenty seconds, later two to four a process. With `low` the gradients
+    The first time on a machine that takes some ten seconds, later two to four a process. With `low` the gradients
     and the copies are bfloat16.
     """
     return _compiled(name, _key(options), dtype, low) is not None

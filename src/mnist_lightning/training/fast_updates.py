@@ -18,7 +18,7 @@ from mnist_lightning.numerics.optimizers import REGISTRY, FollowsRule
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
 # Updates of a number, of all steps, from which on compiling pays: each saves 0.8 to 1.6 ns, and compiling takes two to
-# four seconds a process, after some twenty the first time on a machine
+# four seconds a process, some fifteen the first time on a machine
 WORTH_COMPILING = 1e10
 COMPILED = "compiled"  # in the record
 # Lightning's callbacks that neither look at gradients nor change weights; a class made from one of them may

@@ -77,6 +77,7 @@ class ConvDenseNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Computes logits [N, K] of float images [N, C, H, W]; in a stack [G, N, K]."""
+        # `by_hand.ByHand` does the same, and goes back
         x = self.rectified(self.stem, channels_innermost(images))  # [N,C,H,W]
         for conv in self.convs:
             x = self.pooled(conv, x)  # [N,2C,H/2,W/2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +21,27 @@ def own_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.multi_margin_loss(logits, labels)
 
 
+def penalised(logits: Tensor, labels: Tensor) -> Tensor:
+    """One that differentiates by the logits itself."""
+    value = torch.nn.functional.cross_entropy(logits.double(), labels)
+    (gradient,) = torch.autograd.grad(value, logits, create_graph=True)
+    return value + gradient.square().sum()
+
+
+def halved(logits: Tensor, labels: Tensor) -> Tensor:
+    """One that hangs a hook on the logits."""
+    logits.register_hook(lambda gradient: gradient / 2)
+    return LOSSES["mse"](logits, labels)
+
+
+@pytest.fixture(autouse=True, params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 def by_autograd(net: ConvDenseNet, images: Tensor, labels: Tensor, loss: Any) -> tuple[Tensor, list[Tensor | None]]:
     net.zero_grad()
     value = loss(net(images.to(net.output.weight.dtype)), labels)
@@ -29,14 +51,14 @@ def by_autograd(net: ConvDenseNet, images: Tensor, labels: Tensor, loss: Any) ->
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("sizes", [(4, 1, 0), (8, 2, 1), (3, 3, 3)])
-@pytest.mark.parametrize("loss", [*LOSSES.values(), own_loss])
+@pytest.mark.parametrize("sizes", [(4, 1, 0), (8, 2, 1), (3, 3, 3), (17, 1, 1)])
+@pytest.mark.parametrize("loss", [*LOSSES.values(), own_loss, penalised, halved])
 def test_loss_and_gradients_are_autograds(
     shape: dict[str, Any], dtype: torch.dtype, sizes: tuple[int, int, int], loss: Any
 ) -> None:
     net = ConvDenseNet(*sizes, seed=3, **shape).to(dtype)
     by_hand = ByHand(net)
-    for number in (1, 13):
+    for number in (1, 13, 64):
         height, width = shape.get("image_size", (28, 28))
         images = torch.rand(number, shape.get("in_channels", 1), height, width)
         labels = torch.arange(number) % shape.get("num_classes", 10)

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from mnist_lightning import RunConfig, train
 from mnist_lightning.numerics import one_pass
 from mnist_lightning.numerics.by_hand import ByHand
+from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.optimizers import KerasRMSprop
 from mnist_lightning.training import fast_updates
 from mnist_lightning.training.checkpoints import read_checkpoint
@@ -113,10 +114,7 @@ def test_a_run_computed_by_hand_ends_with_the_bits_that_autograd_gives(
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-@pytest.mark.parametrize("trainer", [{"profiler": "simple"}, {"gradient_clip_val": 1.0}])
-def test_lightning_takes_the_step_where_there_is_something_to_do(
-    tmp_path: Path, trainer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lightning_takes_the_step_where_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     through_lightning = L.LightningModule.optimizer_step
 
@@ -127,12 +125,36 @@ def test_lightning_takes_the_step_where_there_is_something_to_do(
     monkeypatch.setattr(L.LightningModule, "optimizer_step", noted)
     trained(tmp_path / "a", max_epochs=1, precision="32-true")
     assert taken == []
-    trained(tmp_path / "b", max_epochs=1, precision="32-true", **trainer)
+    trained(tmp_path / "b", max_epochs=1, precision="32-true", gradient_clip_val=1.0)
     assert taken == [0, 1, 2, 3, 4]
 
 
+def frozen() -> ConvDenseNet:
+    """A network of the user's, made from ours."""
+    net = ConvDenseNet(2, 1, 1, seed=0)
+    net.stem.requires_grad_(False)
+    return net
+
+
+def test_autograd_computes_a_network_of_the_users_made_from_ours(tmp_path: Path, by_hand: list[str]) -> None:
+    given = {"precision": "32-true", "accelerator": "cpu", "max_epochs": 1}
+    model = {"_target_": f"{__name__}.frozen"}
+    config = RunConfig(model=model, data=SMALL["data"], progress="none", trainer=given)  # pyright: ignore[reportArgumentType] - as from YAML
+    train(config, tmp_path / "run")
+    assert by_hand == []
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    stem = last["state_dict"]["net.stem.weight"]
+    assert torch.equal(stem, frozen().stem.weight)
+
+
+def test_autograd_computes_for_an_optimizer_of_the_users(tmp_path: Path, by_hand: list[str]) -> None:
+    trained(tmp_path / "run", f"{__name__}.Clips", max_epochs=1, precision="32-true")
+    assert by_hand == []
+
+
 @pytest.mark.parametrize(
-    "trainer", [{"detect_anomaly": True}, {"accumulate_grad_batches": 2}, {"precision": "bf16-true"}]
+    "trainer",
+    [{"detect_anomaly": True}, {"accumulate_grad_batches": 2}, {"precision": "bf16-true"}, {"profiler": "simple"}],
 )
 def test_autograd_computes_where_somebody_would_notice(
     tmp_path: Path, trainer: dict[str, Any], by_hand: list[str]

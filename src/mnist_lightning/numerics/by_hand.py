@@ -14,11 +14,9 @@ from torch import Tensor
 
 from mnist_lightning.numerics.losses import WITH_GRADIENT, Loss
 from mnist_lightning.numerics.model import ConvDenseNet, channels_innermost
-from mnist_lightning.numerics.pooling import Pooling
+from mnist_lightning.numerics.pooling import Pooling, relu_backward
 
 _convolution_backward = torch.ops.aten.convolution_backward.default
-_relu_backward = torch.ops.aten.threshold_backward.default
-BY_OPERATIONS = Pooling()
 _ONE, _NO = [1, 1], [0, 0]  # stride, padding and dilation of the study's convolutions; no padding of an output
 
 
@@ -28,29 +26,32 @@ class ByHand:
     `weights` [...] are those to compute with in the place of the network's own, in the order of its parameters.
     """
 
-    def __init__(
-        self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None, pooling: Pooling = BY_OPERATIONS
-    ) -> None:
-        self._pooling = pooling
+    def __init__(self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None) -> None:
+        self.pooling = Pooling()
         self._weights = list(net.parameters()) if weights is None else weights
         layers = list(zip(self._weights[::2], self._weights[1::2], strict=True))  # of weight and bias
         self._convs, self._denses = layers[: 1 + len(net.convs)], layers[1 + len(net.convs) :]
         self._kept: list[Any] = []  # what the way back needs of each layer
         self._shape = torch.Size()
         self._gradient: Tensor | None = None  # of the logits
+        self._is_written_out = False  # or differentiated by autograd
 
     def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
         for weight in self._weights:
             weight.grad = None
         logits = self.logits(images)
-        if with_gradient := WITH_GRADIENT.get(loss):
+        with_gradient = WITH_GRADIENT.get(loss)
+        self._is_written_out = with_gradient is not None
+        if with_gradient is not None:
             with torch.no_grad():
                 value, self._gradient = with_gradient(logits, labels)
         else:
             self._gradient = None
             logits.requires_grad_().register_hook(self._take)  # in the memory order in which it comes
-            value = loss(logits, labels)
+            value = loss(
+                logits.view_as(logits), labels
+            )  # which may itself differentiate by them, or hang hooks on them
         return value, logits.detach()
 
     def _take(self, gradient: Tensor) -> None:
@@ -61,7 +62,7 @@ class ByHand:
 
         Once after each `loss`.
         """
-        if self._gradient is None:
+        if not self._is_written_out:
             loss.backward()
         if self._gradient is not None:  # a loss may leave the logits alone
             self._backward(self._gradient)
@@ -73,7 +74,7 @@ class ByHand:
         self._kept = []
         for i, (weight, bias) in enumerate(self._convs):
             y = torch.convolution(x, weight, bias, _ONE, _ONE, _ONE, False, _NO, 1)  # [N,C',H,W]
-            z, kept = self._pooling.forward(y) if i else (y.relu_(), y)
+            z, kept = self.pooling.forward(y) if i else (y.relu_(), y)
             self._kept.append((x, kept))
             x = z
         self._shape = x.shape
@@ -91,13 +92,12 @@ class ByHand:
         for i in reversed(range(len(self._denses))):
             (weight, bias), x = self._denses[i], self._kept.pop()
             bias.grad, weight.grad = grad.sum(1), grad.mm(x)
-            grad = weight.t().mm(grad)  # [A,N]
             if i:
-                grad = _relu_backward(grad, x.t(), 0)
-        grad = grad.t().reshape(self._shape)
+                grad = relu_backward(weight.t().mm(grad), x.t(), 0)  # [A,N]
+        grad = grad.t().mm(self._denses[0][0]).reshape(self._shape)  # the images lie the other way: so does autograd it
         for i in reversed(range(len(self._convs))):
             (weight, bias), (x, kept) = self._convs[i], self._kept.pop()
-            grad = self._pooling.backward(grad, kept) if i else _relu_backward(grad, kept, 0)
+            grad = self.pooling.backward(grad, kept) if i else relu_backward(grad, kept, 0)
             grad, of_weight, bias.grad = _convolution_backward(
                 grad, x, weight, [len(bias)], _ONE, _ONE, _ONE, False, _NO, 1, [i > 0, True, True]
             )

@@ -10,22 +10,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mnist_lightning.numerics.by_hand import BY_OPERATIONS, ByHand
+from mnist_lightning.numerics.by_hand import ByHand
 from mnist_lightning.numerics.losses import Loss
 from mnist_lightning.numerics.model import ConvDenseNet
-from mnist_lightning.numerics.pooling import Pooling, compiled_pooling
 
 
 class Rounded(ByHand):
     """A network that computes with its float32 weights rounded to bfloat16 at each step, as autocast does."""
 
-    def __init__(self, net: ConvDenseNet, pooling: Pooling = BY_OPERATIONS) -> None:
+    def __init__(self, net: ConvDenseNet) -> None:
         self._own: list[Tensor] = list(net.parameters())
         self._low = [p.detach().to(torch.bfloat16) for p in self._own]
-        super().__init__(net, self._low, pooling)
+        super().__init__(net, self._low)
 
     def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
+        for p in self._own:
+            p.grad = None
         self._round()
         return super().loss(images, labels, loss)
 
@@ -44,11 +45,11 @@ class Rounded(ByHand):
 class Copies(Rounded):
     """The same with copies that an optimizer keeps up, as its `copies`: they have the gradients, the weights none.
 
-    A weight that somebody else has changed is rounded anew. Pools in compiled loops.
+    A weight that somebody else has changed is rounded anew.
     """
 
     def __init__(self, net: ConvDenseNet) -> None:
-        super().__init__(net, compiled_pooling())
+        super().__init__(net)
         self._of = dict(zip(self._own, self._low, strict=True))
         self._versions = [p._version for p in self._own]
 

@@ -70,8 +70,8 @@ def _of_softmax(gradient: Tensor, p: Tensor) -> Tensor:
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     log_p = torch.log_softmax(logits, dim=-1, dtype=_wide(logits))
     gradient = one_hot(labels, log_p).mul_(-1 / len(labels))
-    of_logits = torch.ops.aten._log_softmax_backward_data.default(gradient, log_p, -1, log_p.dtype)
-    return cross_entropy(logits, labels), of_logits
+    value = -log_p.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1).mean(dim=-1)
+    return value, torch.ops.aten._log_softmax_backward_data.default(gradient, log_p, -1, log_p.dtype)
 
 
 # Of one network: (logits [N, K], labels [N]) -> the loss [] and its gradient by the logits [N, K], in at least float32.

@@ -1,7 +1,7 @@
 """2x2 max pooling with ReLU and its gradient, on a processor: by torch's operations, or by compiled loops.
 
-torch pools channels by as many as fit into a long register, and other numbers of them one by one; it keeps 8 bytes a
-pixel to know the largest of four by. The loops keep one.
+torch pools channels by as many as fit into a long register, and other numbers of them one by one; of each four pixels
+it keeps 8 bytes to know the largest by. The loops keep one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mnist_lightning.numerics.compiled import Loop, compiled
 
 _pool = torch.ops.aten.max_pool2d_with_indices.default
 _pool_backward = torch.ops.aten.max_pool2d_with_indices_backward.default
-_relu_backward = torch.ops.aten.threshold_backward.default
+relu_backward = torch.ops.aten.threshold_backward.default
 _SIDES = [2, 2]
 _NONE = 4.0  # the number of no pixel of four: ReLU gives zero
 
@@ -32,11 +32,11 @@ class Pooling:
     def backward(self, grad: Tensor, kept: Any) -> Tensor:
         """Takes the gradient of the result [N, C, H // 2, W // 2] back to the images [N, C, H, W]."""
         x, y, index = kept
-        return _pool_backward(_relu_backward(grad, y, 0), x, _SIDES, _SIDES, [0, 0], [1, 1], False, index)
+        return _pool_backward(relu_backward(grad, y, 0), x, _SIDES, _SIDES, [0, 0], [1, 1], False, index)
 
 
 class CompiledPooling(Pooling):
-    """Does the same, bit for bit, by compiled loops."""
+    """The same by compiled loops: the same numbers but for the sign of a zero, and gradients where there are NaN."""
 
     def __init__(self, there: Loop, back: Loop) -> None:
         self._there, self._back = there, back

@@ -8,6 +8,7 @@ import lightning as L
 from lightning.pytorch import callbacks as lightnings
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import DoublePrecision, MixedPrecision, Precision
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mnist_lightning.numerics.by_hand import ByHand
@@ -15,6 +16,7 @@ from mnist_lightning.numerics.copies import Copies, Rounded
 from mnist_lightning.numerics.model import ConvDenseNet
 from mnist_lightning.numerics.one_pass import numbers_in_one_pass
 from mnist_lightning.numerics.optimizers import REGISTRY, FollowsRule
+from mnist_lightning.numerics.pooling import compiled_pooling
 from mnist_lightning.training.lightning_modules import MNISTClassifier
 
 # Updates of a number, of all steps, from which on compiling pays: each saves 0.8 to 1.6 ns, and compiling takes two to
@@ -68,6 +70,7 @@ class FastUpdates(Callback):
             if (copies or not optimizer.is_fused) and optimizer.in_one_pass(copies):
                 self.how = COMPILED
                 if copies:
+                    copies.pooling = compiled_pooling()
                     _compute(pl_module, copies)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -97,15 +100,19 @@ def _compute(module: L.LightningModule, by_hand: ByHand | None) -> None:
 def _ours(trainer: L.Trainer, module: L.LightningModule) -> ConvDenseNet | None:
     """The network, if a training may compute its gradients by hand, so that nobody notices.
 
-    Somebody would who sums them over batches, has autograd look for NaN, or hangs something of his own into autograd
-    or the network: so only where all callbacks are known, and the network is our own.
+    Somebody would who sums them over batches, has autograd look for NaN or a profiler look at it, or hangs something of
+    his own into autograd, the network or the optimizer: so only where all of these are ours.
     """
-    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue] - untyped there
+    callbacks, profiler = trainer.callbacks, trainer.profiler  # pyright: ignore[reportAttributeAccessIssue] - untyped there
     if (
         type(module) is MNISTClassifier
         and type(module.net) is ConvDenseNet
+        and "network" not in module.hparams  # given by the user, who may have changed it
+        and all(p.requires_grad for p in module.net.parameters())
         and trainer.accumulate_grad_batches == 1
         and not trainer._detect_anomaly
+        and type(profiler) is PassThroughProfiler
+        and all(type(o) in REGISTRY.values() for o in trainer.optimizers)
         and all(type(c) in _HARMLESS or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
     ):
         return module.net

@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import torch
 import torchmetrics
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -241,19 +240,17 @@ class MNISTClassifier(Scheduled):
             super().backward(loss, *arguments, **options)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        trainer = self.trainer
-        watched = trainer.gradient_clip_val or type(trainer.profiler) is not PassThroughProfiler  # pyright: ignore
-        if self.by_hand is None or self.schedule.is_used or watched:
+        if self.by_hand is None or self.schedule.is_used or self.trainer.gradient_clip_val:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        elif isinstance(rule := optimizer.optimizer, FollowsRule) and rule.one_pass:
+        elif isinstance(inner := optimizer.optimizer, FollowsRule) and inner.one_pass:
             # past what Lightning asks callbacks, clips and times here, and torch: a thirtieth of a small network's step
             optimizer_closure()
-            rule.update()
+            inner.update()
         else:
-            rule.step(optimizer_closure)
+            inner.step(optimizer_closure)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
-        if self.by_hand is None or isinstance(self.loss_function, OwnLoss):  # whose parameters have no copies
+        if self.by_hand is None:  # which has done it
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

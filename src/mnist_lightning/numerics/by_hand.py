@@ -49,9 +49,8 @@ class ByHand:
         else:
             self._gradient = None
             logits.requires_grad_().register_hook(self._take)  # in the memory order in which it comes
-            value = loss(
-                logits.view_as(logits), labels
-            )  # which may itself differentiate by them, or hang hooks on them
+            # of a view: the loss may itself differentiate by the logits, or hang hooks on them
+            value = loss(logits.view_as(logits), labels)
         return value, logits.detach()
 
     def _take(self, gradient: Tensor) -> None:
@@ -94,7 +93,8 @@ class ByHand:
             bias.grad, weight.grad = grad.sum(1), grad.mm(x)
             if i:
                 grad = relu_backward(weight.t().mm(grad), x.t(), 0)  # [A,N]
-        grad = grad.t().mm(self._denses[0][0]).reshape(self._shape)  # the images lie the other way: so does autograd it
+        # the product that autograd takes for inputs which lie in the memory as these do, image by image
+        grad = grad.t().mm(self._denses[0][0]).reshape(self._shape)
         for i in reversed(range(len(self._convs))):
             (weight, bias), (x, kept) = self._convs[i], self._kept.pop()
             grad = self.pooling.backward(grad, kept) if i else relu_backward(grad, kept, 0)

@@ -72,6 +72,13 @@ def test_every_group_of_conf_and_no_other_folder_is_a_group() -> None:
     refuse_early(["hydra/callbacks=[collect]", "callbacks=[a,b]", "trainer.devices=[1]"])
 
 
+def test_what_python_keeps_beside_conf_is_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("__pycache__", "optimizer", "hydra"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("mnist_lightning.command.overrides.conf_dir", lambda: tmp_path)
+    assert groups() == ["optimizer", "hydra/launcher", "hydra/sweeper"]
+
+
 @pytest.mark.parametrize("digits", [309, 500, 5000])
 @pytest.mark.parametrize("flag", [[], ["-m"]])
 def test_a_number_beyond_all_floats_is_too_large_and_its_key_is_named(digits: int, flag: list[str], run: Run) -> None:

@@ -18,8 +18,9 @@ _HYDRAS_GROUPS = ("hydra/launcher", "hydra/sweeper")
 
 def groups() -> list[str]:
     """The keys whose values are the names of files in conf/."""
+    others = ("hydra", "__pycache__")  # Hydra imports a checkout's conf/, and Python keeps what it has compiled there
     return [
-        *sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra"),
+        *sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name not in others),
         *_HYDRAS_GROUPS,
     ]
 

@@ -89,8 +89,8 @@ def compiled_pooling() -> Pooling:
     if there is None:
         return Pooling()
     y, winner = there(*apart)
-    is_right = lambda loop: _agrees(CompiledPooling(there, loop))  # noqa: E731
-    back = compiled("the gradient of the pooling", _backward, [y, winner, *apart], is_right)
+    given = [y, winner, *apart]
+    back = compiled("the gradient of the pooling", _backward, given, lambda loop: _agrees(CompiledPooling(there, loop)))
     return Pooling() if back is None else CompiledPooling(there, back)
 
 

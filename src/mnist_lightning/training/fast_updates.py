@@ -112,11 +112,16 @@ def _ours(trainer: L.Trainer, module: L.LightningModule) -> ConvDenseNet | None:
         and trainer.accumulate_grad_batches == 1
         and not trainer._detect_anomaly
         and type(profiler) is PassThroughProfiler
-        and all(type(o) in REGISTRY.values() for o in trainer.optimizers)
+        and _optimizers_are_ours(trainer)
         and all(type(c) in _HARMLESS or type(c).__module__.startswith("mnist_lightning.") for c in callbacks)
     ):
         return module.net
     return None
+
+
+def _optimizers_are_ours(trainer: L.Trainer) -> bool:
+    """Whether none is of the user's, nor of a class made from one of ours, which may look at gradients."""
+    return all(type(o) in REGISTRY.values() for o in trainer.optimizers)
 
 
 def _is_mixed(trainer: L.Trainer) -> bool:
@@ -126,8 +131,8 @@ def _is_mixed(trainer: L.Trainer) -> bool:
 
 def _is_worth_it(trainer: L.Trainer, module: L.LightningModule) -> bool:
     return (
-        # not a class made from one of ours, which may look at gradients
-        all(isinstance(o, FollowsRule) and type(o) in REGISTRY.values() for o in trainer.optimizers)
+        _optimizers_are_ours(trainer)
+        and all(isinstance(o, FollowsRule) for o in trainer.optimizers)
         and is_worth_compiling(trainer, numbers_in_one_pass(module.parameters()))
     )
 

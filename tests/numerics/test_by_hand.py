@@ -53,8 +53,9 @@ def by_autograd(net: ConvDenseNet, images: Tensor, labels: Tensor, loss: Any) ->
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sizes", [(4, 1, 0), (8, 2, 1), (3, 3, 3), (17, 1, 1)])
 @pytest.mark.parametrize("loss", [*LOSSES.values(), own_loss, penalised, halved])
+@pytest.mark.parametrize("finite", [True, False])
 def test_loss_and_gradients_are_autograds(
-    shape: dict[str, Any], dtype: torch.dtype, sizes: tuple[int, int, int], loss: Any
+    shape: dict[str, Any], dtype: torch.dtype, sizes: tuple[int, int, int], loss: Any, finite: bool
 ) -> None:
     net = ConvDenseNet(*sizes, seed=3, **shape).to(dtype)
     by_hand = ByHand(net)
@@ -64,7 +65,7 @@ def test_loss_and_gradients_are_autograds(
         labels = torch.arange(number) % shape.get("num_classes", 10)
         value, gradients = by_autograd(net, images, labels, loss)
         net.zero_grad()
-        ours, logits = by_hand.loss(images, labels, loss)
+        ours, logits = by_hand.loss(images, labels, loss, finite=finite)
         by_hand.backward(ours)
         assert torch.equal(ours, value)
         assert torch.equal(logits, net(images.to(dtype)))
@@ -74,6 +75,16 @@ def test_loss_and_gradients_are_autograds(
             assert wanted is not None
             assert torch.equal(p.grad, wanted)
             assert p.grad.stride() == p.stride()
+
+
+@pytest.mark.parametrize("where", ["images", "weights"])
+def test_what_is_no_number_is_seen(where: str) -> None:
+    net, images, labels = ConvDenseNet(2, 1, 0, seed=3), torch.rand(4, 1, 28, 28), torch.arange(4)
+    with torch.no_grad():
+        (images if where == "images" else net.output.weight)[0] = torch.nan
+    loss, logits = ByHand(net).loss(images, labels, LOSSES["mse"], finite=where != "images")
+    assert loss.isnan()
+    assert logits.isnan().any()
 
 
 def test_a_loss_that_leaves_the_logits_alone_gives_no_gradients() -> None:

@@ -194,7 +194,8 @@ def failing(*arguments: Any, **options: Any) -> Any:
 def other_arithmetic(*arguments: Any, **options: Any) -> Any:
     """Wrong for small gradients alone."""
 
-    def loop(rate: Tensor, p: Tensor, grad: Tensor, *rest: Tensor) -> None:
+    def loop(tensors: list[Tensor]) -> None:
+        rate, p, grad, *rest = tensors
         g = grad.to(p.dtype)
         p.sub_(torch.where(g.abs() < 1e-6, 1.001 * g, g) * rate)
         for low in rest:
@@ -218,7 +219,7 @@ def other_arithmetic(*arguments: Any, **options: Any) -> Any:
 def test_without_a_compiler_that_works_torchs_operations_update(
     compiler: Any, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("torch._inductor.compile", compiler)
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx_inner", compiler)
     assert not updates_in_one_pass("sgd", torch.float32)
     p, low = torch.ones(5), torch.ones(5, dtype=torch.bfloat16)
     update_in_one_pass("sgd", p, torch.ones(5, dtype=torch.bfloat16), [], lr=0.5, t=1.0, low=low)

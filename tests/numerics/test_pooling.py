@@ -45,9 +45,10 @@ def test_values_and_gradients_are_torchs(size: tuple[int, int, int, int], thread
     assert mine.is_contiguous(memory_format=torch.channels_last)
 
 
-def the_last_of_equals(a: Any, b: Any, c: Any, d: Any) -> Any:
-    y, winner = pooling._forward(d, c, b, a)
-    return y, torch.where(winner < 4, 3 - winner, winner)
+def the_last_of_equals(x: Any) -> Any:
+    whole = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
+    y, winner = pooling._forward(whole.flip(1, 2))
+    return y.flip(1, 2), torch.where(winner < 4, 3 - winner, winner).flip(1, 2)
 
 
 @pytest.mark.parametrize(

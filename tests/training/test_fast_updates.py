@@ -62,8 +62,8 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     computed = ByHand.loss
 
-    def noted(self: ByHand, images: torch.Tensor, labels: torch.Tensor, loss: Any) -> Any:
-        value, logits = computed(self, images, labels, loss)
+    def noted(self: ByHand, images: torch.Tensor, labels: torch.Tensor, loss: Any, **how: Any) -> Any:
+        value, logits = computed(self, images, labels, loss, **how)
         seen.append(str(logits.dtype).removeprefix("torch."))
         return value, logits
 

@@ -17,7 +17,10 @@ from mnist_lightning.numerics.model import ConvDenseNet, channels_innermost
 from mnist_lightning.numerics.pooling import Pooling, relu_backward
 
 _convolution_backward = torch.ops.aten.convolution_backward.default
-_ONE, _NO = [1, 1], [0, 0]  # stride, padding and dilation of the study's convolutions; no padding of an output
+_ONE, _NO = [1, 1], [0, 0]
+# The study's convolutions: stride, padding, dilation, not transposed, no padding of the output, groups
+_SAME: Any = (_ONE, _ONE, _ONE, False, _NO, 1)
+_ONEDNN = torch._C._ConvBackend.Mkldnn  # pyright: ignore[reportAttributeAccessIssue] - unknown to torch's own stubs
 
 
 class ByHand:
@@ -29,6 +32,7 @@ class ByHand:
     def __init__(self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None) -> None:
         self.pooling = Pooling()
         self._weights = list(net.parameters()) if weights is None else weights
+        self.dtype = self._weights[0].dtype  # of what it computes with
         layers = list(zip(self._weights[::2], self._weights[1::2], strict=True))  # of weight and bias
         self._convs, self._denses = layers[: 1 + len(net.convs)], layers[1 + len(net.convs) :]
         self._kept: list[Any] = []  # what the way back needs of each layer
@@ -36,11 +40,14 @@ class ByHand:
         self._gradient: Tensor | None = None  # of the logits
         self._is_written_out = False  # or differentiated by autograd
 
-    def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-        """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
+    def loss(self, images: Tensor, labels: Tensor, loss: Loss, *, finite: bool = False) -> tuple[Tensor, Tensor]:
+        """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K].
+
+        Faster where the images are known to be `finite`.
+        """
         for weight in self._weights:
             weight.grad = None
-        logits = self.logits(images)
+        logits = self.logits(images, finite=finite)
         with_gradient = WITH_GRADIENT.get(loss)
         self._is_written_out = with_gradient is not None
         if with_gradient is not None:
@@ -67,13 +74,16 @@ class ByHand:
             self._backward(self._gradient)
 
     @torch.no_grad()
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor, *, finite: bool = False) -> Tensor:
         """Computes the logits [N, K] of float images [N, C, H, W]."""
-        x = channels_innermost(images.to(self._weights[0].dtype))
+        x = channels_innermost(images.to(self.dtype))
         self._kept = []
         for i, (weight, bias) in enumerate(self._convs):
-            y = torch.convolution(x, weight, bias, _ONE, _ONE, _ONE, False, _NO, 1)  # [N,C',H,W]
-            z, kept = self.pooling.forward(y) if i else (y.relu_(), y)
+            if i:
+                y = torch.convolution(x, weight, bias, *_SAME)  # [N,C',H,W]
+                z, kept = self.pooling.forward(y)
+            else:
+                z = kept = _rectified(x, weight, bias, finite=finite)
             self._kept.append((x, kept))
             x = z
         self._shape = x.shape
@@ -87,7 +97,7 @@ class ByHand:
     @torch.no_grad()
     def _backward(self, grad: Tensor) -> None:
         """Takes the gradient of the logits [N, K] back to all weights."""
-        grad = grad.to(self._weights[0].dtype).t()  # [K,N]
+        grad = grad.to(self.dtype).t()  # [K,N]
         for i in reversed(range(len(self._denses))):
             (weight, bias), x = self._denses[i], self._kept.pop()
             bias.grad, weight.grad = grad.sum(1), grad.mm(x)
@@ -99,8 +109,18 @@ class ByHand:
             (weight, bias), (x, kept) = self._convs[i], self._kept.pop()
             grad = self.pooling.backward(grad, kept) if i else relu_backward(grad, kept, 0)
             grad, of_weight, bias.grad = _convolution_backward(
-                grad, x, weight, [len(bias)], _ONE, _ONE, _ONE, False, _NO, 1, [i > 0, True, True]
+                grad, x, weight, [len(bias)], *_SAME, [i > 0, True, True]
             )
             if of_weight.stride() != weight.stride():  # torch's fused optimizers want the same order in the memory
                 of_weight = torch.empty_like(weight).copy_(of_weight)
             weight.grad = of_weight
+
+
+def _rectified(x: Tensor, weight: Tensor, bias: Tensor, *, finite: bool) -> Tensor:
+    """ReLU of a convolution of images [N, C, H, W]: by oneDNN in one pass over the result, where it would compute both.
+
+    There it makes zeros of NaN, which those who gave them should see.
+    """
+    if finite and torch._C._select_conv_backend(x, weight, bias, *_SAME) == _ONEDNN:
+        return torch.ops.mkldnn._convolution_pointwise.default(x, weight, bias, _ONE, _ONE, _ONE, 1, "relu", [], "")
+    return torch.convolution(x, weight, bias, *_SAME).relu_()

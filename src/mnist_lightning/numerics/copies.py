@@ -23,12 +23,12 @@ class Rounded(ByHand):
         self._low = [p.detach().to(torch.bfloat16) for p in self._own]
         super().__init__(net, self._low)
 
-    def loss(self, images: Tensor, labels: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-        """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K]."""
+    def loss(self, images: Tensor, labels: Tensor, loss: Loss, *, finite: bool = False) -> tuple[Tensor, Tensor]:
+        """As `ByHand.loss`, of images [N, C, H, W] and labels [N]."""
         for p in self._own:
             p.grad = None
         self._round()
-        return super().loss(images, labels, loss)
+        return super().loss(images, labels, loss, finite=finite)
 
     @torch.no_grad()
     def _round(self) -> None:

@@ -43,7 +43,7 @@ class CompiledPooling(Pooling):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         """As `Pooling.forward`, images [N, C, H, W] -> [N, C, H // 2, W // 2]."""
-        y, winner = self._there(*_corners(x.movedim(1, -1)))
+        y, winner = self._there(x.movedim(1, -1).contiguous())
         return y.movedim(-1, 1), (x.shape, winner)
 
     def backward(self, grad: Tensor, kept: Any) -> Tensor:
@@ -63,15 +63,14 @@ def _corners(x: Tensor) -> list[Tensor]:
     return [x.as_strided(size, stride, start + i * row + j * column) for i in (0, 1) for j in (0, 1)]
 
 
-def _forward(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """The rectified largest, and which it is: 0 to 3, or `_NONE` where that is not above zero."""
-    dtype = a.dtype
-    a, b, c, d = (x.float() for x in (a, b, c, d))
+def _forward(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The rectified largest of images [N, H, W, C], and which it is: 0 to 3, or `_NONE` where it is not above zero."""
+    a, b, c, d = (corner.float() for corner in _corners(x))
     top, bottom = torch.maximum(a, b), torch.maximum(c, d)
     largest = torch.maximum(top, bottom)
     winner = torch.where(top >= bottom, torch.where(a >= b, 0.0, 1.0), torch.where(c >= d, 2.0, 3.0))
     winner = torch.where(largest <= 0, _NONE, winner)
-    return torch.relu(largest).to(dtype), winner.to(torch.uint8)
+    return torch.relu(largest).to(x.dtype), winner.to(torch.uint8)
 
 
 def _backward(grad: Tensor, winner: Tensor, *corners: Tensor) -> None:
@@ -84,12 +83,11 @@ def compiled_pooling() -> Pooling:
     """The compiled loops, for bfloat16, where this machine can make them; torch's operations elsewhere."""
     # no two of these numbers are equal, or an even image's, so that nothing is taken for equal
     x = torch.randn(61, 27, 23, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
-    apart = [torch.empty_strided(c.shape, c.stride(), dtype=x.dtype).copy_(c) for c in _corners(x)]
-    there = compiled("the pooling", _forward, apart, lambda loop: _agrees(CompiledPooling(loop, _backward)))
+    there = compiled("the pooling", _forward, [x], lambda loop: _agrees(CompiledPooling(loop, _backward)))
     if there is None:
         return Pooling()
-    y, winner = there(*apart)
-    given = [y, winner, *apart]
+    apart = [torch.empty_strided(c.shape, c.stride(), dtype=x.dtype).copy_(c) for c in _corners(x)]
+    given = [*there(x), *apart]
     back = compiled("the gradient of the pooling", _backward, given, lambda loop: _agrees(CompiledPooling(there, loop)))
     return Pooling() if back is None else CompiledPooling(there, back)
 

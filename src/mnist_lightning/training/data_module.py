@@ -142,9 +142,11 @@ class MNISTDataModule(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         images, labels = batch
-        dtype = getattr(self.trainer and self.trainer.lightning_module, "dtype", torch.float32)
+        module = self.trainer and self.trainer.lightning_module
+        dtype = getattr(module, "dtype", torch.float32)
         if self.augmentation is None or self.trainer is None or not self.trainer.training:
-            return scale(images, dtype), labels
+            by_hand = getattr(module, "by_hand", None)  # scales for itself
+            return (images if by_hand else scale(images, dtype)), labels
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         batch_idx = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         rank = self.trainer.global_rank

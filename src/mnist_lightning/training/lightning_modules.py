@@ -224,7 +224,9 @@ class MNISTClassifier(Scheduled):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         if self.by_hand is not None:
-            loss, logits = self.by_hand.loss(scale(images, self.dtype), labels, self.loss_function)  # pyright: ignore[reportArgumentType] - as above
+            finite = images.dtype == torch.uint8  # and so at once what autocast would round them to
+            images = scale(images, self.by_hand.dtype if finite else self.dtype)  # pyright: ignore[reportArgumentType] - as above
+            loss, logits = self.by_hand.loss(images, labels, self.loss_function, finite=finite)
         else:
             logits = self(images)
             loss = self.loss_function(logits, labels)

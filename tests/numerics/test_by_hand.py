@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,9 +54,8 @@ def by_autograd(net: ConvDenseNet, images: Tensor, labels: Tensor, loss: Any) ->
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sizes", [(4, 1, 0), (8, 2, 1), (3, 3, 3), (17, 1, 1)])
 @pytest.mark.parametrize("loss", [*LOSSES.values(), own_loss, penalised, halved])
-@pytest.mark.parametrize("finite", [True, False])
 def test_loss_and_gradients_are_autograds(
-    shape: dict[str, Any], dtype: torch.dtype, sizes: tuple[int, int, int], loss: Any, finite: bool
+    shape: dict[str, Any], dtype: torch.dtype, sizes: tuple[int, int, int], loss: Any
 ) -> None:
     net = ConvDenseNet(*sizes, seed=3, **shape).to(dtype)
     by_hand = ByHand(net)
@@ -65,7 +65,7 @@ def test_loss_and_gradients_are_autograds(
         labels = torch.arange(number) % shape.get("num_classes", 10)
         value, gradients = by_autograd(net, images, labels, loss)
         net.zero_grad()
-        ours, logits = by_hand.loss(images, labels, loss, finite=finite)
+        ours, logits = by_hand.loss(images, labels, loss, are_pixels=dtype == torch.float32)
         by_hand.backward(ours)
         assert torch.equal(ours, value)
         assert torch.equal(logits, net(images.to(dtype)))
@@ -77,14 +77,41 @@ def test_loss_and_gradients_are_autograds(
             assert p.grad.stride() == p.stride()
 
 
-@pytest.mark.parametrize("where", ["images", "weights"])
-def test_what_is_no_number_is_seen(where: str) -> None:
-    net, images, labels = ConvDenseNet(2, 1, 0, seed=3), torch.rand(4, 1, 28, 28), torch.arange(4)
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -1e38])
+@pytest.mark.parametrize("where", ["images", "stem.weight", "stem.bias", "output.weight"])
+def test_what_is_no_number_is_seen_as_it_is_by_autograd(where: str, number: float) -> None:
+    net, images, labels = ConvDenseNet(8, 1, 0, seed=3), torch.rand(32, 1, 28, 28), torch.arange(32) % 10
     with torch.no_grad():
-        (images if where == "images" else net.output.weight)[0] = torch.nan
-    loss, logits = ByHand(net).loss(images, labels, LOSSES["mse"], finite=where != "images")
-    assert loss.isnan()
-    assert logits.isnan().any()
+        (images if where == "images" else net.get_parameter(where))[0] = number
+        if where == "stem.weight":
+            net.stem.weight[0, 0, 1, 1] = -number  # sums that are infinite both ways
+    wanted = net(images)
+    loss, logits = ByHand(net).loss(images, labels, LOSSES["mse"], are_pixels=where != "images")
+    assert torch.equal(logits.isnan(), wanted.isnan())
+    assert loss.isnan() == LOSSES["mse"](wanted, labels).isnan()
+
+
+def test_a_weight_that_becomes_no_number_is_seen_some_steps_later() -> None:
+    net, images, labels = ConvDenseNet(8, 1, 0, seed=3), torch.rand(32, 1, 28, 28), torch.arange(32) % 10
+    by_hand = ByHand(net)
+    by_hand.loss(images, labels, LOSSES["mse"], are_pixels=True)
+    with torch.no_grad():
+        net.get_parameter("stem.bias")[0] = torch.nan
+    assert any(by_hand.loss(images, labels, LOSSES["mse"], are_pixels=True)[0].isnan() for _ in range(32))
+
+
+@pytest.mark.parametrize("are_pixels", [True, False])
+def test_the_first_convolution_of_pixels_rectifies_its_result(
+    are_pixels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch is without oneDNN")
+    called: list[str] = []
+    original = torch.ops.mkldnn._convolution_pointwise.default
+    noted = SimpleNamespace(default=lambda *given: called.append(given[7]) or original(*given))
+    monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", noted)
+    ByHand(ConvDenseNet(8, 1, 0, seed=3)).logits(torch.rand(32, 1, 28, 28), are_pixels=are_pixels)
+    assert called == ["relu"] * are_pixels
 
 
 def test_a_loss_that_leaves_the_logits_alone_gives_no_gradients() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from mnist_lightning import RunConfig, train
+from mnist_lightning import MNISTDataModule, RunConfig, train
 from mnist_lightning.numerics import one_pass
 from mnist_lightning.numerics.by_hand import ByHand
 from mnist_lightning.numerics.model import ConvDenseNet
@@ -62,8 +62,9 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     computed = ByHand.loss
 
-    def noted(self: ByHand, images: torch.Tensor, labels: torch.Tensor, loss: Any, **how: Any) -> Any:
-        value, logits = computed(self, images, labels, loss, **how)
+    def noted(self: ByHand, images: torch.Tensor, labels: torch.Tensor, loss: Any, *, are_pixels: bool) -> Any:
+        assert are_pixels
+        value, logits = computed(self, images, labels, loss, are_pixels=are_pixels)
         seen.append(str(logits.dtype).removeprefix("torch."))
         return value, logits
 
@@ -127,6 +128,35 @@ def test_lightning_takes_the_step_where_gradients_are_clipped(tmp_path: Path, mo
     assert taken == []
     trained(tmp_path / "b", max_epochs=1, precision="32-true", gradient_clip_val=1.0)
     assert taken == [0, 1, 2, 3, 4]
+
+
+class Other(L.LightningModule):
+    """Somebody's module, that has something else by hand."""
+
+    by_hand = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.seen: set[torch.dtype] = set()
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.seen.add(batch[0].dtype)
+        return self.weight.square()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None: ...
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_batches_of_somebody_elses_module_are_floats(tmp_path: Path) -> None:
+    module = Other()
+    trainer = L.Trainer(
+        default_root_dir=tmp_path, max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False
+    )
+    trainer.fit(module, MNISTDataModule("synthetic", train_size=64, test_size=10))
+    assert module.seen == {torch.float32}
 
 
 def frozen() -> ConvDenseNet:

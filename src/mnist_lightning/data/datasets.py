@@ -73,9 +73,11 @@ def _synthetic() -> Whole:
 
 
 def scale(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Scales uint8 images [..., C, H, W] to floats 0 to 1, rounded once; only casts float images."""
-    scaled = images.to(dtype)  # exact: 255 has eight digits, as many as bfloat16
-    return scaled if images.is_floating_point() else scaled.div_(255)
+    """Scales uint8 images [..., C, H, W] to floats 0 to 1, computed in at least float32; only casts float images."""
+    if images.is_floating_point():
+        return images.to(dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    return images.to(wide).div_(255).to(dtype)
 
 
 def batch_order(num_images: int, seed: int, epoch: int) -> Tensor:

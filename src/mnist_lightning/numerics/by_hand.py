@@ -1,11 +1,13 @@
 """A `ConvDenseNet` forwards and backwards, layer by layer, for training on a processor without torch's autograd.
 
 A small network's step is for a twelfth what autograd notes down, and what modules, autocast and a loss of many small
-operations cost. The operations here are those that autograd would run, and so the numbers are its numbers, bit for bit.
+operations cost. The operations here are those that autograd would run, or one that does what two of them do, and so the
+numbers are its numbers, bit for bit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ _convolution_backward = torch.ops.aten.convolution_backward.default
 _ONE, _NO = [1, 1], [0, 0]
 # The study's convolutions: stride, padding, dilation, not transposed, no padding of the output, groups
 _SAME: Any = (_ONE, _ONE, _ONE, False, _NO, 1)
+_LOOK_EACH = 32  # steps: at each it would take 2 % of a small network's
 _ONEDNN = torch._C._ConvBackend.Mkldnn  # pyright: ignore[reportAttributeAccessIssue] - unknown to torch's own stubs
 
 
@@ -32,22 +35,23 @@ class ByHand:
     def __init__(self, net: ConvDenseNet, weights: Sequence[Tensor] | None = None) -> None:
         self.pooling = Pooling()
         self._weights = list(net.parameters()) if weights is None else weights
-        self.dtype = self._weights[0].dtype  # of what it computes with
         layers = list(zip(self._weights[::2], self._weights[1::2], strict=True))  # of weight and bias
         self._convs, self._denses = layers[: 1 + len(net.convs)], layers[1 + len(net.convs) :]
         self._kept: list[Any] = []  # what the way back needs of each layer
         self._shape = torch.Size()
         self._gradient: Tensor | None = None  # of the logits
         self._is_written_out = False  # or differentiated by autograd
+        self._steps = 0
+        self._are_moderate = False  # the first convolution's weights, when last looked at
 
-    def loss(self, images: Tensor, labels: Tensor, loss: Loss, *, finite: bool = False) -> tuple[Tensor, Tensor]:
+    def loss(self, images: Tensor, labels: Tensor, loss: Loss, *, are_pixels: bool = False) -> tuple[Tensor, Tensor]:
         """Computes the loss [] over float images [N, C, H, W] and labels [N], and the logits [N, K].
 
-        Faster where the images are known to be `finite`.
+        Faster where the images `are_pixels`, numbers from 0 to 1.
         """
         for weight in self._weights:
             weight.grad = None
-        logits = self.logits(images, finite=finite)
+        logits = self.logits(images, are_pixels=are_pixels)
         with_gradient = WITH_GRADIENT.get(loss)
         self._is_written_out = with_gradient is not None
         if with_gradient is not None:
@@ -74,16 +78,16 @@ class ByHand:
             self._backward(self._gradient)
 
     @torch.no_grad()
-    def logits(self, images: Tensor, *, finite: bool = False) -> Tensor:
+    def logits(self, images: Tensor, *, are_pixels: bool = False) -> Tensor:
         """Computes the logits [N, K] of float images [N, C, H, W]."""
-        x = channels_innermost(images.to(self.dtype))
+        x = channels_innermost(images.to(self._weights[0].dtype))
         self._kept = []
         for i, (weight, bias) in enumerate(self._convs):
             if i:
                 y = torch.convolution(x, weight, bias, *_SAME)  # [N,C',H,W]
                 z, kept = self.pooling.forward(y)
             else:
-                z = kept = _rectified(x, weight, bias, finite=finite)
+                z = kept = self._rectified(x, weight, bias, are_pixels=are_pixels)
             self._kept.append((x, kept))
             x = z
         self._shape = x.shape
@@ -94,10 +98,23 @@ class ByHand:
             x = (y if i + 1 == len(self._denses) else y.relu_()).t()
         return x
 
+    def _rectified(self, x: Tensor, weight: Tensor, bias: Tensor, *, are_pixels: bool) -> Tensor:
+        """ReLU of a convolution of images [N, C, H, W]: by oneDNN in one pass over the result, where it would do both.
+
+        There it makes zeros of NaN, which should be seen: so only of pixels, and while the weights make none. That is
+        looked at now and then, and a weight that has become NaN remains so.
+        """
+        if self._steps % _LOOK_EACH == 0:
+            self._are_moderate = _is_moderate(weight) and _is_moderate(bias)
+        self._steps += 1
+        if are_pixels and self._are_moderate and torch._C._select_conv_backend(x, weight, bias, *_SAME) == _ONEDNN:
+            return torch.ops.mkldnn._convolution_pointwise.default(x, weight, bias, _ONE, _ONE, _ONE, 1, "relu", [], "")
+        return torch.convolution(x, weight, bias, *_SAME).relu_()
+
     @torch.no_grad()
     def _backward(self, grad: Tensor) -> None:
         """Takes the gradient of the logits [N, K] back to all weights."""
-        grad = grad.to(self.dtype).t()  # [K,N]
+        grad = grad.to(self._weights[0].dtype).t()  # [K,N]
         for i in reversed(range(len(self._denses))):
             (weight, bias), x = self._denses[i], self._kept.pop()
             bias.grad, weight.grad = grad.sum(1), grad.mm(x)
@@ -116,11 +133,6 @@ class ByHand:
             weight.grad = of_weight
 
 
-def _rectified(x: Tensor, weight: Tensor, bias: Tensor, *, finite: bool) -> Tensor:
-    """ReLU of a convolution of images [N, C, H, W]: by oneDNN in one pass over the result, where it would compute both.
-
-    There it makes zeros of NaN, which those who gave them should see.
-    """
-    if finite and torch._C._select_conv_backend(x, weight, bias, *_SAME) == _ONEDNN:
-        return torch.ops.mkldnn._convolution_pointwise.default(x, weight, bias, _ONE, _ONE, _ONE, 1, "relu", [], "")
-    return torch.convolution(x, weight, bias, *_SAME).relu_()
+def _is_moderate(x: Tensor) -> bool:
+    """Whether the squares of the numbers of x [...] have a sum, which those of NaN, infinite and huge ones have not."""
+    return math.isfinite(torch.linalg.vector_norm(x).item())

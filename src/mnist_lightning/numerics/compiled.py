@@ -18,15 +18,16 @@ from torch import Tensor
 from mnist_lightning.errors import one_line
 
 # In this process; a loop has as many threads as torch has when it is called
-_COMPILER: dict[str, str | int | bool | Callable[..., Any]] = {"compile_threads": 1, "cpp.dynamic_threads": True}
+_COMPILER: dict[str, Any] = {"compile_threads": 1, "cpp.dynamic_threads": True, "cpp_wrapper": False}
 Loop = Callable[..., Any]
 
 
 def compiled(what: str, function: Loop, given: Sequence[Tensor], is_right: Callable[[Loop], bool]) -> Loop | None:
     """Compiles a function of tensors [...]; None, and a line that names it as `what`, where that fails or is wrong.
 
-    Where there is no compiler, or nobody wants one, there is no line. Sizes of `given` that are equal stay equal, and
-    so do strides; the larger they are, the more the compiler makes of threads and long registers.
+    The function returns several tensors or None. Where there is no compiler, or nobody wants one, there is no line.
+    Sizes of `given` that are equal stay equal, and so do strides; the larger they are, the more the compiler makes of
+    threads and long registers.
     """
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1" or os.environ.get("TORCHDYNAMO_DISABLE") == "1":
         return None  # torch's own switches
@@ -44,7 +45,10 @@ def compiled(what: str, function: Loop, given: Sequence[Tensor], is_right: Calla
 
 
 def _loop(function: Loop, given: Sequence[Tensor]) -> Loop:
-    """The compiled function as it is within what torch puts around it, which takes 0.1 ms of a small network's step."""
+    """The compiled function as it is within what torch puts around it, which takes 0.1 ms of a small network's step.
+
+    That would tell autograd which tensors have changed: whoever calls the loop has to.
+    """
     # half a second, for nothing where nothing is compiled
     from torch._guards import TracingContext, tracing
     from torch._inductor import config
@@ -53,6 +57,7 @@ def _loop(function: Loop, given: Sequence[Tensor]) -> Loop:
     from torch.func import functionalize
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    # a result is wanted, and a function without annotations: torch's cache cannot name those of a tuple
     pure = functionalize(lambda *tensors: function(*tensors) or ())
     graph = make_fx(pure, select_decomp_table(), tracing_mode="symbolic")(*given)
     inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]

@@ -23,12 +23,12 @@ class Rounded(ByHand):
         self._low = [p.detach().to(torch.bfloat16) for p in self._own]
         super().__init__(net, self._low)
 
-    def loss(self, images: Tensor, labels: Tensor, loss: Loss, *, finite: bool = False) -> tuple[Tensor, Tensor]:
+    def loss(self, images: Tensor, labels: Tensor, loss: Loss, *, are_pixels: bool = False) -> tuple[Tensor, Tensor]:
         """As `ByHand.loss`, of images [N, C, H, W] and labels [N]."""
         for p in self._own:
             p.grad = None
         self._round()
-        return super().loss(images, labels, loss, finite=finite)
+        return super().loss(images, labels, loss, are_pixels=are_pixels)
 
     @torch.no_grad()
     def _round(self) -> None:

@@ -90,6 +90,8 @@ def update_in_one_pass(
         rate = rule.rate(lr, t, **options) if rule.rate is not None else lr
         flat = [x.detach().as_strided((x.numel(),), (1,)) for x in together]
         loop(torch.tensor([rate], dtype=torch.float64), *flat)
+        changed = [x for x in together if x is not grad]
+        torch.autograd.graph.increment_version(changed)  # the loop writes past what counts for autograd
         return
     update_in_pieces(rule, p, grad.to(p.dtype), state, lr=lr, t=t, **options)
     if low is not None:

@@ -11,6 +11,7 @@ from mnist_lightning.config import DATASETS, DataConfig, ImageSize, RunConfig
 from mnist_lightning.data.augmentation import build_augmentation
 from mnist_lightning.data.datasets import Batches, Dataset, cut, load_dataset, scale
 from mnist_lightning.data.tensors import whole_of
+from mnist_lightning.numerics.by_hand import ByHand
 
 EVALUATION_BATCH = 500
 
@@ -19,7 +20,8 @@ class MNISTDataModule(L.LightningDataModule):
     """MNIST or a relative in torchvision's layout, or the embedded synthetic digits, as resident uint8 tensors.
 
     Batches reach a module as float images [N, 1, 28, 28] from 0 to 1 and int64 labels [N]; the loaders themselves
-    give uint8, scaled on the device. The order of the training batches is a function of `seed` and the epoch.
+    give uint8, scaled on the device (by the module itself where `MNISTClassifier` computes its gradients by hand). The
+    order of the training batches is a function of `seed` and the epoch.
     With `val_size=0` validation is on the test set, as in the study: then a best epoch or a best run chosen by
     validation has seen the test set, and its test accuracy is optimistic.
     In a Trainer with several devices each gets its own part of the images, in batches of `batch_size`, see `Batches`.
@@ -144,9 +146,12 @@ class MNISTDataModule(L.LightningDataModule):
         images, labels = batch
         module = self.trainer and self.trainer.lightning_module
         dtype = getattr(module, "dtype", torch.float32)
-        if self.augmentation is None or self.trainer is None or not self.trainer.training:
-            by_hand = getattr(module, "by_hand", None)  # scales for itself
-            return (images if by_hand else scale(images, dtype)), labels
+        if self.trainer is None or not self.trainer.training:
+            return scale(images, dtype), labels
+        if self.augmentation is None:
+            # our own module then scales them itself, and knows them for pixels
+            leaves = type(self) is MNISTDataModule and isinstance(getattr(module, "by_hand", None), ByHand)
+            return (images if leaves else scale(images, dtype)), labels
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         batch_idx = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         rank = self.trainer.global_rank

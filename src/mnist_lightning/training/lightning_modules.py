@@ -224,9 +224,9 @@ class MNISTClassifier(Scheduled):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         if self.by_hand is not None:
-            finite = images.dtype == torch.uint8  # and so at once what autocast would round them to
-            images = scale(images, self.by_hand.dtype if finite else self.dtype)  # pyright: ignore[reportArgumentType] - as above
-            loss, logits = self.by_hand.loss(images, labels, self.loss_function, finite=finite)
+            scaled = scale(images, self.dtype)  # pyright: ignore[reportArgumentType] - as above
+            are_pixels = images.dtype == torch.uint8
+            loss, logits = self.by_hand.loss(scaled, labels, self.loss_function, are_pixels=are_pixels)
         else:
             logits = self(images)
             loss = self.loss_function(logits, labels)

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import torch
 import torchmetrics
+from lightning.pytorch.loops.optimization.automatic import Closure
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -47,6 +48,12 @@ from mnist_lightning.training.scheduling import Scheduled, stored_schedule
 
 _HOOK = "_current_fx_name"  # where Lightning notes which hook it is in
 _TOGETHER = 32  # batches whose metrics are added up at once
+
+
+def _compute_by_hand(closure: object, by_hand: ByHand) -> None:
+    """Takes Lightning past its hooks around the gradients, which nobody has here, and past zeroing them."""
+    if isinstance(closure, Closure):
+        closure._zero_grad_fn, closure._backward_fn = None, by_hand.backward
 
 
 class EpochMetrics(torchmetrics.Metric):
@@ -242,6 +249,8 @@ class MNISTClassifier(Scheduled):
             super().backward(loss, *arguments, **options)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        if self.by_hand is not None:
+            _compute_by_hand(optimizer_closure, self.by_hand)
         if self.by_hand is None or self.schedule.is_used or self.trainer.gradient_clip_val:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         elif isinstance(inner := optimizer.optimizer, FollowsRule) and inner.one_pass:
@@ -250,10 +259,6 @@ class MNISTClassifier(Scheduled):
             inner.update()
         else:
             inner.step(optimizer_closure)
-
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
-        if self.by_hand is None:  # which has done it
-            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.val_metrics.update(self(batch[0]), batch[1])
